@@ -1,0 +1,77 @@
+# A small HRNet on the synthetic set of tools/make_toy_dataset.py; minutes on two cores.
+_base_ = [
+    '../_base_/models/boxcaseg_hrnet-w48.py',
+    '../_base_/datasets/coco-mini_patches.py',
+    '../_base_/schedules/adamw_8e.py',
+    '../_base_/default_runtime.py',
+]
+
+data_root = '{{$TOY_ROOT:work_dirs/demo/data}}'
+patch_size = 96
+max_epochs = 16
+channels = (16, 32, 64, 128)
+norm_cfg = dict(type='BN')
+
+model = dict(
+    backbone=dict(
+        norm_cfg=norm_cfg,
+        extra=dict(
+            stage1=dict(num_blocks=(1,), num_channels=(32,)),
+            stage2=dict(num_blocks=(1, 1), num_channels=channels[:2]),
+            stage3=dict(num_modules=1, num_blocks=(1, 1, 1), num_channels=channels[:3]),
+            stage4=dict(num_modules=1, num_blocks=(1, 1, 1, 1), num_channels=channels),
+        ),
+        init_cfg=None,
+    ),
+    weak_head=dict(in_channels=sum(channels), norm_cfg=norm_cfg),
+    salient_head=dict(in_channels=sum(channels), norm_cfg=norm_cfg),
+    transferred_head=dict(in_channels=sum(channels), norm_cfg=norm_cfg),
+    test_cfg=dict(maps=['weak', 'salient', 'transferred', 'fused']),
+)
+
+box_pipeline = [
+    dict(type='mmboxcaseg.LoadPatchImage'),
+    dict(type='mmboxcaseg.RandomBoxPatch', size=patch_size),
+    dict(type='RandomFlip', prob=0.5),
+    dict(type='mmboxcaseg.PackPatchInputs'),
+]
+test_pipeline = [
+    dict(type='mmboxcaseg.LoadPatchImage'),
+    dict(type='mmboxcaseg.BoxPatch', size=patch_size),
+    dict(type='mmboxcaseg.PackPatchInputs'),
+]
+train_dataloader = dict(
+    num_workers=0,
+    dataset=dict(
+        datasets=[
+            dict(
+                type='mmboxcaseg.BoxInstanceDataset',
+                data_root=data_root,
+                ann_file='annotations/boxes_train.json',
+                data_prefix=dict(img='train'),
+                pipeline=box_pipeline,
+            ),
+            dict(
+                type='mmboxcaseg.SalientObjectDataset',
+                data_root=f'{data_root}/salient',
+                pipeline=box_pipeline,
+            ),
+        ]
+    ),
+)
+val_dataloader = dict(
+    num_workers=0,
+    dataset=dict(data_root=data_root, pipeline=test_pipeline),
+)
+test_dataloader = val_dataloader
+val_evaluator = dict(by_size=False)
+test_evaluator = val_evaluator
+
+train_cfg = dict(max_epochs=max_epochs, val_interval=4)
+param_scheduler = [
+    dict(type='LinearLR', start_factor=0.01, end=100, by_epoch=False),
+    dict(type='PolyLR', power=0.9, end=max_epochs, by_epoch=True, convert_to_iter_based=True),
+]
+default_hooks = dict(
+    logger=dict(interval=10), checkpoint=dict(interval=max_epochs, max_keep_ckpts=1)
+)

@@ -1,0 +1,30 @@
+# Proxy Mask R-CNN on VOC 2012 + SBD (Table 1): boxes and proxy masks, no true masks. Data as in
+# r101_fpn_voc_supervised.py. The proxy file comes from
+#   python tools/generate_proxy_masks.py configs/boxcaseg/hrnet_w48_voc.py \
+#       work_dirs/hrnet_w48_voc/epoch_40.pth --ann data/voc_sbd/annotations/instances_train.json \
+#       --img-root data/voc_sbd/images --out work_dirs/hrnet_w48_voc/proxy.json
+_base_ = './r101_fpn_voc_supervised.py'
+
+proxy_file = 'work_dirs/hrnet_w48_voc/proxy.json'
+img_root = 'data/voc_sbd/images/'
+# A mask trains the mask head if its proxy box agreement is above this; its box always trains.
+min_agreement = 0.95
+
+model = dict(roi_head=dict(mask_head=dict(type='mmboxcaseg.ProxyMaskHead')))
+
+train_pipeline = [
+    # The image and its annotations.
+    *_base_.train_pipeline[:2],
+    dict(type='mmboxcaseg.MergeProxyMasks'),
+    dict(type='mmboxcaseg.DropProxyMasks', min_agreement=min_agreement),
+    *_base_.train_pipeline[2:],
+]
+train_dataloader = dict(
+    dataset=dict(
+        # Empty, because proxy_file does not lie under the data root.
+        data_root='',
+        ann_file=proxy_file,
+        data_prefix=dict(img=img_root),
+        pipeline=train_pipeline,
+    )
+)

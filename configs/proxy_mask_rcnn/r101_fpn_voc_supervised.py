@@ -1,0 +1,57 @@
+# Fully supervised Mask R-CNN on VOC 2012 + SBD, the twin of r101_fpn_voc.py: everything is the
+# same but the masks. Data, in COCO form, under data/voc_sbd: images/,
+# annotations/instances_train.json (10,582 images) and annotations/instances_val.json (1,449).
+_base_ = 'mmdet::mask_rcnn/mask-rcnn_r101_fpn_1x_coco.py'
+
+data_root = 'data/voc_sbd/'
+# The paper trains with a batch of 6: two GPUs with three images each.
+batch_size_per_gpu = 3
+lr = 0.0075
+max_iters = 22500
+lr_step = 15000
+classes = (
+    'aeroplane', 'bicycle', 'bird', 'boat', 'bottle', 'bus', 'car', 'cat', 'chair', 'cow',
+    'diningtable', 'dog', 'horse', 'motorbike', 'person', 'pottedplant', 'sheep', 'sofa',
+    'train', 'tvmonitor',
+)  # fmt: skip
+
+model = dict(
+    roi_head=dict(
+        bbox_head=dict(num_classes=len(classes)), mask_head=dict(num_classes=len(classes))
+    )
+)
+
+train_dataloader = dict(
+    batch_size=batch_size_per_gpu,
+    sampler=dict(type='InfiniteSampler', shuffle=True),
+    dataset=dict(
+        data_root=data_root,
+        ann_file='annotations/instances_train.json',
+        data_prefix=dict(img='images/'),
+        metainfo=dict(classes=classes),
+    ),
+)
+val_dataloader = dict(
+    dataset=dict(
+        data_root=data_root,
+        ann_file='annotations/instances_val.json',
+        data_prefix=dict(img='images/'),
+        metainfo=dict(classes=classes),
+    )
+)
+test_dataloader = val_dataloader
+val_evaluator = dict(ann_file=data_root + 'annotations/instances_val.json')
+test_evaluator = val_evaluator
+
+train_cfg = dict(
+    _delete_=True, type='IterBasedTrainLoop', max_iters=max_iters, val_interval=max_iters // 3
+)
+optim_wrapper = dict(optimizer=dict(lr=lr, weight_decay=1e-4))
+param_scheduler = [
+    dict(type='LinearLR', start_factor=0.001, by_epoch=False, begin=0, end=500),
+    dict(type='MultiStepLR', by_epoch=False, milestones=[lr_step], gamma=0.1),
+]
+auto_scale_lr = dict(base_batch_size=6)
+
+default_hooks = dict(checkpoint=dict(by_epoch=False, interval=max_iters // 9, max_keep_ckpts=3))
+log_processor = dict(by_epoch=False)

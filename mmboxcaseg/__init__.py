@@ -1,0 +1,84 @@
+"""BoxCaseg: instance segmentation from boxes, taught what objects look like by salient images."""
+
+from __future__ import annotations
+
+import warnings
+from importlib import metadata
+from pathlib import Path
+
+from mmboxcaseg.errors import InputError
+
+__version__ = '0.1.0'
+
+__all__ = ['InputError', 'TESTED_VERSIONS', '__version__', 'config_path']
+
+#: The versions that the package is tested with; other ones may well work.
+TESTED_VERSIONS = {
+    'torch': '2.13.0',
+    'mmengine': '0.10.7',
+    'mmcv': '2.1.0',
+    'mmdet': '3.3.0',
+    'mmsegmentation': '1.2.2',
+}
+
+# Distributions that bring the same import name.
+_FORKS = {
+    'mmengine': 'onedl-mmengine',
+    'mmcv': 'onedl-mmcv',
+    'mmdet': 'onedl-mmdetection',
+    'mmsegmentation': 'onedl-mmsegmentation',
+}
+
+
+def config_path(name: str) -> str:
+    """Path of a config that is shipped with the package, to inherit it from anywhere.
+
+    mmengine resolves ``package::config`` for a fixed list of packages only, so a config of one's
+    own says ``_base_ = __import__('mmboxcaseg').config_path('boxcaseg/hrnet_w48_voc.py')``.
+
+    Args:
+        name: Path below ``configs/``.
+
+    Returns:
+        The absolute path.
+
+    Raises:
+        InputError: There is no such config.
+    """
+    root = Path(__file__).parent / 'configs'
+    path = root / name
+    if not path.is_file():
+        known = sorted(str(config.relative_to(root)) for config in root.glob('[!_]*/**/*.py'))
+        raise InputError(f'mmboxcaseg has no config {name}; it has {", ".join(known) or "none"}')
+    return str(path)
+
+
+def _installed(name: str) -> str | None:
+    """Version of a distribution or of its fork, without importing it; None if there is none."""
+    for distribution in (name, _FORKS.get(name)):
+        if distribution is None:
+            continue
+        try:
+            return metadata.version(distribution)
+        except metadata.PackageNotFoundError:
+            continue
+    return None
+
+
+def _warn_untested() -> None:
+    found = {name: _installed(name) for name in TESTED_VERSIONS}
+    untested = [
+        f'{name} {version}' if version else f'no {name}'
+        for name, version in found.items()
+        # A local version such as 2.13.0+cpu is the same release.
+        if version is None or version.split('+')[0] != TESTED_VERSIONS[name]
+    ]
+    if untested:
+        tested = ', '.join(f'{name} {version}' for name, version in TESTED_VERSIONS.items())
+        warnings.warn(
+            f'found {", ".join(untested)}; mmboxcaseg {__version__} is tested with {tested}',
+            stacklevel=2,
+        )
+
+
+_warn_untested()

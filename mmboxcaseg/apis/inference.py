@@ -1,0 +1,165 @@
+"""Masks for boxes: load a trained BoxCaseg, set an image, ask for many boxes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from mmengine.config import Config
+from mmengine.model import revert_sync_batchnorm
+from mmengine.registry import init_default_scope
+
+from mmboxcaseg.datasets.transforms import crop_patches
+from mmboxcaseg.engine.checkpoint import load_model_weights
+from mmboxcaseg.errors import InputError
+from mmboxcaseg.models import BoxCaseg
+from mmboxcaseg.proxy import paste_probability
+from mmboxcaseg.registry import MODELS
+
+
+def init_model(
+    config: str | Path | Config, checkpoint: str | Path | None = None, device: str = 'cpu'
+) -> BoxCaseg:
+    """Build the network of a config and load a checkpoint.
+
+    Args:
+        config: Config file of a BoxCaseg, or the loaded config.
+        checkpoint: Checkpoint file; without one the weights are random.
+        device: Where the network runs.
+
+    Returns:
+        The network in eval mode.
+
+    Raises:
+        InputError: If a file is missing or broken, the config is of another model, or the
+            checkpoint is of another architecture.
+    """
+    if not isinstance(config, Config):
+        if not Path(config).is_file():
+            raise InputError(f'config {config} does not exist')
+        config = Config.fromfile(config)
+    if config.get('model', {}).get('type') != 'mmboxcaseg.BoxCaseg':
+        raise InputError(
+            f'{config.filename} is not the config of a BoxCaseg: its model is '
+            f'{config.get("model", {}).get("type")!r}'
+        )
+    init_default_scope(config.get('default_scope', 'mmdet'))
+    model = revert_sync_batchnorm(MODELS.build(config.model))
+    if checkpoint is not None:
+        load_model_weights(model, checkpoint)
+    model.cfg = config
+    return model.to(device).eval()
+
+
+class BoxCasegPredictor:
+    """Predict masks for the boxes of an image.
+
+    Args:
+        model: The network.
+        size: Height and width of the patches. By default that of the model config's ``BoxPatch``,
+            or else 320x320 as in the paper.
+        batch_size: Patches that go through the network at once.
+        threshold: A pixel is object where its normalised probability is above this.
+    """
+
+    def __init__(
+        self,
+        model: BoxCaseg,
+        size: tuple[int, int] | None = None,
+        batch_size: int = 32,
+        threshold: float = 0.5,
+    ) -> None:
+        self.model = model
+        self.size = size or _test_patch_size(getattr(model, 'cfg', None))
+        self.batch_size = batch_size
+        self.threshold = threshold
+        self._image: np.ndarray | None = None
+
+    def set_image(self, image: np.ndarray) -> None:
+        """Choose the image that boxes are asked for.
+
+        Args:
+            image: ``(H, W, 3)`` uint8, BGR, as ``cv2.imread`` gives it.
+
+        Raises:
+            InputError: If it is not of this form.
+        """
+        if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
+            raise InputError(
+                f'an image must be (H, W, 3) uint8, not {image.shape} {image.dtype}'
+            )
+        self._image = image
+
+    def predict(self, bboxes: np.ndarray) -> np.ndarray:
+        """Predict the masks of boxes.
+
+        Args:
+            bboxes: ``(N, 4)``, xyxy, pixels of the image set before.
+
+        Returns:
+            ``(N, H, W)`` bool.
+        """
+        bboxes = np.reshape(bboxes, (-1, 4))
+        shape = self._current_image().shape[:2]
+        masks = np.zeros((len(bboxes), *shape), dtype=bool)
+        for mask, prob, bbox in zip(masks, self.predict_maps(bboxes), bboxes, strict=True):
+            mask[:] = paste_probability(prob, bbox, shape, self.threshold)
+        return masks
+
+    def predict_maps(self, bboxes: np.ndarray) -> np.ndarray:
+        """Predict the probability maps of boxes.
+
+        Args:
+            bboxes: ``(N, 4)``, xyxy, pixels of the image set before.
+
+        Returns:
+            ``(N, h, w)`` float32, of the patches' size.
+        """
+        return self.predict_patches(self.crop_patches(self._current_image(), bboxes))
+
+    def crop_patches(self, image: np.ndarray, bboxes: np.ndarray) -> np.ndarray:
+        """Crop the patches that :meth:`predict_patches` takes, from any image.
+
+        Args:
+            image: ``(H, W, 3)`` uint8, BGR.
+            bboxes: ``(N, 4)``, xyxy, image pixels.
+
+        Returns:
+            ``(N, h, w, 3)`` uint8.
+        """
+        return crop_patches(image, np.reshape(bboxes, (-1, 4)), self.size)
+
+    @torch.inference_mode()
+    def predict_patches(self, patches: np.ndarray) -> np.ndarray:
+        """Predict probability maps of patches, which may come from several images.
+
+        Args:
+            patches: ``(N, h, w, 3)`` uint8, BGR.
+
+        Returns:
+            ``(N, h, w)`` float32.
+        """
+        maps = np.zeros(patches.shape[:3], dtype=np.float32)
+        name = self.model.output_map
+        for start in range(0, len(patches), self.batch_size):
+            batch = patches[start : start + self.batch_size]
+            inputs = list(torch.from_numpy(batch.transpose(0, 3, 1, 2).copy()))
+            inputs = self.model.data_preprocessor(dict(inputs=inputs))['inputs']
+            probs = self.model.probability_maps(inputs, [name])[name]
+            maps[start : start + len(batch)] = probs[:, 0].float().cpu().numpy()
+        return maps
+
+    def _current_image(self) -> np.ndarray:
+        if self._image is None:
+            raise InputError('no image is set: call set_image before asking for boxes')
+        return self._image
+
+
+def _test_patch_size(config: Config | None) -> tuple[int, int]:
+    loader = (config or {}).get('test_dataloader') or {}
+    for transform in loader.get('dataset', {}).get('pipeline', ()):
+        if transform['type'] == 'mmboxcaseg.BoxPatch':
+            size = transform.get('size', 320)
+            return (size, size) if isinstance(size, int) else tuple(size)
+    return 320, 320

@@ -1,0 +1,131 @@
+"""One sample per annotated box of a COCO-format file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from mmengine.dataset import BaseDataset
+from mmengine.logging import print_log
+
+from mmboxcaseg.errors import InputError
+from mmboxcaseg.proxy import pairwise_iou
+from mmboxcaseg.proxy.coco import check_bboxes, load_coco, wants_mask
+from mmboxcaseg.registry import DATASETS
+
+
+@DATASETS.register_module()
+class BoxInstanceDataset(BaseDataset):
+    """Boxes of a COCO-format file, one sample each; the patches that a box supervises.
+
+    Crowd annotations and boxes without area are left out. ``segmentation`` is never looked at,
+    unless ``with_segmentation`` asks for it to score a test.
+
+    A sample holds ``img_path``, ``img_id``, ``ann_id``, ``height`` and ``width`` (of the image),
+    ``bbox`` (xyxy, image pixels), ``label`` (index into ``metainfo['classes']``), ``area``,
+    ``supervision`` (``'box'``) and, if asked for, ``segmentation``.
+
+    Args:
+        ann_file: COCO-format JSON file.
+        data_prefix: ``img``: the image folder.
+        with_segmentation: Whether samples carry the true ``segmentation``; only for tests.
+        **kwargs: As in mmengine's ``BaseDataset``. ``metainfo`` may give ``classes``; by default
+            they are the file's categories, in the file's order.
+
+    Raises:
+        InputError: If the file is not COCO, an image is missing, a box lies outside its image, a
+            category is unknown, or no box is left.
+        ValueError: If ``with_segmentation`` is set in training.
+    """
+
+    METAINFO = dict(supervision='box')
+
+    def __init__(
+        self,
+        ann_file: str,
+        data_prefix: dict | None = None,
+        with_segmentation: bool = False,
+        **kwargs,
+    ) -> None:
+        if with_segmentation and not kwargs.get('test_mode', False):
+            raise ValueError('with_segmentation is for tests: training never reads masks of boxes')
+        self.with_segmentation = with_segmentation
+        super().__init__(ann_file, data_prefix=data_prefix or dict(img=''), **kwargs)
+
+    def load_data_list(self) -> list[dict]:
+        """Read the file; see the class for what a sample holds and what is raised."""
+        coco = load_coco(self.ann_file)
+        check_bboxes(coco, self.ann_file)
+        images = {image['id']: image for image in coco['images']}
+        names = {category['id']: category['name'] for category in coco['categories']}
+        classes = self._metainfo.setdefault('classes', tuple(names.values()))
+        labels = {id_: classes.index(name) for id_, name in names.items() if name in classes}
+        annotations = [a for a in coco['annotations'] if wants_mask(a)]
+        paths = self._image_paths(images, {a['image_id'] for a in annotations})
+        data_list = []
+        for annotation in annotations:
+            image = images[annotation['image_id']]
+            where = f'annotation {annotation["id"]} of {self.ann_file}'
+            if annotation['category_id'] not in labels:
+                raise InputError(
+                    f'{where} has category {names[annotation["category_id"]]!r}, which is not '
+                    "among the classes of the config: add it to metainfo['classes'] or remove the "
+                    'annotation'
+                )
+            x, y, width, height = annotation['bbox']
+            sample = dict(
+                img_path=paths[image['id']],
+                img_id=image['id'],
+                ann_id=annotation['id'],
+                height=image['height'],
+                width=image['width'],
+                bbox=[x, y, x + width, y + height],
+                label=labels[annotation['category_id']],
+                area=annotation.get('area', width * height),
+                supervision=self.METAINFO['supervision'],
+            )
+            if self.with_segmentation:
+                if not annotation.get('segmentation'):
+                    raise InputError(f'{where} has no segmentation to score against')
+                sample['segmentation'] = annotation['segmentation']
+            data_list.append(sample)
+        if not data_list:
+            raise InputError(f'{self.ann_file} holds no box to learn from')
+        if dropped := len(coco['annotations']) - len(data_list):
+            print_log(f'{self.ann_file}: {dropped} crowd or empty boxes left out', 'current')
+        return data_list
+
+    def overlapping(self, min_iou: float) -> np.ndarray:
+        """Which boxes overlap another one of their image.
+
+        Args:
+            min_iou: A box overlaps if its IoU with another is above this.
+
+        Returns:
+            ``(len(self),)`` bool, in the dataset's order.
+        """
+        samples = [self.get_data_info(index) for index in range(len(self))]
+        img_ids = np.array([str(sample['img_id']) for sample in samples])
+        bboxes = np.array([sample['bbox'] for sample in samples], dtype=np.float64)
+        overlapping = np.zeros(len(samples), dtype=bool)
+        order = np.argsort(img_ids, kind='stable')
+        starts = np.unique(img_ids[order], return_index=True)[1]
+        for group in np.split(order, starts[1:]):
+            ious = pairwise_iou(bboxes[group], bboxes[group])
+            np.fill_diagonal(ious, 0)
+            overlapping[group] = (ious > min_iou).any(axis=1)
+        return overlapping
+
+    def _image_paths(self, images: dict[int, dict], wanted: set[int]) -> dict[int, str]:
+        folder = Path(self.data_prefix['img'])
+        if not folder.is_dir():
+            raise InputError(f'image folder {folder} does not exist')
+        present = {entry.name for entry in folder.iterdir()}
+        paths = {}
+        for id_ in sorted(wanted):
+            name = images[id_]['file_name']
+            # One listing instead of a look-up per image; names with folders are looked up.
+            if name not in present and not (folder / name).is_file():
+                raise InputError(f'image {folder / name} of {self.ann_file} does not exist')
+            paths[id_] = str(folder / name)
+        return paths

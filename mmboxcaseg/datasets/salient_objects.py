@@ -1,0 +1,88 @@
+"""Salient images with the mask of their one object."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from mmengine.dataset import BaseDataset
+
+from mmboxcaseg.errors import InputError
+from mmboxcaseg.registry import DATASETS
+
+IMAGE_SUFFIXES = ('.jpg', '.jpeg', '.png', '.bmp', '.webp')
+
+
+@DATASETS.register_module()
+class SalientObjectDataset(BaseDataset):
+    """Pairs of an image and a mask, as in DUTS-TR; the patches that a mask supervises.
+
+    Image and mask have the same name but for the suffix; masks are PNG files.
+
+    A sample holds ``img_path``, ``mask_path`` and ``supervision`` (``'mask'``).
+
+    Args:
+        data_root: The folder that the prefixes are relative to.
+        data_prefix: ``img`` and ``mask``: image and mask folder.
+        ann_file: A list file, one image name a line, with or without suffix, to use a part of
+            the image folder. By default all of it, in the order of the names.
+        **kwargs: As in mmengine's ``BaseDataset``.
+
+    Raises:
+        InputError: If a folder, an image or a mask is missing, or there is no image.
+    """
+
+    METAINFO = dict(supervision='mask')
+
+    def __init__(
+        self,
+        data_root: str = '',
+        data_prefix: dict | None = None,
+        ann_file: str = '',
+        **kwargs,
+    ) -> None:
+        prefix = data_prefix or dict(img='images', mask='masks')
+        super().__init__(ann_file, data_root=data_root, data_prefix=prefix, **kwargs)
+
+    def load_data_list(self) -> list[dict]:
+        """List the pairs; see the class for what a sample holds and what is raised."""
+        images = _files_by_stem(Path(self.data_prefix['img']), IMAGE_SUFFIXES)
+        masks = _files_by_stem(Path(self.data_prefix['mask']), ('.png',))
+        data_list = []
+        for stem in self._listed_stems() if self.ann_file else sorted(images):
+            if stem not in images:
+                raise InputError(
+                    f'image {stem} of {self.ann_file} is not in {self.data_prefix["img"]}'
+                )
+            if stem not in masks:
+                raise InputError(
+                    f'salient image {images[stem]} has no mask {stem}.png in '
+                    f'{self.data_prefix["mask"]}: add the mask or remove the image'
+                )
+            data_list.append(
+                dict(
+                    img_path=str(images[stem]),
+                    mask_path=str(masks[stem]),
+                    supervision=self.METAINFO['supervision'],
+                )
+            )
+        if not data_list:
+            raise InputError(f'no salient image in {self.data_prefix["img"]}')
+        return data_list
+
+    def _listed_stems(self) -> list[str]:
+        path = Path(self.ann_file)
+        if not path.is_file():
+            raise InputError(f'list file {path} does not exist')
+        names = [line.strip() for line in path.read_text().splitlines()]
+        suffixes = IMAGE_SUFFIXES
+        return [
+            name[: name.rindex('.')] if name.lower().endswith(suffixes) else name
+            for name in names
+            if name
+        ]
+
+
+def _files_by_stem(folder: Path, suffixes: tuple[str, ...]) -> dict[str, Path]:
+    if not folder.is_dir():
+        raise InputError(f'folder {folder} does not exist')
+    return {path.stem: path for path in folder.iterdir() if path.suffix.lower() in suffixes}

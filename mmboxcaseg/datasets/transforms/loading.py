@@ -1,0 +1,93 @@
+"""Reading images and masks, with errors that say which file is broken."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+from mmcv.transforms import BaseTransform
+
+from mmboxcaseg.errors import InputError
+from mmboxcaseg.registry import TRANSFORMS
+
+
+def read_image(path: str) -> np.ndarray:
+    """Read an image.
+
+    Args:
+        path: An image file.
+
+    Returns:
+        ``(H, W, 3)`` uint8, BGR.
+
+    Raises:
+        InputError: If the file is missing or not an image.
+    """
+    return _decode(path, cv2.IMREAD_COLOR)
+
+
+def read_mask(path: str) -> np.ndarray:
+    """Read a mask; pixels of more than half of the full intensity are object.
+
+    Args:
+        path: An image file, 1 bit or grey, 0 for ground and 255 for object.
+
+    Returns:
+        ``(H, W)`` uint8, 0 or 1.
+
+    Raises:
+        InputError: If the file is missing, not an image, or has no object.
+    """
+    mask = (_decode(path, cv2.IMREAD_GRAYSCALE) > 127).astype(np.uint8)
+    if not mask.any():
+        raise InputError(
+            f'mask {path} is empty: a salient image needs one object, remove it from the set'
+        )
+    return mask
+
+
+def _decode(path: str, flag: int) -> np.ndarray:
+    try:
+        data = np.fromfile(path, dtype=np.uint8)
+    except OSError as error:
+        raise InputError(f'cannot read {path}: {error.strerror}') from error
+    image = cv2.imdecode(data, flag) if data.size else None
+    if image is None:
+        raise InputError(f'{path} cannot be decoded: replace it or remove it from the set')
+    return image
+
+
+@TRANSFORMS.register_module()
+class LoadPatchImage(BaseTransform):
+    """Read the image of a sample and, where the sample has one, its mask.
+
+    The last image is kept: the boxes of an image follow each other in a test, so it is decoded
+    once for all of them.
+
+    Required keys: ``img_path``; ``mask_path`` of a salient sample; ``height`` and ``width`` are
+    compared with the image if they are there.
+
+    Added keys: ``img`` ``(H, W, 3)`` uint8 BGR, ``img_shape``, ``ori_shape`` and, with a mask,
+    ``gt_seg_map`` ``(H, W)`` uint8.
+    """
+
+    def __init__(self) -> None:
+        self._last: tuple[str, np.ndarray] | None = None
+
+    def transform(self, results: dict) -> dict:
+        """Read; raises :class:`InputError` if a file is broken or of another size than said."""
+        path = results['img_path']
+        if self._last is None or self._last[0] != path:
+            self._last = path, read_image(path)
+        results['img'] = self._last[1]
+        results['img_shape'] = results['ori_shape'] = results['img'].shape[:2]
+        said = results.get('height'), results.get('width')
+        if None not in said and said != results['img_shape']:
+            raise InputError(
+                f'{path} is {results["img_shape"][1]}x{results["img_shape"][0]}, but its '
+                f'annotation file says {said[1]}x{said[0]}: the boxes belong to another image'
+            )
+        if 'mask_path' in results:
+            results['gt_seg_map'] = read_mask(results['mask_path'])
+            if results['gt_seg_map'].shape != results['img_shape']:
+                raise InputError(f'mask {results["mask_path"]} has another size than image {path}')
+        return results

@@ -1,0 +1,209 @@
+"""From images to patches: the crops of Sec. 3.2.2 and of the test."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+from mmcv.transforms import BaseTransform
+from mmdet.structures.bbox import HorizontalBoxes
+
+from mmboxcaseg.proxy import pixel_bboxes, tight_bboxes
+from mmboxcaseg.registry import TRANSFORMS
+
+
+def jitter_bbox(
+    bbox: np.ndarray, shift: np.ndarray, scale: np.ndarray, shift_unit: str = 'full'
+) -> np.ndarray:
+    """Shift and scale a box as the paper's ``box_augmentation`` (Sec. 3.2.2).
+
+    Args:
+        bbox: ``(4,)``, xyxy.
+        shift: ``(2,)``, shift of the centre in x and y, as a part of the box's width and height.
+        scale: ``(2,)``, factor of width and height.
+        shift_unit: ``'full'``: parts of the full width and height (the paper's listing, with
+            (x, y) as the centre); ``'half'``: of half of them (the released code).
+
+    Returns:
+        ``(4,)``, xyxy.
+    """
+    bbox = np.asarray(bbox, dtype=np.float64)
+    size = bbox[2:] - bbox[:2]
+    unit = size if shift_unit == 'full' else size / 2
+    centre = bbox[:2] + size / 2 + shift * unit
+    half = scale * size / 2
+    return np.concatenate([centre - half, centre + half])
+
+
+def crop_resize(image: np.ndarray, window: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Cut a window out of an image and resize it, by area where it shrinks.
+
+    Args:
+        image: ``(H, W, ...)`` uint8.
+        window: ``(4,)`` int, xyxy, inside the image.
+        size: Height and width of the result.
+
+    Returns:
+        ``(height, width, ...)`` uint8.
+    """
+    x1, y1, x2, y2 = window
+    crop = image[y1:y2, x1:x2]
+    shrinks = crop.shape[0] >= size[0] and crop.shape[1] >= size[1]
+    interpolation = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
+    return cv2.resize(crop, size[::-1], interpolation=interpolation)
+
+
+def bbox_in_window(bbox: np.ndarray, window: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Map a box from image pixels to the pixels of a window's patch.
+
+    Args:
+        bbox: ``(4,)``, xyxy, image pixels.
+        window: ``(4,)``, xyxy, image pixels.
+        size: Height and width of the patch.
+
+    Returns:
+        ``(4,)`` float, xyxy, clipped to the patch.
+    """
+    window = np.asarray(window, dtype=np.float64)
+    factor = np.asarray(size[::-1]) / (window[2:] - window[:2])
+    corners = (np.reshape(bbox, (2, 2)) - window[:2]) * factor
+    return np.clip(corners, 0, size[::-1]).reshape(4)
+
+
+def crop_patches(image: np.ndarray, bboxes: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Crop boxes as the network sees them in the test.
+
+    Args:
+        image: ``(H, W, 3)`` uint8.
+        bboxes: ``(N, 4)``, xyxy, image pixels.
+        size: Height and width of the patches; the paper has 320x320.
+
+    Returns:
+        ``(N, height, width, 3)`` uint8.
+    """
+    windows = pixel_bboxes(bboxes, image.shape[:2])
+    patches = [crop_resize(image, window, size) for window in windows]
+    return np.stack(patches) if patches else np.zeros((0, *size, 3), image.dtype)
+
+
+def _pair(size: int | tuple[int, int]) -> tuple[int, int]:
+    return (size, size) if isinstance(size, int) else tuple(size)
+
+
+def _cut(results: dict, window: np.ndarray, size: tuple[int, int]) -> None:
+    """Replace image, box and mask of a sample by those of a window of its image."""
+    results['img'] = crop_resize(results['img'], window, size)
+    results['img_shape'] = size
+    results['patch_bbox'] = window
+    if 'gt_seg_map' in results:
+        x1, y1, x2, y2 = window
+        results['gt_seg_map'] = cv2.resize(
+            results['gt_seg_map'][y1:y2, x1:x2], size[::-1], interpolation=cv2.INTER_NEAREST
+        )
+        bbox = tight_bboxes(results['gt_seg_map'][None])[0]
+    else:
+        bbox = bbox_in_window(results['bbox'], window, size)
+    results['gt_bboxes'] = HorizontalBoxes(np.asarray(bbox, dtype=np.float32)[None])
+
+
+@TRANSFORMS.register_module()
+class RandomBoxPatch(BaseTransform):
+    """Crop a box that is jittered as in Sec. 3.2.2 and resize it to a patch.
+
+    A salient sample, which has a mask instead of a box, is cropped around its mask's tight box:
+    off in the paper's configs, it makes salient patches look like box patches.
+
+    Required keys: ``img``, and ``bbox`` or ``gt_seg_map``.
+
+    Changed or added keys: ``img``, ``img_shape``, ``gt_bboxes`` (``(1, 4)``, patch pixels; empty
+    if a crop missed the object), ``gt_seg_map``, ``patch_bbox`` (xyxy, image pixels).
+
+    Args:
+        size: Height and width of the patch.
+        shift: The centre is shifted by U(-shift, shift) of the box's width and height.
+        scale: Width and height are scaled by U(scale) each.
+        shift_unit: See :func:`jitter_bbox`.
+    """
+
+    def __init__(
+        self,
+        size: int | tuple[int, int] = 288,
+        shift: float = 0.25,
+        scale: tuple[float, float] = (0.5, 1.5),
+        shift_unit: str = 'full',
+    ) -> None:
+        if shift_unit not in ('full', 'half'):
+            raise ValueError(f"shift_unit must be 'full' or 'half', not {shift_unit!r}")
+        self.size = _pair(size)
+        self.shift = shift
+        self.scale = tuple(scale)
+        self.shift_unit = shift_unit
+
+    def transform(self, results: dict) -> dict:
+        """Crop."""
+        bbox = results['bbox'] if 'bbox' in results else _mask_bbox(results)
+        jittered = jitter_bbox(
+            bbox,
+            np.random.uniform(-self.shift, self.shift, 2),
+            np.random.uniform(*self.scale, 2),
+            self.shift_unit,
+        )
+        _cut(results, pixel_bboxes(jittered[None], results['img_shape'])[0], self.size)
+        return results
+
+
+@TRANSFORMS.register_module()
+class RandomSalientPatch(BaseTransform):
+    """Resize a salient image and crop a patch at random (Sec. 3.2.2).
+
+    Required keys: ``img``, ``gt_seg_map``. Changed or added keys as in :class:`RandomBoxPatch`.
+
+    Args:
+        resize: Height and width that the image is resized to.
+        size: Height and width of the patch.
+    """
+
+    def __init__(
+        self, resize: int | tuple[int, int] = 320, size: int | tuple[int, int] = 288
+    ) -> None:
+        self.resize = _pair(resize)
+        self.size = _pair(size)
+        if self.size[0] > self.resize[0] or self.size[1] > self.resize[1]:
+            raise ValueError(f'a patch of {self.size} does not fit into {self.resize}')
+
+    def transform(self, results: dict) -> dict:
+        """Crop."""
+        height, width = results['img_shape']
+        results['img'] = crop_resize(results['img'], (0, 0, width, height), self.resize)
+        results['gt_seg_map'] = cv2.resize(
+            results['gt_seg_map'], self.resize[::-1], interpolation=cv2.INTER_NEAREST
+        )
+        y = np.random.randint(self.resize[0] - self.size[0] + 1)
+        x = np.random.randint(self.resize[1] - self.size[1] + 1)
+        _cut(results, np.array([x, y, x + self.size[1], y + self.size[0]]), self.size)
+        return results
+
+
+@TRANSFORMS.register_module()
+class BoxPatch(BaseTransform):
+    """Crop the ground-truth box and resize it: the test patch.
+
+    Required keys: ``img`` and ``bbox``, or ``gt_seg_map`` of a salient sample. Changed or added
+    keys as in :class:`RandomBoxPatch`.
+
+    Args:
+        size: Height and width of the patch.
+    """
+
+    def __init__(self, size: int | tuple[int, int] = 320) -> None:
+        self.size = _pair(size)
+
+    def transform(self, results: dict) -> dict:
+        """Crop."""
+        bbox = results['bbox'] if 'bbox' in results else _mask_bbox(results)
+        window = pixel_bboxes(np.asarray(bbox)[None], results['img_shape'])[0]
+        _cut(results, window, self.size)
+        return results
+
+
+def _mask_bbox(results: dict) -> np.ndarray:
+    return tight_bboxes(results['gt_seg_map'][None])[0]

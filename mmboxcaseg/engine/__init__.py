@@ -1,0 +1,1 @@
+"""What runs the training: checkpoints, checks and hooks."""

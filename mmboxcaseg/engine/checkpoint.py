@@ -1,0 +1,214 @@
+"""Loading checkpoints with ``weights_only`` left on, and refusing those that do not fit."""
+
+from __future__ import annotations
+
+import os
+import pickle
+from typing import Any
+
+import numpy as np
+import torch
+from mmengine.logging import HistoryBuffer
+from mmengine.model import is_model_wrapper
+from mmengine.optim.scheduler.param_scheduler import OneCycleParamScheduler
+from torch import nn
+
+from mmboxcaseg.errors import InputError
+
+# The methods by which mmengine's checkpoints name functions: a HistoryBuffer keeps its statistics,
+# a one-cycle schedule its annealing.
+_METHODS = {
+    HistoryBuffer: ('min', 'max', 'current', 'mean'),
+    OneCycleParamScheduler: ('_annealing_cos', '_annealing_linear'),
+}
+
+
+def _method(owner: type, name: str) -> Any:
+    # Stands in for the builtin getattr, by which pickle writes a method: with the real one a file
+    # could reach any attribute of anything that is allowed.
+    if name not in _METHODS.get(owner, ()):
+        raise pickle.UnpicklingError(f'{name} of {owner} is not allowed in a checkpoint')
+    return getattr(owner, name)
+
+
+def _checkpoint_types() -> list[Any]:
+    reconstruct = np.zeros(1).__reduce__()[0]
+    scalar = np.float64(0).__reduce__()[0]
+    dtypes = [type(np.dtype(name)) for name in ('bool', 'int32', 'int64', 'float32', 'float64')]
+    # numpy 2 moved its core; a checkpoint carries the name that it was written under.
+    moved = [
+        (function, f'numpy.{core}.multiarray.{function.__name__}')
+        for function in (reconstruct, scalar)
+        for core in ('core', '_core')
+    ]
+    return [
+        HistoryBuffer,
+        OneCycleParamScheduler,
+        (_method, 'builtins.getattr'),
+        np.ndarray,
+        np.dtype,
+        *dtypes,
+        *moved,
+    ]
+
+
+def allow_checkpoint_types() -> None:
+    """Let torch load what mmengine's own checkpoints hold, and nothing else.
+
+    torch loads with ``weights_only`` by default, which refuses every type that is not allowed by
+    name. mmengine's checkpoints hold, beside tensors, the message hub's history buffers and the
+    numpy arrays and scalars in them. Call it once before a Runner resumes or loads; calling it
+    again changes nothing.
+    """
+    torch.serialization.add_safe_globals(_checkpoint_types())
+
+
+def load_checkpoint_file(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """Load a checkpoint on the CPU, without running any code that it may carry.
+
+    Args:
+        path: A file that mmengine's Runner wrote, or a bare state dict.
+
+    Returns:
+        The checkpoint; it has at least ``state_dict``.
+
+    Raises:
+        InputError: The file is missing, is no checkpoint, or holds a type other than those of
+            :func:`allow_checkpoint_types`.
+    """
+    if not os.path.isfile(path):
+        raise InputError(f'there is no checkpoint file {path}')
+    allow_checkpoint_types()
+    try:
+        checkpoint = torch.load(path, map_location='cpu', weights_only=True)
+    except Exception as error:  # bytes that are no checkpoint fail anywhere in torch.load
+        raise InputError(_why_not_loaded(path, error)) from error
+    if isinstance(checkpoint, dict) and 'state_dict' not in checkpoint:
+        checkpoint = {'state_dict': checkpoint}
+    weights = checkpoint.get('state_dict') if isinstance(checkpoint, dict) else None
+    if not (
+        isinstance(weights, dict)
+        and weights
+        and all(isinstance(value, torch.Tensor) for value in weights.values())
+    ):
+        raise InputError(f'{path} is not a checkpoint: it holds no state dict')
+    return checkpoint
+
+
+def _why_not_loaded(path: str | os.PathLike[str], error: Exception) -> str:
+    try:
+        refused = torch.serialization.get_unsafe_globals_in_checkpoint(path)
+    except Exception:  # the same bytes again
+        return f'{path} is not a checkpoint, or was cut off while it was written'
+    if refused:
+        return (
+            f"{path} is refused: it holds {', '.join(sorted(refused))}, which mmengine's "
+            'checkpoints do not hold and which could run code when loaded'
+        )
+    return f'{path} cannot be loaded: {" ".join(str(error).split())}'
+
+
+def check_fits(model: nn.Module, checkpoint: dict[str, Any], path: str | os.PathLike[str]) -> None:
+    """Refuse a checkpoint of another architecture.
+
+    mmengine itself only logs the keys that differ, and goes on with the rest at random.
+
+    Args:
+        model: The model that is to take the weights.
+        checkpoint: What :func:`load_checkpoint_file` returned.
+        path: Where it came from, for the message.
+
+    Raises:
+        InputError: A weight is missing, left over or of another shape.
+    """
+    theirs = _state_dict(checkpoint)
+    ours = _bare(model).state_dict()
+    missing = [k for k in ours if k not in theirs and not k.endswith('num_batches_tracked')]
+    left_over = [k for k in theirs if k not in ours]
+    misshapen = [k for k in ours if k in theirs and ours[k].shape != theirs[k].shape]
+    differences = []
+    if missing:
+        differences.append(f'{len(missing)} weights are missing in it (such as {missing[0]})')
+    if left_over:
+        differences.append(f'{len(left_over)} are left over (such as {left_over[0]})')
+    if misshapen:
+        key = misshapen[0]
+        differences.append(
+            f'{len(misshapen)} have another shape (such as {key}: {tuple(theirs[key].shape)}, '
+            f'not {tuple(ours[key].shape)})'
+        )
+    if differences:
+        raise InputError(
+            f'{path} is a checkpoint of another architecture than the config: '
+            f'{", ".join(differences)}; give the config that it was trained with'
+        )
+
+
+def check_shares_weights(
+    model: nn.Module, checkpoint: dict[str, Any], path: str | os.PathLike[str]
+) -> None:
+    """Refuse a checkpoint to start from of which not one weight fits.
+
+    Fine-tuning takes a part of the weights on purpose; taking none is a mistake.
+
+    Args:
+        model: The model that is to take the weights.
+        checkpoint: What :func:`load_checkpoint_file` returned.
+        path: Where it came from, for the message.
+
+    Raises:
+        InputError: No weight has the name and shape of one of the model's.
+    """
+    ours = _bare(model).state_dict()
+    theirs = _state_dict(checkpoint)
+    if not any(k in ours and ours[k].shape == v.shape for k, v in theirs.items()):
+        raise InputError(
+            f'{path} is a checkpoint of another architecture than the config: '
+            f'not one of its {len(theirs)} weights fits (such as {next(iter(theirs))})'
+        )
+
+
+def check_resumable(checkpoint: dict[str, Any], path: str | os.PathLike[str]) -> None:
+    """Refuse to resume from a checkpoint that holds weights alone.
+
+    Args:
+        checkpoint: What :func:`load_checkpoint_file` returned.
+        path: Where it came from, for the message.
+
+    Raises:
+        InputError: The optimizer's or the loop's state is not in it.
+    """
+    absent = [key for key in ('meta', 'message_hub', 'optimizer') if key not in checkpoint]
+    if absent:
+        raise InputError(
+            f'{path} cannot be resumed, for it holds no {" and no ".join(absent)}; '
+            'resume from an epoch_N.pth, or start from these weights with load_from'
+        )
+
+
+def load_model_weights(model: nn.Module, path: str | os.PathLike[str]) -> dict[str, Any]:
+    """Load a checkpoint into a model that it fits entirely.
+
+    Args:
+        model: The model; its weights are replaced.
+        path: The checkpoint file.
+
+    Returns:
+        The checkpoint, for its ``meta``.
+
+    Raises:
+        InputError: See :func:`load_checkpoint_file` and :func:`check_fits`.
+    """
+    checkpoint = load_checkpoint_file(path)
+    check_fits(model, checkpoint, path)
+    _bare(model).load_state_dict(_state_dict(checkpoint), strict=False)
+    return checkpoint
+
+
+def _bare(model: nn.Module) -> nn.Module:
+    return model.module if is_model_wrapper(model) else model
+
+
+def _state_dict(checkpoint: dict[str, Any]) -> dict[str, torch.Tensor]:
+    # Saved from inside a DistributedDataParallel, every name starts with `module.`.
+    return {key.removeprefix('module.'): value for key, value in checkpoint['state_dict'].items()}

@@ -1,0 +1,137 @@
+"""What can be known to be wrong before a run begins."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from mmdet.datasets import CocoDataset
+from mmengine.config import Config
+from mmengine.registry import DATASETS, init_default_scope
+
+from mmboxcaseg.engine.checkpoint import load_checkpoint_file
+from mmboxcaseg.errors import InputError
+from mmboxcaseg.proxy.coco import load_coco
+
+
+def check_classes(
+    categories: Sequence[dict], used_ids: set[int], classes: Sequence[str], ann_file: str | Path
+) -> None:
+    """Compare a COCO file's categories with a config's classes.
+
+    mmdet goes wrong in silence on each difference: it numbers classes in the file's order, drops
+    annotations of unknown categories, and ends in "need at least one array to concatenate" when
+    nothing is left.
+
+    Args:
+        categories: The file's ``categories``.
+        used_ids: Ids of the categories that its annotations have.
+        classes: The config's class names.
+        ann_file: The file, for the message.
+
+    Raises:
+        InputError: A class is not in the file, an annotation's category is not among the classes,
+            or their order differs.
+    """
+    names = [category['name'] for category in categories]
+    missing = [name for name in classes if name not in names]
+    if missing:
+        raise InputError(
+            f"class {missing[0]!r} of the config's metainfo.classes is not in {ann_file}, "
+            f'whose categories are {_some(names)}'
+        )
+    unknown = [c['name'] for c in categories if c['id'] in used_ids and c['name'] not in classes]
+    if unknown:
+        raise InputError(
+            f"category {unknown[0]!r} of {ann_file} is not in the config's metainfo.classes, "
+            f'which are {_some(classes)}'
+        )
+    if [name for name in names if name in classes] != list(classes):
+        raise InputError(
+            f"the config's metainfo.classes are in another order than the categories of {ann_file},"
+            f' which are {_some(names)}: mmdet numbers them in the order of the file'
+        )
+
+
+def check_coco_dataset(config: dict[str, Any], default_classes: Sequence[str] = ()) -> None:
+    """Check the files of an mmdet ``CocoDataset``.
+
+    Args:
+        config: The dataset's config.
+        default_classes: Classes where the config gives none.
+
+    Raises:
+        InputError: The annotation file is missing, is not COCO or has other classes than the
+            config; or the image folder is missing.
+    """
+    root = config.get('data_root') or ''
+    ann_file = os.path.join(root, config['ann_file'])
+    coco = load_coco(ann_file)
+    classes = (config.get('metainfo') or {}).get('classes', default_classes)
+    classes = [classes] if isinstance(classes, str) else classes
+    check_classes(
+        coco['categories'], {a['category_id'] for a in coco['annotations']}, classes, ann_file
+    )
+    folder = os.path.join(root, (config.get('data_prefix') or {}).get('img', ''))
+    if not os.path.isdir(folder):
+        raise InputError(f'there is no image folder {folder}')
+
+
+def check_data(config: Config, splits: Iterable[str]) -> None:
+    """Check the files of every mmdet dataset and metric that a run will use.
+
+    This package's own datasets check themselves when they are built.
+
+    Args:
+        config: Config of the run.
+        splits: Out of ``'train'``, ``'val'`` and ``'test'``.
+
+    Raises:
+        InputError: See :func:`check_coco_dataset`; or a metric's annotation file is missing.
+    """
+    init_default_scope(config.get('default_scope', 'mmdet'))
+    for split in splits:
+        loader = config.get(f'{split}_dataloader') or {}
+        for dataset in _with_key(loader.get('dataset'), 'ann_file'):
+            with DATASETS.switch_scope_and_registry(None) as registry:
+                type_ = dataset['type']
+                type_ = registry.get(type_) if isinstance(type_, str) else type_
+            if isinstance(type_, type) and issubclass(type_, CocoDataset):
+                check_coco_dataset(dataset, type_.METAINFO.get('classes', ()))
+        for metric in _with_key(config.get(f'{split}_evaluator'), 'ann_file'):
+            if metric['ann_file'] and not os.path.isfile(metric['ann_file']):
+                raise InputError(f'there is no annotation file {metric["ann_file"]} to score with')
+
+
+def check_pretrained(model: dict[str, Any]) -> None:
+    """Check the files that a model's parts are initialised from.
+
+    Args:
+        model: Config of the model.
+
+    Raises:
+        InputError: A local file is missing or is no checkpoint.
+    """
+    for part in _with_key(model, 'checkpoint'):
+        path = part['checkpoint']
+        # Others are addresses, which mmengine knows how to fetch.
+        if isinstance(path, str) and '://' not in path:
+            load_checkpoint_file(path)
+
+
+def _with_key(config: Any, key: str) -> Iterator[dict[str, Any]]:
+    # The dicts that have this key, however deep they lie in wrappers and lists.
+    if isinstance(config, dict):
+        if key in config:
+            yield config
+        config = list(config.values())
+    if isinstance(config, (list, tuple)):
+        for value in config:
+            yield from _with_key(value, key)
+
+
+def _some(names: Sequence[str], count: int = 8) -> str:
+    shown = ', '.join(map(repr, names[:count]))
+    return f'{shown} and {len(names) - count} more' if len(names) > count else shown

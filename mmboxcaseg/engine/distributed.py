@@ -1,0 +1,70 @@
+"""Several processes, also on machines without a GPU."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import torch.distributed
+from mmengine.config import Config
+from mmengine.device import get_device
+
+from mmboxcaseg.errors import InputError
+
+
+def is_first_process() -> bool:
+    """Whether this process is the one that checks and reports, before any group is made."""
+    ranks = ('RANK', 'SLURM_PROCID', 'OMPI_COMM_WORLD_RANK')
+    return int(next((os.environ[rank] for rank in ranks if rank in os.environ), 0)) == 0
+
+
+def use_gloo_on_cpu(config: Config) -> None:
+    """Make a distributed run work where there is no GPU; change nothing where there is one.
+
+    mmengine's launchers choose a CUDA device, its DDP is given that device's number, and SyncBN
+    runs on GPUs alone: on a CPU each of them fails.
+
+    Args:
+        config: Config of the run, its ``launcher`` set.
+
+    Raises:
+        InputError: The launcher is not torchrun.
+    """
+    if config.launcher == 'none' or get_device() != 'cpu':
+        return
+    if config.launcher != 'pytorch':
+        raise InputError(
+            f'launcher {config.launcher} needs GPUs, and none is found: '
+            'on CPUs use tools/dist_train.sh or tools/dist_test.sh'
+        )
+    wrapper = config.get('model_wrapper_cfg') or dict(
+        type='MMDistributedDataParallel',
+        broadcast_buffers=False,
+        find_unused_parameters=config.get('find_unused_parameters', False),
+    )
+    config.model_wrapper_cfg = dict(wrapper, device_ids=None)
+    config.sync_bn = None
+    replaced = replace_sync_bn(config.model)
+    if replaced and is_first_process():
+        print(f'no GPU: {replaced} SyncBN settings of the model are BN, one for each process')
+    torch.distributed.init_process_group('gloo')
+
+
+def replace_sync_bn(config: Any) -> int:
+    """Turn every SyncBN into BN, in place.
+
+    Args:
+        config: A model config or any part of one.
+
+    Returns:
+        How many were replaced.
+    """
+    if isinstance(config, (list, tuple)):
+        return sum(replace_sync_bn(value) for value in config)
+    if not isinstance(config, dict):
+        return 0
+    count = 0
+    if str(config.get('type')).split('.')[-1] in ('SyncBN', 'MMSyncBN'):
+        config['type'] = 'BN'
+        count = 1
+    return count + sum(replace_sync_bn(value) for value in config.values())

@@ -1,0 +1,17 @@
+"""Networks, losses and heads."""
+
+from .backbones import EfficientNetLite
+from .heads import PatchHead, TransferredHead
+from .layers import WeightTransfer
+from .losses import MILLoss, PixelLoss
+from .segmentors import BoxCaseg
+
+__all__ = [
+    'BoxCaseg',
+    'EfficientNetLite',
+    'MILLoss',
+    'PatchHead',
+    'PixelLoss',
+    'TransferredHead',
+    'WeightTransfer',
+]

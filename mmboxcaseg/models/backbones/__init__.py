@@ -1,0 +1,5 @@
+"""Backbones that mmdet and mmseg do not have."""
+
+from .efficientnet_lite import EfficientNetLite
+
+__all__ = ['EfficientNetLite']

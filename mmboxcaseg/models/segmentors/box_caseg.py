@@ -1,0 +1,215 @@
+"""The joint network of Fig. 4: a backbone and a weak, a salient and a transferred head."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from mmdet.structures import DetDataSample
+from mmengine.model import BaseModel
+from mmengine.structures import PixelData
+from torch import Tensor
+
+from mmboxcaseg.models.layers import concat_scales
+from mmboxcaseg.registry import MODELS
+
+MAP_NAMES = ('weak', 'salient', 'transferred', 'fused')
+
+
+@MODELS.register_module()
+class BoxCaseg(BaseModel):
+    """Class-agnostic object segmentation learned from boxes and salient images (Sec. 3.2, 3.3).
+
+    Every patch trains the weak head with ``loss_mil``; patches that are supervised by a mask
+    train the salient and the transferred head with ``loss_pixel`` on their fused map. Heads set
+    to ``None`` are left out, which gives the rows of Table 4; without a salient or without a
+    transferred head the fused map is the other one's, whatever ``alpha`` says.
+
+    Args:
+        backbone: Any backbone that gives several scales, the finest first.
+        weak_head: Config of the weak head.
+        salient_head: Config of the salient head.
+        transferred_head: Config of the transferred head; it needs a weak head.
+        neck: Config of a neck between backbone and heads, such as mmdet's ``ChannelMapper`` to
+            bring down the channels; the paper has none.
+        loss_mil: Config of the loss of the weak head.
+        loss_pixel: Config of the loss of the fused map; it says how maps are fused.
+        alpha: Weight of the salient head in the fused map (Eq. 3, Table 6).
+        test_cfg: ``maps``: names of the maps to predict, out of ``'weak'``, ``'salient'``,
+            ``'transferred'`` and ``'fused'``. By default :attr:`output_map` alone.
+        data_preprocessor: Config of the data preprocessor.
+        init_cfg: Initialisation, as in mmengine.
+
+    Raises:
+        ValueError: If ``alpha`` is not in [0, 1], no head is left, a transferred head stands
+            without a weak head, or ``test_cfg`` asks for a map that the heads do not give.
+    """
+
+    def __init__(
+        self,
+        backbone: dict,
+        weak_head: dict | None,
+        salient_head: dict | None,
+        transferred_head: dict | None,
+        neck: dict | None = None,
+        loss_mil: dict | None = None,
+        loss_pixel: dict | None = None,
+        alpha: float = 0.7,
+        test_cfg: dict | None = None,
+        data_preprocessor: dict | None = None,
+        init_cfg: dict | None = None,
+    ) -> None:
+        super().__init__(data_preprocessor, init_cfg)
+        if not 0 <= alpha <= 1:
+            raise ValueError(f'alpha must be in [0, 1], not {alpha}')
+        if weak_head is None and transferred_head is not None:
+            raise ValueError('transferred_head takes its weights from weak_head, which is None')
+        if weak_head is None and salient_head is None:
+            raise ValueError('at least one of weak_head and salient_head must be given')
+        self.backbone = MODELS.build(backbone)
+        self.neck = neck and MODELS.build(neck)
+        self.weak_head = weak_head and MODELS.build(weak_head)
+        self.salient_head = salient_head and MODELS.build(salient_head)
+        self.transferred_head = transferred_head and MODELS.build(transferred_head)
+        self.loss_mil = MODELS.build(loss_mil or dict(type='mmboxcaseg.MILLoss'))
+        self.loss_pixel = MODELS.build(loss_pixel or dict(type='mmboxcaseg.PixelLoss'))
+        self.alpha = alpha
+        self.maps = tuple((test_cfg or {}).get('maps') or (self.output_map,))
+        if missing := set(self.maps) - set(self.available_maps):
+            raise ValueError(
+                f'test_cfg.maps asks for {sorted(missing)}, but the heads give '
+                f'{list(self.available_maps)}'
+            )
+
+    @property
+    def available_maps(self) -> tuple[str, ...]:
+        """Names of the maps that the heads can give."""
+        heads = dict(
+            weak=self.weak_head, salient=self.salient_head, transferred=self.transferred_head
+        )
+        names = tuple(name for name, head in heads.items() if head is not None)
+        return names + ('fused',) if {'salient', 'transferred'} & set(names) else names
+
+    @property
+    def output_map(self) -> str:
+        """The map that proxy masks are made from: the fused one, or else the weak one."""
+        return 'fused' if 'fused' in self.available_maps else 'weak'
+
+    def forward(
+        self,
+        inputs: Tensor,
+        data_samples: Sequence[DetDataSample] | None = None,
+        mode: str = 'tensor',
+    ) -> dict[str, Tensor] | list[DetDataSample]:
+        """Compute losses, predictions or probability maps.
+
+        Args:
+            inputs: Patches ``(N, 3, H, W)``, normalised.
+            data_samples: One a patch: ``supervision`` (``'box'`` or ``'mask'``) in the metainfo,
+                ``gt_instances.bboxes`` ``(1, 4)`` in patch pixels and, for a mask,
+                ``gt_sem_seg.sem_seg`` ``(1, H, W)``.
+            mode: ``'loss'``, ``'predict'`` or ``'tensor'``.
+
+        Returns:
+            ``'loss'``: the losses by name. ``'predict'``: the data samples, each with
+            ``pred_maps``, a ``PixelData`` of ``(1, H, W)`` probabilities by map name.
+            ``'tensor'``: the maps of ``test_cfg.maps`` by name, ``(N, 1, H, W)`` probabilities.
+        """
+        if mode == 'loss':
+            return self.loss(inputs, data_samples)
+        maps = self.probability_maps(inputs, self.maps)
+        if mode == 'tensor':
+            return maps
+        if mode != 'predict':
+            raise ValueError(f"mode must be 'loss', 'predict' or 'tensor', not {mode!r}")
+        for index, sample in enumerate(data_samples):
+            sample.pred_maps = PixelData(**{name: m[index].float() for name, m in maps.items()})
+        return list(data_samples)
+
+    def loss(self, inputs: Tensor, data_samples: Sequence[DetDataSample]) -> dict[str, Tensor]:
+        """Compute the losses of a mixed batch (Eq. 4); arguments as in :meth:`forward`."""
+        by_mask = [i for i, s in enumerate(data_samples) if s.supervision == 'mask']
+        if self.weak_head is None:
+            # Box patches teach nothing without a weak head.
+            inputs = inputs[by_mask]
+            data_samples = [data_samples[i] for i in by_mask]
+            by_mask = list(range(len(by_mask)))
+        if len(inputs) == 0:
+            return dict(loss_pixel=_zero(self))
+        features = self.extract_feat(inputs)
+        size = inputs.shape[-2:]
+        losses = {}
+        if self.weak_head is not None:
+            bboxes = torch.cat([sample.gt_instances.bboxes for sample in data_samples])
+            losses.update(self.loss_mil(_upsample(self.weak_head(features), size), bboxes))
+        if self.output_map == 'fused':
+            if by_mask:
+                masks = [data_samples[i].gt_sem_seg.sem_seg for i in by_mask]
+                salient, transferred = self._pixel_logits(features[by_mask], size)
+                losses['loss_pixel'] = self.loss_pixel(
+                    salient, transferred, torch.stack(masks), self._alpha
+                )
+            else:
+                # Every parameter must get a gradient on every rank of a distributed run.
+                losses['loss_pixel'] = _zero(self.salient_head, self.transferred_head)
+        return losses
+
+    def probability_maps(self, inputs: Tensor, names: Sequence[str]) -> dict[str, Tensor]:
+        """Predict maps; a head that none of them needs does not run.
+
+        Args:
+            inputs: Patches ``(N, 3, H, W)``, normalised.
+            names: Out of :attr:`available_maps`.
+
+        Returns:
+            ``(N, 1, H, W)`` probabilities by name.
+        """
+        features = self.extract_feat(inputs)
+        size = inputs.shape[-2:]
+        maps = {}
+        if 'weak' in names:
+            maps['weak'] = _upsample(self.weak_head(features), size).sigmoid()
+        if {'salient', 'transferred', 'fused'} & set(names):
+            salient, transferred = self._pixel_logits(features, size)
+            if 'salient' in names:
+                maps['salient'] = salient.sigmoid()
+            if 'transferred' in names:
+                maps['transferred'] = transferred.sigmoid()
+            if 'fused' in names:
+                maps['fused'] = self.loss_pixel.fuse_probs(salient, transferred, self._alpha)
+        return {name: maps[name] for name in names}
+
+    def extract_feat(self, inputs: Tensor) -> Tensor:
+        """Map patches ``(N, 3, H, W)`` to the features ``(N, C, h, w)`` that the heads share."""
+        features = self.backbone(inputs)
+        if self.neck is not None:
+            features = self.neck(features)
+        return concat_scales(features)
+
+    @property
+    def _alpha(self) -> float:
+        if self.transferred_head is None:
+            return 1.0
+        return 0.0 if self.salient_head is None else self.alpha
+
+    def _pixel_logits(self, features: Tensor, size: torch.Size) -> tuple[Tensor, Tensor]:
+        # A missing head's map has weight 0, so the other head's can stand in for it.
+        salient = transferred = None
+        if self.salient_head is not None:
+            salient = _upsample(self.salient_head(features), size)
+        if self.transferred_head is not None:
+            transferred = _upsample(self.transferred_head(features, self.weak_head), size)
+        return (
+            transferred if salient is None else salient,
+            salient if transferred is None else transferred,
+        )
+
+
+def _upsample(logits: Tensor, size: torch.Size) -> Tensor:
+    return F.interpolate(logits, size, mode='bilinear', align_corners=False)
+
+
+def _zero(*modules: torch.nn.Module | None) -> Tensor:
+    parameters = [p for module in modules if module is not None for p in module.parameters()]
+    return 0 * sum(p.sum() for p in parameters)

@@ -1,0 +1,94 @@
+"""Boxes on the pixel grid and how much they overlap."""
+
+from __future__ import annotations
+
+import numpy as np
+
+
+def pixel_bboxes(bboxes: np.ndarray, img_shape: tuple[int, int]) -> np.ndarray:
+    """Put boxes on the pixel grid, the one on which patches are cropped and masks are pasted.
+
+    Edges go to the nearest pixel edge (halves up) and into the image; a box is at least one
+    pixel wide and high. Edges are read as float32, which is what mmdet holds them in, so that a
+    box lands on the same pixels offline and in training.
+
+    Args:
+        bboxes: (N, 4) boxes xyxy in pixels.
+        img_shape: (height, width) of the image.
+
+    Returns:
+        (N, 4) int64 boxes xyxy, x2 and y2 exclusive.
+    """
+    height, width = img_shape
+    edges = np.asarray(bboxes, dtype=np.float32).reshape(-1, 4).astype(np.float64)
+    edges = np.floor(edges + 0.5).astype(np.int64)
+    limit = np.array([width, height])
+    start = edges[:, :2].clip(0, limit - 1)
+    stop = np.maximum(edges[:, 2:].clip(0, limit), start + 1)
+    return np.concatenate([start, stop], axis=1)
+
+
+def tight_bboxes(masks: np.ndarray) -> np.ndarray:
+    """Find the smallest box around each mask, the proxy box of Sec. 3.4.
+
+    Args:
+        masks: (N, H, W) bool or uint8.
+
+    Returns:
+        (N, 4) int64 boxes xyxy, x2 and y2 exclusive; zeros for an empty mask.
+    """
+    bboxes = np.zeros((len(masks), 4), dtype=np.int64)
+    for bbox, mask in zip(bboxes, masks, strict=True):
+        rows = np.flatnonzero(mask.any(axis=1))
+        if len(rows):
+            top, bottom = rows[0], rows[-1] + 1
+            columns = np.flatnonzero(mask[top:bottom].any(axis=0))
+            bbox[:] = columns[0], top, columns[-1] + 1, bottom
+    return bboxes
+
+
+def bbox_areas(bboxes: np.ndarray) -> np.ndarray:
+    """Areas of boxes; a box turned inside out has none.
+
+    Args:
+        bboxes: (..., 4) boxes xyxy.
+
+    Returns:
+        (...) float64 areas in square pixels.
+    """
+    bboxes = np.asarray(bboxes, dtype=np.float64)
+    return (bboxes[..., 2:] - bboxes[..., :2]).clip(min=0).prod(axis=-1)
+
+
+def bbox_iou(bboxes1: np.ndarray, bboxes2: np.ndarray) -> np.ndarray:
+    """IoU of each box with its partner.
+
+    Args:
+        bboxes1: (..., 4) boxes xyxy.
+        bboxes2: (..., 4) boxes xyxy, of a shape that broadcasts with the first.
+
+    Returns:
+        (...) float64 in [0, 1]; 0 where both boxes are empty.
+    """
+    bboxes1 = np.asarray(bboxes1, dtype=np.float64)
+    bboxes2 = np.asarray(bboxes2, dtype=np.float64)
+    start = np.maximum(bboxes1[..., :2], bboxes2[..., :2])
+    stop = np.minimum(bboxes1[..., 2:], bboxes2[..., 2:])
+    overlap = (stop - start).clip(min=0).prod(axis=-1)
+    union = bbox_areas(bboxes1) + bbox_areas(bboxes2) - overlap
+    return np.divide(overlap, union, out=np.zeros_like(union), where=union > 0)
+
+
+def pairwise_iou(bboxes1: np.ndarray, bboxes2: np.ndarray) -> np.ndarray:
+    """IoU of every box with every other.
+
+    Args:
+        bboxes1: (N, 4) boxes xyxy.
+        bboxes2: (M, 4) boxes xyxy.
+
+    Returns:
+        (N, M) float64 in [0, 1].
+    """
+    bboxes1 = np.reshape(bboxes1, (-1, 1, 4))
+    bboxes2 = np.reshape(bboxes2, (1, -1, 4))
+    return bbox_iou(bboxes1, bboxes2)

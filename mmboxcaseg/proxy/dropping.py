@@ -1,0 +1,54 @@
+"""Dropping via proxy box agreement (Sec. 3.4): the box stays, its mask teaches nothing.
+
+That a mask is dropped is written in its pixels. The value travels with the box through every
+transform that crops, filters, flips, resizes or mixes instances; an array beside the masks would
+fall out of step with them.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from .boxes import pixel_bboxes
+
+#: Value of the pixels of a dropped mask. It is far from 1, so that transforms that interpolate
+#: masks do not turn the rim of a dropped mask into a kept one.
+DROPPED = 255
+
+
+def drop_masks(
+    masks: np.ndarray,
+    bboxes: np.ndarray,
+    agreement: np.ndarray,
+    min_agreement: float,
+) -> np.ndarray:
+    """Replace the masks of low agreement by their boxes, filled with :data:`DROPPED`.
+
+    Args:
+        masks: (N, H, W) bool or uint8 masks.
+        bboxes: (N, 4) ground-truth boxes xyxy in image pixels.
+        agreement: (N,) proxy box agreement of the masks.
+        min_agreement: A mask is dropped unless its agreement is above this.
+
+    Returns:
+        (N, H, W) uint8 masks; masks that are kept are as they were.
+    """
+    dropped = masks.astype(np.uint8)
+    pixels = pixel_bboxes(bboxes, masks.shape[1:])
+    for index in np.flatnonzero(~(np.asarray(agreement) > min_agreement)):
+        x1, y1, x2, y2 = pixels[index]
+        dropped[index] = 0
+        dropped[index, y1:y2, x1:x2] = DROPPED
+    return dropped
+
+
+def is_kept(masks: np.ndarray) -> np.ndarray:
+    """Tell which masks teach the mask head.
+
+    Args:
+        masks: (N, H, W) uint8 masks, some of them dropped.
+
+    Returns:
+        (N,) bool; false for dropped masks and for empty ones, which have no object to show.
+    """
+    return masks.max(axis=(1, 2), initial=0) == 1

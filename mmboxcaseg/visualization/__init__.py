@@ -1,0 +1,1 @@
+"""Drawing of masks and of training curves."""

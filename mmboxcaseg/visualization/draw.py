@@ -1,0 +1,123 @@
+"""Masks, boxes and captions drawn on images; images laid out on a sheet."""
+
+from __future__ import annotations
+
+import colorsys
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+
+from mmboxcaseg.proxy import pixel_bboxes
+
+Colour = tuple[int, int, int]
+
+_FONT = cv2.FONT_HERSHEY_SIMPLEX
+_FONT_SCALE = 0.4
+_LINE_HEIGHT = 16
+_MARGIN = 4
+
+
+def distinct_colours(count: int) -> list[Colour]:
+    """Give ``count`` BGR colours, neighbours in the list far apart in hue."""
+    golden = 0.618033988749895
+    hues = [(0.02 + index * golden) % 1 for index in range(count)]
+    rgb = [colorsys.hsv_to_rgb(hue, 0.85, 1) for hue in hues]
+    return [tuple(round(255 * channel) for channel in reversed(colour)) for colour in rgb]
+
+
+def draw_mask(img: np.ndarray, mask: np.ndarray, colour: Colour, opacity: float = 0.4) -> np.ndarray:
+    """Tint a mask and draw its contour.
+
+    Args:
+        img: (H, W, 3) uint8 BGR; not changed.
+        mask: (H, W) bool.
+        colour: BGR.
+        opacity: Of the tint, 0 (the contour alone) to 1.
+
+    Returns:
+        (H, W, 3) uint8.
+    """
+    drawn = img.copy()
+    tint = (1 - opacity) * img[mask] + opacity * np.array(colour)
+    drawn[mask] = np.rint(tint).astype(np.uint8)
+    contours, _ = cv2.findContours(
+        mask.astype(np.uint8), cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE
+    )
+    return cv2.drawContours(drawn, contours, -1, colour, 1)
+
+
+def draw_bbox(img: np.ndarray, bbox: Sequence[float], colour: Colour) -> np.ndarray:
+    """Draw a one pixel wide box.
+
+    Args:
+        img: (H, W, 3) uint8 BGR; not changed.
+        bbox: xyxy in pixels, exclusive right and bottom edges.
+        colour: BGR.
+
+    Returns:
+        (H, W, 3) uint8.
+    """
+    x1, y1, x2, y2 = (round(float(edge)) for edge in bbox)
+    return cv2.rectangle(img.copy(), (x1, y1), (x2 - 1, y2 - 1), colour, 1)
+
+
+def context_window(
+    bbox: Sequence[float], img_shape: tuple[int, int], context: float
+) -> tuple[slice, slice]:
+    """Give the part of an image around a box, to look at it in its surroundings.
+
+    Args:
+        bbox: xyxy in pixels.
+        img_shape: (height, width) of the image, which bounds the window.
+        context: How far the window goes beyond each edge, as a share of the box's longer side.
+
+    Returns:
+        Slices of rows and of columns.
+    """
+    x1, y1, x2, y2 = pixel_bboxes(np.asarray(bbox), img_shape)[0].tolist()
+    grow = round(context * max(x2 - x1, y2 - y1))
+    return slice(max(y1 - grow, 0), y2 + grow), slice(max(x1 - grow, 0), x2 + grow)
+
+
+def make_sheet(
+    images: Sequence[np.ndarray], captions: Sequence[str], columns: int, tile_size: int = 256
+) -> np.ndarray:
+    """Lay images out in rows on white, each with its caption below.
+
+    Args:
+        images: (H, W, 3) uint8 BGR each, of any size; scaled so that the longer side is
+            ``tile_size``.
+        captions: One per image; a line break starts another line.
+        columns: Images in a row.
+        tile_size: In pixels.
+
+    Returns:
+        (H, W, 3) uint8.
+    """
+    num_lines = max(caption.count('\n') + 1 for caption in captions)
+    tile_height = tile_size + num_lines * _LINE_HEIGHT + _MARGIN
+    rows = -(-len(images) // columns)
+    pitch = (tile_height + _MARGIN, tile_size + _MARGIN)
+    sheet = np.full(
+        (rows * pitch[0] + _MARGIN, columns * pitch[1] + _MARGIN, 3), 255, np.uint8
+    )
+    for index, (img, caption) in enumerate(zip(images, captions, strict=True)):
+        top = index // columns * pitch[0] + _MARGIN
+        left = index % columns * pitch[1] + _MARGIN
+        tile = _fit(img, tile_size)
+        height, width = tile.shape[:2]
+        sheet[top : top + height, left : left + width] = tile
+        for number, line in enumerate(caption.split('\n'), start=1):
+            baseline = (left, top + tile_size + number * _LINE_HEIGHT - _MARGIN)
+            cv2.putText(sheet, line, baseline, _FONT, _FONT_SCALE, (0, 0, 0), 1, cv2.LINE_AA)
+    return sheet
+
+
+def _fit(img: np.ndarray, longer_side: int) -> np.ndarray:
+    height, width = img.shape[:2]
+    scale = longer_side / max(height, width)
+    size = max(round(width * scale), 1), max(round(height * scale), 1)
+    return cv2.resize(
+        img, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
+    )

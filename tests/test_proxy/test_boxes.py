@@ -1,0 +1,85 @@
+import numpy as np
+import pytest
+
+from mmboxcaseg.proxy import bbox_areas, bbox_iou, pairwise_iou, pixel_bboxes, tight_bboxes
+
+
+@pytest.mark.parametrize(
+    ('bbox', 'expected'),
+    [
+        pytest.param([1, 2, 5, 6], [1, 2, 5, 6], id='on the grid already'),
+        pytest.param([1.4, 2.6, 5.4, 6.6], [1, 3, 5, 7], id='nearest'),
+        pytest.param([0.5, 1.5, 2.5, 3.5], [1, 2, 3, 4], id='halves go up'),
+        pytest.param([-3, -2.5, 4, 5], [0, 0, 4, 5], id='clipped at the start'),
+        pytest.param([4, 5, 20, 20], [4, 5, 10, 8], id='clipped at the end'),
+        pytest.param([3.1, 3.1, 3.3, 3.3], [3, 3, 4, 4], id='at least one pixel'),
+        pytest.param([9.8, 7.9, 10, 8], [9, 7, 10, 8], id='one pixel in the last corner'),
+        pytest.param([-5, -5, -1, -1], [0, 0, 1, 1], id='outside'),
+        # 100.3 + 0.2 is below 100.5 in float64; mmdet holds 100.5.
+        pytest.param([1, 1, 5, 5.3 + 0.2 - 1e-12], [1, 1, 5, 6], id='float32 as in mmdet'),
+    ],
+)
+def test_pixel_bboxes(bbox, expected):
+    result = pixel_bboxes(np.array([bbox]), (8, 10))
+    assert result.dtype == np.int64
+    assert result.tolist() == [expected]
+
+
+def test_pixel_bboxes_empty():
+    assert pixel_bboxes(np.zeros((0, 4)), (8, 10)).shape == (0, 4)
+
+
+def test_tight_bboxes():
+    masks = np.array(
+        [
+            [[0, 0, 0, 0], [0, 0, 1, 0], [0, 1, 0, 0], [0, 0, 0, 0]],
+            [[0, 0, 0, 0], [0, 0, 0, 0], [0, 0, 0, 0], [0, 0, 0, 0]],
+            [[1, 0, 0, 0], [0, 0, 0, 0], [0, 0, 0, 0], [0, 0, 0, 1]],
+            [[0, 0, 0, 1], [0, 0, 0, 0], [0, 0, 0, 0], [0, 0, 0, 0]],
+        ]
+    )
+    expected = [[1, 1, 3, 3], [0, 0, 0, 0], [0, 0, 4, 4], [3, 0, 4, 1]]
+    assert tight_bboxes(masks.astype(bool)).tolist() == expected
+    assert tight_bboxes(masks.astype(np.uint8)).tolist() == expected
+
+
+def test_tight_bboxes_no_masks():
+    assert tight_bboxes(np.zeros((0, 4, 4), bool)).shape == (0, 4)
+
+
+def test_bbox_areas():
+    bboxes = [[0, 0, 2, 3], [1, 1, 1, 5], [5, 5, 3, 3]]
+    assert bbox_areas(bboxes).tolist() == [6, 0, 0]
+
+
+@pytest.mark.parametrize(
+    ('bbox1', 'bbox2', 'expected'),
+    [
+        ([0, 0, 4, 4], [0, 0, 4, 4], 1),
+        ([0, 0, 4, 4], [2, 2, 6, 6], 4 / 28),
+        ([0, 0, 4, 4], [4, 0, 8, 4], 0),
+        ([0, 0, 4, 4], [6, 6, 8, 8], 0),
+        ([1, 1, 1, 1], [1, 1, 1, 1], 0),
+    ],
+)
+def test_bbox_iou(bbox1, bbox2, expected):
+    assert bbox_iou([bbox1], [bbox2]).tolist() == [expected]
+    assert pairwise_iou([bbox1, bbox1], [bbox2]).tolist() == [[expected], [expected]]
+
+
+def test_bbox_iou_counts_pixels():
+    rng = np.random.default_rng(0)
+    starts = rng.integers(0, 6, (2, 50, 2))
+    bboxes1, bboxes2 = np.concatenate([starts, starts + rng.integers(1, 7, starts.shape)], axis=2)
+
+    def filled(bbox):
+        canvas = np.zeros((12, 12), bool)
+        canvas[bbox[1] : bbox[3], bbox[0] : bbox[2]] = True
+        return canvas
+
+    expected = [
+        [(filled(a) & filled(b)).sum() / (filled(a) | filled(b)).sum() for b in bboxes2]
+        for a in bboxes1
+    ]
+    np.testing.assert_allclose(pairwise_iou(bboxes1, bboxes2), expected)
+    np.testing.assert_allclose(bbox_iou(bboxes1, bboxes2), np.diag(expected))

@@ -1,0 +1,148 @@
+"""Make a synthetic data set for the demo: shapes in COCO form, salient images beside them."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+from pathlib import Path
+
+import cv2
+import numpy as np
+from tqdm import tqdm
+
+from mmboxcaseg.datasets.toy import TOY_CLASSES, draw_salient_image, draw_scene
+from mmboxcaseg.errors import InputError, run_tool
+from mmboxcaseg.proxy import encode_rle, tight_bboxes
+from mmboxcaseg.proxy.coco import write_json
+
+DESCRIPTION = 'mmboxcaseg toy data set'
+MAX_OBJECTS = 5
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument('out', type=Path, help='folder to make; an earlier toy set is replaced')
+    parser.add_argument('--seed', type=int, default=0)
+    parser.add_argument('--num-train', type=int, default=300, help='box-annotated images')
+    parser.add_argument('--num-val', type=int, default=60, help='images to score on')
+    parser.add_argument('--num-salient', type=int, default=300, help='images with one object')
+    parser.add_argument('--size', type=int, default=160, help='image width and height in pixels')
+    return parser.parse_args()
+
+
+def main() -> None:
+    args = parse_args()
+    make_toy_dataset(
+        args.out, args.seed, args.num_train, args.num_val, args.num_salient, args.size
+    )
+
+
+def make_toy_dataset(
+    out: Path, seed: int, num_train: int, num_val: int, num_salient: int, size: int
+) -> None:
+    """Write the whole data set; the same arguments give the same pixels and files.
+
+    Args:
+        out: Folder for ``train``, ``val``, ``annotations`` and ``salient``.
+        seed: Of all images; an image depends on it and on the image's own number only.
+        num_train: Images in ``train``. ``annotations/boxes_train.json`` has their boxes alone,
+            ``annotations/instances_train.json`` their true masks too.
+        num_val: Images in ``val``.
+        num_salient: Images in ``salient/images``, their masks in ``salient/masks``.
+        size: Width and height of every image in pixels.
+
+    Raises:
+        InputError: When ``out`` holds anything but an earlier toy set.
+    """
+    if min(num_train, num_val, num_salient) < 1 or size < 32:
+        raise InputError('a toy set needs one image of each kind and a --size of 32 or more')
+    _check_replaceable(out)
+    part = out.with_name(f'{out.name}.part')
+    shutil.rmtree(part, ignore_errors=True)
+    annotations = part / 'annotations'
+    annotations.mkdir(parents=True)
+
+    train = _draw_split(part / 'train', seed, 0, num_train, size)
+    write_json(train, annotations / 'instances_train.json')
+    write_json(_boxes_only(train), annotations / 'boxes_train.json')
+    val = _draw_split(part / 'val', seed, 1, num_val, size)
+    write_json(val, annotations / 'instances_val.json')
+    _draw_salient(part / 'salient', seed, num_salient, size)
+
+    shutil.rmtree(out, ignore_errors=True)
+    os.replace(part, out)
+
+
+def _check_replaceable(out: Path) -> None:
+    if out.is_dir() and not any(out.iterdir()):
+        return
+    if out.exists() and not _is_toy_dataset(out):
+        raise InputError(f'{out} holds something else than a toy set: give another folder')
+
+
+def _is_toy_dataset(folder: Path) -> bool:
+    try:
+        coco = json.loads((folder / 'annotations' / 'instances_val.json').read_text())
+        return coco['info']['description'] == DESCRIPTION
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+
+
+def _draw_split(folder: Path, seed: int, split: int, count: int, size: int) -> dict:
+    folder.mkdir()
+    coco = dict(
+        info=dict(description=DESCRIPTION),
+        images=[],
+        annotations=[],
+        categories=[dict(id=label + 1, name=name) for label, name in enumerate(TOY_CLASSES)],
+    )
+    for index in tqdm(range(count), desc=folder.name):
+        rng = np.random.default_rng([seed, split, index])
+        num_objects = int(rng.integers(2, MAX_OBJECTS + 1))
+        image, masks, labels = draw_scene(size, num_objects, rng)
+        file_name = f'{index:06d}.jpg'
+        _write_image(folder / file_name, image)
+        coco['images'].append(dict(id=index, file_name=file_name, width=size, height=size))
+        for mask, bbox, label in zip(masks, tight_bboxes(masks), labels, strict=True):
+            x1, y1, x2, y2 = bbox.tolist()
+            coco['annotations'].append(
+                dict(
+                    id=len(coco['annotations']) + 1,
+                    image_id=index,
+                    category_id=int(label) + 1,
+                    bbox=[x1, y1, x2 - x1, y2 - y1],
+                    area=int(mask.sum()),
+                    iscrowd=0,
+                    segmentation=encode_rle(mask),
+                )
+            )
+    return coco
+
+
+def _boxes_only(coco: dict) -> dict:
+    boxes = []
+    for annotation in coco['annotations']:
+        box = {key: value for key, value in annotation.items() if key != 'segmentation'}
+        box['area'] = box['bbox'][2] * box['bbox'][3]  # the mask's area would tell of the mask
+        boxes.append(box)
+    return {**coco, 'annotations': boxes}
+
+
+def _draw_salient(folder: Path, seed: int, count: int, size: int) -> None:
+    for name in ('images', 'masks'):
+        (folder / name).mkdir(parents=True)
+    for index in tqdm(range(count), desc=folder.name):
+        image, mask = draw_salient_image(size, np.random.default_rng([seed, 2, index]))
+        _write_image(folder / 'images' / f'{index:06d}.jpg', image)
+        _write_image(folder / 'masks' / f'{index:06d}.png', mask.astype(np.uint8) * 255)
+
+
+def _write_image(path: Path, image: np.ndarray) -> None:
+    if not cv2.imwrite(str(path), image):
+        raise InputError(f'{path} cannot be written: check the folder and the disk')
+
+
+if __name__ == '__main__':
+    run_tool(main)

@@ -1,0 +1,75 @@
+"""Score a checkpoint with the metrics of its config."""
+
+from __future__ import annotations
+
+import argparse
+
+from mmengine.config import Config, DictAction
+from mmengine.runner import Runner
+
+from mmboxcaseg.engine.checkpoint import allow_checkpoint_types, check_fits, load_checkpoint_file
+from mmboxcaseg.engine.checks import check_data
+from mmboxcaseg.engine.config import load_config, set_work_dir
+from mmboxcaseg.engine.distributed import is_first_process, use_gloo_on_cpu
+from mmboxcaseg.errors import InputError, run_tool
+from mmboxcaseg.proxy.coco import check_output, write_json
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument('config', help='config file')
+    parser.add_argument('checkpoint', help='checkpoint file')
+    parser.add_argument('--work-dir', help='where the log goes (work_dirs/ and the config name)')
+    parser.add_argument('--out', metavar='METRICS.json', help='write the metrics to this file too')
+    parser.add_argument('--show', action='store_true', help='show the predictions in a window')
+    parser.add_argument('--show-dir', help='paint the predictions into this folder')
+    parser.add_argument('--wait-time', type=float, default=2, help='seconds for --show')
+    parser.add_argument(
+        '--cfg-options',
+        nargs='+',
+        action=DictAction,
+        metavar='KEY=VALUE',
+        help='override settings of the config, such as test_dataloader.batch_size=8',
+    )
+    parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none')
+    return parser.parse_args()
+
+
+def configure(args: argparse.Namespace) -> Config:
+    config = load_config(args.config, args.cfg_options)
+    config.launcher = args.launcher
+    set_work_dir(config, args.work_dir, args.config)
+    config.load_from = args.checkpoint
+    config.resume = False
+    if args.show or args.show_dir:
+        hook = config.get('default_hooks', {}).get('visualization')
+        if hook is None:
+            raise InputError(
+                f'--show and --show-dir: {args.config} has no default_hooks.visualization'
+            )
+        hook.update(draw=True, show=args.show, wait_time=args.wait_time)
+        hook.test_out_dir = args.show_dir
+    return config
+
+
+def main() -> None:
+    args = parse_args()
+    config = configure(args)
+    allow_checkpoint_types()
+    checkpoint = None
+    if is_first_process():
+        if args.out:
+            check_output(args.out)
+        check_data(config, ('test',))
+        checkpoint = load_checkpoint_file(args.checkpoint)
+    use_gloo_on_cpu(config)
+    runner = Runner.from_cfg(config)
+    if checkpoint is not None:
+        check_fits(runner.model, checkpoint, args.checkpoint)
+    metrics = runner.test()
+    if args.out and is_first_process():
+        write_json({name: float(value) for name, value in metrics.items()}, args.out)
+
+
+if __name__ == '__main__':
+    run_tool(main)

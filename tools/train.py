@@ -1,0 +1,103 @@
+"""Train a model from a config: BoxCaseg, or a Mask R-CNN on proxy masks."""
+
+from __future__ import annotations
+
+import argparse
+
+from mmengine.config import Config, DictAction
+from mmengine.device import get_device
+from mmengine.runner import Runner, find_latest_checkpoint
+
+from mmboxcaseg.engine.checkpoint import (
+    allow_checkpoint_types,
+    check_fits,
+    check_resumable,
+    check_shares_weights,
+    load_checkpoint_file,
+)
+from mmboxcaseg.engine.checks import check_data, check_pretrained
+from mmboxcaseg.engine.config import load_config, set_work_dir
+from mmboxcaseg.engine.distributed import is_first_process, use_gloo_on_cpu
+from mmboxcaseg.errors import InputError, run_tool
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument('config', help='config file')
+    parser.add_argument(
+        '--work-dir', help='where logs and checkpoints go (work_dirs/ and the name of the config)'
+    )
+    parser.add_argument(
+        '--resume',
+        nargs='?',
+        const='auto',
+        metavar='CHECKPOINT',
+        help='go on from this checkpoint; without a path, from the latest one in the work dir',
+    )
+    parser.add_argument('--amp', action='store_true', help='train in mixed precision (on a GPU)')
+    parser.add_argument(
+        '--auto-scale-lr',
+        action='store_true',
+        help="scale the learning rate from the config's auto_scale_lr.base_batch_size",
+    )
+    parser.add_argument(
+        '--cfg-options',
+        nargs='+',
+        action=DictAction,
+        metavar='KEY=VALUE',
+        help='override settings of the config, such as train_dataloader.batch_size=8',
+    )
+    parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none')
+    return parser.parse_args()
+
+
+def configure(args: argparse.Namespace) -> Config:
+    config = load_config(args.config, args.cfg_options)
+    config.launcher = args.launcher
+    set_work_dir(config, args.work_dir, args.config)
+    if args.amp:
+        if get_device() == 'cpu':
+            raise InputError('--amp needs a GPU, and none is found')
+        config.optim_wrapper.type = 'AmpOptimWrapper'
+        config.optim_wrapper.setdefault('loss_scale', 'dynamic')
+    if args.auto_scale_lr:
+        if 'base_batch_size' not in config.get('auto_scale_lr', {}):
+            raise InputError(f'--auto-scale-lr: {args.config} has no auto_scale_lr.base_batch_size')
+        config.auto_scale_lr.enable = True
+    if args.resume:
+        config.resume = True
+        config.load_from = None if args.resume == 'auto' else args.resume
+    return config
+
+
+def starting_checkpoint(config: Config) -> str | None:
+    """The local checkpoint that the Runner will load, if any."""
+    path = config.get('load_from')
+    if config.get('resume') and path is None:
+        path = find_latest_checkpoint(config.work_dir)
+    return None if path is None or '://' in path else path
+
+
+def main() -> None:
+    args = parse_args()
+    config = configure(args)
+    allow_checkpoint_types()
+    checkpoint = None
+    if is_first_process():
+        check_data(config, ('train', 'val'))
+        check_pretrained(config.model)
+        path = starting_checkpoint(config)
+        if path is not None:
+            checkpoint = load_checkpoint_file(path)
+            if config.get('resume'):
+                check_resumable(checkpoint, path)
+    use_gloo_on_cpu(config)
+    runner = Runner.from_cfg(config)
+    if checkpoint is not None:
+        check = check_fits if config.get('resume') else check_shares_weights
+        check(runner.model, checkpoint, path)
+    runner.train()
+
+
+if __name__ == '__main__':
+    run_tool(main)
