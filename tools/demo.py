@@ -15,11 +15,13 @@ import cv2
 import numpy as np
 from mmdet.apis import inference_detector, init_detector
 from mmdet.structures import DetDataSample
+from mmengine.config import Config
 
+from mmboxcaseg.datasets.toy import TOY_CLASSES
 from mmboxcaseg.engine.checkpoint import allow_checkpoint_types
 from mmboxcaseg.errors import InputError, run_tool
-from mmboxcaseg.evaluation import mask_iou
-from mmboxcaseg.proxy import decode_rle, pixel_bboxes
+from mmboxcaseg.evaluation import ProxyQuality, compare_drops, score_proxies
+from mmboxcaseg.proxy import decode_rle
 from mmboxcaseg.proxy.coco import (
     annotation_bboxes,
     annotations_by_image,
@@ -27,15 +29,21 @@ from mmboxcaseg.proxy.coco import (
     load_results,
 )
 from mmboxcaseg.visualization.curves import Curves, plot_curves, read_curves
-from mmboxcaseg.visualization.draw import distinct_colours, draw_bbox, draw_mask, make_sheet
+from mmboxcaseg.visualization.draw import (
+    Colour,
+    distinct_colours,
+    draw_bbox,
+    draw_mask,
+    make_sheet,
+)
 
 TOOLS = Path(__file__).resolve().parent
 CONFIGS = TOOLS.parent / 'configs' / 'demo'
 BOXCASEG, PROXY, SUPERVISED = 'boxcaseg_toy', 'proxy_mask_rcnn_toy', 'mask_rcnn_toy_supervised'
 # By how much mean IoU proxy masks must beat filled boxes for the demo to pass.
 MIN_GAIN = 0.1
-AGREEMENTS = (0.75, 0.85, 0.95)
 KEPT, DROPPED, BOX = (80, 220, 80), (80, 80, 255), (255, 255, 255)
+PALETTE = distinct_colours(len(TOY_CLASSES))
 MIN_SCORE = 0.5
 NUM_PICTURES = 4
 NUM_CORES = len(os.sched_getaffinity(0))
@@ -80,13 +88,16 @@ def main() -> None:
     curves = {name: read_curves(work_dir / name) for name in (BOXCASEG, PROXY, SUPERVISED)}
     plot_curves(curves, work_dir / 'curves.png')
     draw_pictures(work_dir, data)
-    quality = score_proxies(data, work_dir / 'raw.json')
+    truth = load_coco(data / 'annotations' / 'instances_train.json')
+    raw = {entry['ann_id']: entry['segmentation'] for entry in load_results(work_dir / 'raw.json')}
+    quality = compare_drops(score_proxies(truth, raw))
     minutes = (time.monotonic() - start) / 60
     report = write_report(quality, curves, minutes)
     (work_dir / 'results.md').write_text(report)
     print(f'\n{report}\n{work_dir}/: results.md, pictures.jpg, curves.png')
 
-    gain = quality['merged'].mean() - quality['box'].mean()
+    mean_iou = {row.masks: row.mean_iou for row in quality if row.min_agreement is None}
+    gain = mean_iou['merged'] - mean_iou['filled box']
     if gain < MIN_GAIN:
         raise SystemExit(
             f'FAILED: proxy masks beat filled boxes by {gain:.3f} mean IoU, less than {MIN_GAIN}'
@@ -172,8 +183,8 @@ def watch(jobs: list[tuple[str, subprocess.Popen, Path]]) -> None:
         if now - shown > (1 if interactive else 60):
             shown = now
             left = ', '.join(f'{name} {remaining_time(log)}' for name, _, log in jobs)
-            end = '' if interactive else '\n'
-            print(f'\r   {now - start:.0f} s, to go: {left}   '[interactive ^ 1 :], end=end, flush=True)
+            begin, end = ('\r\033[K', '') if interactive else ('', '\n')
+            print(f'{begin}   {now - start:.0f} s, to go: {left}', end=end, flush=True)
     if interactive:
         print(end='\r\033[K')
     print(f'   {time.monotonic() - start:.0f} s', flush=True)
@@ -187,43 +198,8 @@ def remaining_time(log: Path) -> str:
     return ''.join(found[-1]) if found else '?'
 
 
-def score_proxies(data: Path, raw_file: Path) -> dict[str, np.ndarray]:
-    """Compare masks of all boxes with the true ones.
-
-    Returns:
-        (N,) float64 each: ``box``, ``raw`` and ``merged``, the IoU of the filled box and of the
-        mask before and after the merge; ``agreement``, the box agreement.
-    """
-    coco = load_coco(data / 'annotations' / 'instances_train.json')
-    shapes = {image['id']: (image['height'], image['width']) for image in coco['images']}
-    proxies = load_coco(data / 'annotations' / 'proxy_train.json')['annotations']
-    proxies = {annotation['id']: annotation for annotation in proxies}
-    raw = {entry['ann_id']: entry['segmentation'] for entry in load_results(raw_file)}
-    scores = []
-    for annotation in coco['annotations']:
-        id_, shape = annotation['id'], shapes[annotation['image_id']]
-        true = decode_rle(annotation['segmentation'], shape)
-        masks = (
-            filled_box(annotation, shape),
-            decode_rle(raw[id_], shape),
-            decode_rle(proxies[id_]['segmentation'], shape),
-        )
-        scores.append([mask_iou(mask, true) for mask in masks] + [proxies[id_]['box_agreement']])
-    return dict(zip(('box', 'raw', 'merged', 'agreement'), np.array(scores).T, strict=True))
-
-
-def filled_box(annotation: dict, shape: tuple[int, int]) -> np.ndarray:
-    mask = np.zeros(shape, bool)
-    x1, y1, x2, y2 = pixel_bboxes(annotation_bboxes([annotation]), shape)[0]
-    mask[y1:y2, x1:x2] = True
-    return mask
-
-
-def write_report(
-    quality: dict[str, np.ndarray], curves: dict[str, Curves], minutes: float
-) -> str:
+def write_report(quality: list[ProxyQuality], curves: dict[str, Curves], minutes: float) -> str:
     """Write the tables of ``results.md``."""
-    merged, agreement = quality['merged'], quality['agreement']
     lines = [
         '# Demo',
         '',
@@ -231,16 +207,12 @@ def write_report(
         '',
         'Masks of the training boxes against the true ones:',
         '',
-        '| masks | boxes | mean IoU |',
-        '|---|---|---|',
-        f'| filled box | 100% | {quality["box"].mean():.3f} |',
-        f'| BoxCaseg, raw | 100% | {quality["raw"].mean():.3f} |',
-        f'| merged | 100% | {merged.mean():.3f} |',
+        '| masks | agreement above | kept | mean IoU |',
+        '|---|---|---|---|',
     ]
-    for threshold in AGREEMENTS:
-        kept = agreement > threshold
-        mean = f'{merged[kept].mean():.3f}' if kept.any() else '-'
-        lines.append(f'| agreement above {threshold} | {kept.mean():.0%} | {mean} |')
+    for row in quality:
+        above = '-' if row.min_agreement is None else f'{row.min_agreement:.2f}'
+        lines.append(f'| {row.masks} | {above} | {row.kept:.0%} | {row.mean_iou:.3f} |')
     lines += [
         '',
         'Mask R-CNN on the val images:',
@@ -257,33 +229,64 @@ def write_report(
 
 
 def draw_pictures(work_dir: Path, data: Path) -> None:
-    """Draw what went in and what came out, a row an image, on one page."""
-    annotations = data / 'annotations'
-    boxes = load_coco(annotations / 'instances_train.json')
-    proxies = annotations_by_image(load_coco(annotations / 'proxy_train.json'))
-    min_agreement = float(read_config_value(work_dir / PROXY, 'min_agreement'))
-    train_rows = [
-        draw_training_row(data / 'train', image, true, proxies[image['id']], min_agreement)
-        for image, true in first_images(boxes)
-    ]
+    """Draw what went in and what came out, three tiles a row, on one page."""
+    tiles = []
+    proxies = annotations_by_image(load_coco(data / 'annotations' / 'proxy_train.json'))
+    min_agreement = Config.fromfile(CONFIGS / f'{PROXY}.py').min_agreement
+    for image, true in first_images(data / 'annotations' / 'instances_train.json'):
+        img = cv2.imread(str(data / 'train' / image['file_name']))
+        proxy = proxies[image['id']]
+        kept = [annotation['box_agreement'] > min_agreement for annotation in proxy]
+        colours = [KEPT if keep else DROPPED for keep in kept]
+        tiles += [
+            (draw_boxes(img, true), 'boxes, all that is given'),
+            (draw_annotations(img, proxy, colours), 'proxy masks: green kept, red dropped'),
+            (draw_annotations(img, true, [KEPT] * len(true)), 'true masks'),
+        ]
     allow_checkpoint_types()
-    models = [
+    detectors = [
         init_detector(
-            str(CONFIGS / f'{name}.py'), checkpoint(work_dir / name), palette='none', device='cpu'
+            str(CONFIGS / f'{name}.py'), checkpoint(work_dir / name), device='cpu', palette=PALETTE
         )
         for name in (PROXY, SUPERVISED)
     ]
-    val_rows = [
-        draw_val_row(data / 'val', image, true, models)
-        for image, true in first_images(load_coco(annotations / 'instances_val.json'))
-    ]
-    tiles, captions = [], []
-    for row in (*train_rows, *val_rows):
-        captions += row
-        tiles += row.values()
-    cv2.imwrite(str(work_dir / 'pictures.jpg'), make_sheet(tiles, captions, columns=3))
+    for image, true in first_images(data / 'annotations' / 'instances_val.json'):
+        img = cv2.imread(str(data / 'val' / image['file_name']))
+        colours = [PALETTE[annotation['category_id'] - 1] for annotation in true]
+        by_proxies, by_truth = (inference_detector(detector, img) for detector in detectors)
+        tiles += [
+            (draw_prediction(img, by_proxies), 'Mask R-CNN, from proxy masks'),
+            (draw_prediction(img, by_truth), 'Mask R-CNN, from true masks'),
+            (draw_annotations(img, true, colours), 'true masks, coloured by class'),
+        ]
+    images, captions = zip(*tiles, strict=True)
+    cv2.imwrite(str(work_dir / 'pictures.jpg'), make_sheet(images, captions, columns=3))
 
 
-def first_images(coco: dict) -> list[tuple[dict, list[dict]]]:
+def first_images(ann_file: Path) -> list[tuple[dict, list[dict]]]:
+    coco = load_coco(ann_file)
     groups = annotations_by_image(coco)
     return [(image, groups[image['id']]) for image in coco['images'][:NUM_PICTURES]]
+
+
+def draw_boxes(img: np.ndarray, annotations: list[dict]) -> np.ndarray:
+    for bbox in annotation_bboxes(annotations):
+        img = draw_bbox(img, bbox, BOX)
+    return img
+
+
+def draw_annotations(img: np.ndarray, annotations: list[dict], colours: list[Colour]) -> np.ndarray:
+    for annotation, colour in zip(annotations, colours, strict=True):
+        img = draw_mask(img, decode_rle(annotation['segmentation'], img.shape[:2]), colour)
+    return img
+
+
+def draw_prediction(img: np.ndarray, sample: DetDataSample) -> np.ndarray:
+    found = sample.pred_instances
+    for instance in found[found.scores >= MIN_SCORE]:
+        img = draw_mask(img, instance.masks[0].numpy(), PALETTE[int(instance.labels)])
+    return img
+
+
+if __name__ == '__main__':
+    run_tool(main)

@@ -115,14 +115,17 @@ def check_images(coco: dict, img_root: Path) -> None:
     if not img_root.is_dir():
         raise InputError(f'image folder {img_root} does not exist')
     groups = annotations_by_image(coco)
-    for image in tqdm(coco['images'], desc='check images', unit='image', leave=False):
-        if not any(map(wants_mask, groups[image['id']])):
-            continue
-        path = img_root / image['file_name']
-        if not path.is_file():
-            raise InputError(f'image {path} does not exist')
-        if not cv2.haveImageReader(str(path)):
-            raise InputError(f'{path} cannot be decoded: replace it or remove it from the set')
+    paths = [
+        img_root / image['file_name']
+        for image in coco['images']
+        if any(map(wants_mask, groups[image['id']]))
+    ]
+    with tqdm(paths, desc='check', unit='image', leave=False) as progress:
+        for path in progress:
+            if not path.is_file():
+                raise InputError(f'image {path} does not exist')
+            if not cv2.haveImageReader(str(path)):
+                raise InputError(f'{path} cannot be decoded: replace it or remove it from the set')
 
 
 def predict_masks(
@@ -149,9 +152,7 @@ def predict_masks(
                 image_id=image['id'],
                 category_id=annotation['category_id'],
                 bbox=annotation['bbox'],
-                segmentation=encode_rle(
-                    paste_probability(prob, bbox, shape, predictor.threshold)
-                ),
+                segmentation=encode_rle(paste_probability(prob, bbox, shape, predictor.threshold)),
                 score=1.0,
                 ann_id=annotation['id'],
             )

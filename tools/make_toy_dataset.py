@@ -34,9 +34,7 @@ def parse_args() -> argparse.Namespace:
 
 def main() -> None:
     args = parse_args()
-    make_toy_dataset(
-        args.out, args.seed, args.num_train, args.num_val, args.num_salient, args.size
-    )
+    make_toy_dataset(args.out, args.seed, args.num_train, args.num_val, args.num_salient, args.size)
 
 
 def make_toy_dataset(

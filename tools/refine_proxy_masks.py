@@ -47,10 +47,8 @@ def main() -> None:
     raw = match_results(coco, load_results(args.raw), args.raw)
 
     groups = annotations_by_image(coco)
-    proxies = [
-        refine_annotations(image, groups[image['id']], raw)
-        for image in tqdm(coco['images'], desc='merge', unit='image')
-    ]
+    with tqdm(coco['images'], desc='merge', unit='image') as images:
+        proxies = [refine_annotations(image, groups[image['id']], raw) for image in images]
     coco = replace_annotations(coco, chain.from_iterable(proxies))
     write_json(coco, args.out)
     missing = sum(wants_mask(a) and a['id'] not in raw for a in coco['annotations'])

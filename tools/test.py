@@ -7,10 +7,10 @@ import argparse
 from mmengine.config import Config, DictAction
 from mmengine.runner import Runner
 
-from mmboxcaseg.engine.checkpoint import allow_checkpoint_types, check_fits, load_checkpoint_file
-from mmboxcaseg.engine.checks import check_data
+from mmboxcaseg.engine.checkpoint import allow_checkpoint_types
+from mmboxcaseg.engine.checks import check_checkpoint, check_data
 from mmboxcaseg.engine.config import load_config, set_work_dir
-from mmboxcaseg.engine.distributed import is_first_process, use_gloo_on_cpu
+from mmboxcaseg.engine.distributed import is_first_process, start_process
 from mmboxcaseg.errors import InputError, run_tool
 from mmboxcaseg.proxy.coco import check_output, write_json
 
@@ -56,17 +56,13 @@ def main() -> None:
     args = parse_args()
     config = configure(args)
     allow_checkpoint_types()
-    checkpoint = None
     if is_first_process():
         if args.out:
             check_output(args.out)
         check_data(config, ('test',))
-        checkpoint = load_checkpoint_file(args.checkpoint)
-    use_gloo_on_cpu(config)
-    runner = Runner.from_cfg(config)
-    if checkpoint is not None:
-        check_fits(runner.model, checkpoint, args.checkpoint)
-    metrics = runner.test()
+        check_checkpoint(config, args.checkpoint)
+    start_process(config)
+    metrics = Runner.from_cfg(config).test()
     if args.out and is_first_process():
         write_json({name: float(value) for name, value in metrics.items()}, args.out)
 

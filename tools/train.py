@@ -8,16 +8,10 @@ from mmengine.config import Config, DictAction
 from mmengine.device import get_device
 from mmengine.runner import Runner, find_latest_checkpoint
 
-from mmboxcaseg.engine.checkpoint import (
-    allow_checkpoint_types,
-    check_fits,
-    check_resumable,
-    check_shares_weights,
-    load_checkpoint_file,
-)
-from mmboxcaseg.engine.checks import check_data, check_pretrained
+from mmboxcaseg.engine.checkpoint import allow_checkpoint_types
+from mmboxcaseg.engine.checks import check_checkpoint, check_data, check_pretrained
 from mmboxcaseg.engine.config import load_config, set_work_dir
-from mmboxcaseg.engine.distributed import is_first_process, use_gloo_on_cpu
+from mmboxcaseg.engine.distributed import is_first_process, start_process
 from mmboxcaseg.errors import InputError, run_tool
 
 
@@ -70,33 +64,26 @@ def configure(args: argparse.Namespace) -> Config:
     return config
 
 
-def starting_checkpoint(config: Config) -> str | None:
-    """The local checkpoint that the Runner will load, if any."""
+def check(config: Config) -> None:
+    """Find what is wrong before anything takes long."""
+    check_data(config, ('train', 'val'))
+    check_pretrained(config.model)
     path = config.get('load_from')
-    if config.get('resume') and path is None:
-        path = find_latest_checkpoint(config.work_dir)
-    return None if path is None or '://' in path else path
+    if config.get('resume'):
+        path = path or find_latest_checkpoint(config.work_dir)
+        check_checkpoint(config, path, resume=True)
+    else:
+        check_checkpoint(config, path, whole=False)
 
 
 def main() -> None:
     args = parse_args()
     config = configure(args)
     allow_checkpoint_types()
-    checkpoint = None
     if is_first_process():
-        check_data(config, ('train', 'val'))
-        check_pretrained(config.model)
-        path = starting_checkpoint(config)
-        if path is not None:
-            checkpoint = load_checkpoint_file(path)
-            if config.get('resume'):
-                check_resumable(checkpoint, path)
-    use_gloo_on_cpu(config)
-    runner = Runner.from_cfg(config)
-    if checkpoint is not None:
-        check = check_fits if config.get('resume') else check_shares_weights
-        check(runner.model, checkpoint, path)
-    runner.train()
+        check(config)
+    start_process(config)
+    Runner.from_cfg(config).train()
 
 
 if __name__ == '__main__':

@@ -4,7 +4,7 @@ default_hooks = dict(
     timer=dict(type='IterTimerHook'),
     logger=dict(type='LoggerHook', interval=50),
     param_scheduler=dict(type='ParamSchedulerHook'),
-    checkpoint=dict(type='CheckpointHook', interval=1, max_keep_ckpts=3),
+    checkpoint=dict(type='mmboxcaseg.AtomicCheckpointHook', interval=1, max_keep_ckpts=3),
     sampler_seed=dict(type='DistSamplerSeedHook'),
     runtime_info=dict(type='RuntimeInfoHook'),
 )
@@ -22,9 +22,7 @@ env_cfg = dict(
 # With a fixed seed a resumed run ends with the weights of an uninterrupted one.
 randomness = dict(seed=0)
 
-visualizer = dict(
-    type='mmengine.Visualizer', vis_backends=[dict(type='mmengine.LocalVisBackend')]
-)
+visualizer = dict(type='mmengine.Visualizer', vis_backends=[dict(type='mmengine.LocalVisBackend')])
 log_processor = dict(type='LogProcessor', window_size=50, by_epoch=True)
 log_level = 'INFO'
 load_from = None

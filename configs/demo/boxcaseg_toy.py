@@ -7,8 +7,8 @@ _base_ = [
 ]
 
 data_root = '{{$TOY_ROOT:work_dirs/demo/data}}'
-patch_size = 96
-max_epochs = 16
+patch_size = 80
+max_epochs = 12
 channels = (16, 32, 64, 128)
 norm_cfg = dict(type='BN')
 
@@ -32,8 +32,21 @@ model = dict(
 box_pipeline = [
     dict(type='mmboxcaseg.LoadPatchImage'),
     dict(type='mmboxcaseg.RandomBoxPatch', size=patch_size),
-    dict(type='RandomFlip', prob=0.5),
+    dict(type='RandomFlip', prob=0.75, direction=['horizontal', 'vertical', 'diagonal']),
     dict(type='mmboxcaseg.PackPatchInputs'),
+]
+# As for coco-mini: most of a test patch is object, most of a salient image is not.
+salient_pipeline = [
+    dict(type='mmboxcaseg.LoadPatchImage'),
+    dict(
+        type='RandomChoice',
+        prob=[0.5, 0.5],
+        transforms=[
+            [dict(type='mmboxcaseg.RandomSalientPatch', resize=90, size=patch_size)],
+            [dict(type='mmboxcaseg.RandomBoxPatch', size=patch_size)],
+        ],
+    ),
+    *box_pipeline[2:],
 ]
 test_pipeline = [
     dict(type='mmboxcaseg.LoadPatchImage'),
@@ -54,7 +67,7 @@ train_dataloader = dict(
             dict(
                 type='mmboxcaseg.SalientObjectDataset',
                 data_root=f'{data_root}/salient',
-                pipeline=box_pipeline,
+                pipeline=salient_pipeline,
             ),
         ]
     ),
@@ -67,9 +80,10 @@ test_dataloader = val_dataloader
 val_evaluator = dict(by_size=False)
 test_evaluator = val_evaluator
 
+optim_wrapper = dict(optimizer=dict(lr=2e-3))
 train_cfg = dict(max_epochs=max_epochs, val_interval=4)
 param_scheduler = [
-    dict(type='LinearLR', start_factor=0.01, end=100, by_epoch=False),
+    dict(type='LinearLR', start_factor=0.1, end=40, by_epoch=False),
     dict(type='PolyLR', power=0.9, end=max_epochs, by_epoch=True, convert_to_iter_based=True),
 ]
 default_hooks = dict(

@@ -10,9 +10,7 @@ channels = 64
 
 roi_layer = dict(sampling_ratio=1)
 model = dict(
-    backbone=dict(
-        depth=18, base_channels=32, frozen_stages=-1, norm_eval=False, init_cfg=None
-    ),
+    backbone=dict(depth=18, base_channels=32, frozen_stages=-1, norm_eval=False, init_cfg=None),
     neck=dict(in_channels=[32, 64, 128, 256], out_channels=channels, num_outs=4),
     rpn_head=dict(
         in_channels=channels,
@@ -87,9 +85,7 @@ optim_wrapper = dict(
 )
 param_scheduler = [
     dict(type='LinearLR', start_factor=0.1, by_epoch=False, end=50),
-    dict(
-        type='CosineAnnealingLR', by_epoch=True, T_max=max_epochs, convert_to_iter_based=True
-    ),
+    dict(type='CosineAnnealingLR', by_epoch=True, T_max=max_epochs, convert_to_iter_based=True),
 ]
 default_hooks = dict(
     logger=dict(interval=10), checkpoint=dict(interval=max_epochs, max_keep_ckpts=1)

@@ -1,4 +1,4 @@
-# Fully supervised Mask R-CNN with ResNet-50 on VOC 2012 + SBD (Table 1); see r101_fpn_voc_supervised.py.
+# Fully supervised twin of r50_fpn_voc.py (Table 1); see r101_fpn_voc_supervised.py.
 _base_ = './r101_fpn_voc_supervised.py'
 
 model = dict(

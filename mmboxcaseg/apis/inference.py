@@ -86,9 +86,7 @@ class BoxCasegPredictor:
             InputError: If it is not of this form.
         """
         if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
-            raise InputError(
-                f'an image must be (H, W, 3) uint8, not {image.shape} {image.dtype}'
-            )
+            raise InputError(f'an image must be (H, W, 3) uint8, not {image.shape} {image.dtype}')
         self._image = image
 
     def predict(self, bboxes: np.ndarray) -> np.ndarray:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import cv2
 import numpy as np
@@ -12,7 +12,7 @@ TOY_CLASSES = ('star', 'crescent', 'blob', 'bracket', 'triangle', 'ellipse')
 SALIENT_SHAPES = ('cross', 'heart', 'gear', 'arrow')
 
 _SUPERSAMPLING = 4
-_MIN_COLOUR_DISTANCE = 50
+_MIN_COLOUR_DISTANCE = 40
 _MIN_VISIBLE_SHARE = 0.5
 
 
@@ -41,15 +41,21 @@ def draw_shape(
     return cv2.resize(canvas, (size, size), interpolation=cv2.INTER_AREA).astype(np.float32) / 255
 
 
-def draw_texture(size: int, rng: np.random.Generator) -> np.ndarray:
-    """Draw noise, stripes, a gradient or spots between two random colours.
+def draw_texture(size: int, fields: Sequence[Callable], rng: np.random.Generator) -> np.ndarray:
+    """Draw a pattern between two random colours.
+
+    Args:
+        size: Width and height of the image in pixels.
+        fields: One of them is drawn: :data:`GROUND_FIELDS` or :data:`OBJECT_FIELDS`.
+        rng: The source of all chance.
 
     Returns:
         (size, size, 3) float32 BGR in 0 to 255.
     """
-    field = _FIELDS[rng.integers(len(_FIELDS))](size, rng)
+    field = fields[rng.integers(len(fields))](size, rng)
     first = rng.uniform(30, 225, 3)
-    second = np.clip(first + rng.normal(0, 45, 3), 10, 245)
+    direction = rng.normal(size=3)
+    second = first + rng.uniform(50, 90) * direction / np.linalg.norm(direction)
     texture = first + field[..., None] * (second - first)
     return np.clip(texture + rng.normal(0, 6, texture.shape), 0, 255).astype(np.float32)
 
@@ -68,7 +74,7 @@ def draw_scene(
         The image (size, size, 3) uint8 BGR, the visible masks (N, size, size) bool, which share
         no pixel, and the labels (N,) int64, indices into :data:`TOY_CLASSES`; N is at least 1.
     """
-    image = draw_texture(size, rng)
+    image = draw_texture(size, GROUND_FIELDS, rng)
     ground = image.mean((0, 1))
     masks = np.zeros((0, size, size), bool)
     areas = np.zeros(0, np.int64)
@@ -96,7 +102,7 @@ def draw_salient_image(size: int, rng: np.random.Generator) -> tuple[np.ndarray,
     Returns:
         The image (size, size, 3) uint8 BGR and the mask (size, size) bool.
     """
-    ground = draw_texture(size, rng)
+    ground = draw_texture(size, GROUND_FIELDS, rng)
     family = SALIENT_SHAPES[rng.integers(len(SALIENT_SHAPES))]
     radius = size * rng.uniform(0.25, 0.45)
     coverage = draw_shape(family, _object_centre(size, radius, [], rng), radius, size, rng)
@@ -114,7 +120,7 @@ def _object_centre(size, radius, others, rng):
 
 def _distinct_texture(size, ground_colour, rng):
     while True:
-        texture = draw_texture(size, rng)
+        texture = draw_texture(size, OBJECT_FIELDS, rng)
         if np.linalg.norm(texture.mean((0, 1)) - ground_colour) >= _MIN_COLOUR_DISTANCE:
             return texture
 
@@ -217,17 +223,19 @@ def _noise(size, rng):
 
 
 def _stripes(size, rng):
-    phase = _gradient(size, rng) * size / rng.uniform(1.2, 3) + 4 * _noise(size, rng)
+    phase = _gradient(size, rng) * size / rng.uniform(0.7, 1.5) + 4 * _noise(size, rng)
     return 0.5 + 0.5 * np.sin(phase)
 
 
 def _spots(size, rng):
-    period = rng.uniform(1.2, 3)
+    period = rng.uniform(0.7, 1.3)
     across, along = _gradient(size, rng), _gradient(size, rng)
     return (np.sin(across * size / period) * np.sin(along * size / period) > 0.3).astype(float)
 
 
-_FIELDS = (_gradient, _noise, _stripes, _spots)
+# Grounds and objects share all colours; what tells them apart is the pattern.
+GROUND_FIELDS = (_gradient, _noise)
+OBJECT_FIELDS = (_stripes, _spots)
 _OUTLINES = dict(
     star=_star,
     crescent=_crescent,

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import torch
 from mmengine.logging import HistoryBuffer
-from mmengine.model import is_model_wrapper
 from mmengine.optim.scheduler.param_scheduler import OneCycleParamScheduler
 from torch import nn
 
@@ -122,7 +121,7 @@ def check_fits(model: nn.Module, checkpoint: dict[str, Any], path: str | os.Path
         InputError: A weight is missing, left over or of another shape.
     """
     theirs = _state_dict(checkpoint)
-    ours = _bare(model).state_dict()
+    ours = model.state_dict()
     missing = [k for k in ours if k not in theirs and not k.endswith('num_batches_tracked')]
     left_over = [k for k in theirs if k not in ours]
     misshapen = [k for k in ours if k in theirs and ours[k].shape != theirs[k].shape]
@@ -159,7 +158,7 @@ def check_shares_weights(
     Raises:
         InputError: No weight has the name and shape of one of the model's.
     """
-    ours = _bare(model).state_dict()
+    ours = model.state_dict()
     theirs = _state_dict(checkpoint)
     if not any(k in ours and ours[k].shape == v.shape for k, v in theirs.items()):
         raise InputError(
@@ -201,12 +200,8 @@ def load_model_weights(model: nn.Module, path: str | os.PathLike[str]) -> dict[s
     """
     checkpoint = load_checkpoint_file(path)
     check_fits(model, checkpoint, path)
-    _bare(model).load_state_dict(_state_dict(checkpoint), strict=False)
+    model.load_state_dict(_state_dict(checkpoint), strict=False)
     return checkpoint
-
-
-def _bare(model: nn.Module) -> nn.Module:
-    return model.module if is_model_wrapper(model) else model
 
 
 def _state_dict(checkpoint: dict[str, Any]) -> dict[str, torch.Tensor]:

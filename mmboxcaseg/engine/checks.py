@@ -9,9 +9,14 @@ from typing import Any
 
 from mmdet.datasets import CocoDataset
 from mmengine.config import Config
-from mmengine.registry import DATASETS, init_default_scope
+from mmengine.registry import DATASETS, MODELS, init_default_scope
 
-from mmboxcaseg.engine.checkpoint import load_checkpoint_file
+from mmboxcaseg.engine.checkpoint import (
+    check_fits,
+    check_resumable,
+    check_shares_weights,
+    load_checkpoint_file,
+)
 from mmboxcaseg.errors import InputError
 from mmboxcaseg.proxy.coco import load_coco
 
@@ -115,10 +120,40 @@ def check_pretrained(model: dict[str, Any]) -> None:
         InputError: A local file is missing or is no checkpoint.
     """
     for part in _with_key(model, 'checkpoint'):
-        path = part['checkpoint']
-        # Others are addresses, which mmengine knows how to fetch.
-        if isinstance(path, str) and '://' not in path:
-            load_checkpoint_file(path)
+        if is_local(part['checkpoint']):
+            load_checkpoint_file(part['checkpoint'])
+
+
+def check_checkpoint(
+    config: Config, path: str | None, resume: bool = False, whole: bool = True
+) -> None:
+    """Check that a checkpoint can be loaded into the model of a config.
+
+    The model is built for it, which takes less than what would be lost otherwise: processes
+    that are in the middle of talking to each other cannot be told that one of them gives up.
+
+    Args:
+        config: Config of the run.
+        path: The checkpoint file; nothing is checked for an address or None.
+        resume: Whether training is to go on from it.
+        whole: Whether every weight must fit, or one is enough, as in fine-tuning.
+
+    Raises:
+        InputError: See :mod:`mmboxcaseg.engine.checkpoint`.
+    """
+    if not is_local(path):
+        return
+    checkpoint = load_checkpoint_file(path)
+    if resume:
+        check_resumable(checkpoint, path)
+    init_default_scope(config.get('default_scope', 'mmdet'))
+    check = check_fits if whole else check_shares_weights
+    check(MODELS.build(config.model), checkpoint, path)
+
+
+def is_local(path: str | None) -> bool:
+    """Whether this is a path, not an address that mmengine fetches from, such as a URL."""
+    return path is not None and '://' not in path
 
 
 def _with_key(config: Any, key: str) -> Iterator[dict[str, Any]]:

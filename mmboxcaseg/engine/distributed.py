@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
+import signal
+import sys
 from typing import Any
 
 import torch.distributed
@@ -18,19 +21,23 @@ def is_first_process() -> bool:
     return int(next((os.environ[rank] for rank in ranks if rank in os.environ), 0)) == 0
 
 
-def use_gloo_on_cpu(config: Config) -> None:
-    """Make a distributed run work where there is no GPU; change nothing where there is one.
+def start_process(config: Config) -> None:
+    """Prepare one process of a distributed run; does nothing for a run of one process.
 
-    mmengine's launchers choose a CUDA device, its DDP is given that device's number, and SyncBN
-    runs on GPUs alone: on a CPU each of them fails.
+    On a CPU mmengine's own way fails three times over: its launchers choose a CUDA device, its
+    DDP is given that device's number, and SyncBN runs on GPUs alone.
 
     Args:
         config: Config of the run, its ``launcher`` set.
 
     Raises:
-        InputError: The launcher is not torchrun.
+        InputError: There is no GPU, and the launcher is not torchrun.
     """
-    if config.launcher == 'none' or get_device() != 'cpu':
+    if config.launcher == 'none':
+        return
+    if config.launcher == 'pytorch':
+        _end_with_launcher()
+    if get_device() != 'cpu':
         return
     if config.launcher != 'pytorch':
         raise InputError(
@@ -48,6 +55,13 @@ def use_gloo_on_cpu(config: Config) -> None:
     if replaced and is_first_process():
         print(f'no GPU: {replaced} SyncBN settings of the model are BN, one for each process')
     torch.distributed.init_process_group('gloo')
+
+
+def _end_with_launcher() -> None:
+    # A torchrun that is killed leaves its processes running, to be in the way of the next run.
+    if sys.platform == 'linux':
+        set_parent_death_signal = 1  # PR_SET_PDEATHSIG of prctl(2)
+        ctypes.CDLL(None).prctl(set_parent_death_signal, signal.SIGKILL)
 
 
 def replace_sync_bn(config: Any) -> int:

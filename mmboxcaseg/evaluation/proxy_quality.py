@@ -46,15 +46,15 @@ def score_proxies(truth: dict, raw: dict[int, dict | list]) -> dict[str, ProxySc
     ious = {kind: [] for kind in kinds}
     agreement = {kind: [] for kind in kinds}
     images = {image['id']: image for image in truth['images']}
-    for img_id, annotations in annotations_by_image(truth).items():
+    for img_id, group in annotations_by_image(truth).items():
         shape = images[img_id]['height'], images[img_id]['width']
-        annotations = list(filter(wants_mask, annotations))
-        bboxes = annotation_bboxes(annotations)
-        true_masks = [decode_rle(a['segmentation'], shape) for a in annotations]
-        masks = {kind: np.zeros((len(annotations), *shape), dtype=bool) for kind in kinds}
+        objects = list(filter(wants_mask, group))
+        bboxes = annotation_bboxes(objects)
+        true_masks = [decode_rle(annotation['segmentation'], shape) for annotation in objects]
+        masks = {kind: np.zeros((len(objects), *shape), dtype=bool) for kind in kinds}
         for index, (x1, y1, x2, y2) in enumerate(pixel_bboxes(bboxes, shape)):
             masks['filled box'][index, y1:y2, x1:x2] = True
-            if segmentation := raw.get(annotations[index]['id']):
+            if segmentation := raw.get(objects[index]['id']):
                 masks['raw'][index] = decode_rle(segmentation, shape)
         masks['merged'] = merge_masks(masks['raw'], bboxes)
         for kind in kinds:

@@ -26,7 +26,9 @@ def distinct_colours(count: int) -> list[Colour]:
     return [tuple(round(255 * channel) for channel in reversed(colour)) for colour in rgb]
 
 
-def draw_mask(img: np.ndarray, mask: np.ndarray, colour: Colour, opacity: float = 0.4) -> np.ndarray:
+def draw_mask(
+    img: np.ndarray, mask: np.ndarray, colour: Colour, opacity: float = 0.4
+) -> np.ndarray:
     """Tint a mask and draw its contour.
 
     Args:
@@ -41,9 +43,7 @@ def draw_mask(img: np.ndarray, mask: np.ndarray, colour: Colour, opacity: float 
     drawn = img.copy()
     tint = (1 - opacity) * img[mask] + opacity * np.array(colour)
     drawn[mask] = np.rint(tint).astype(np.uint8)
-    contours, _ = cv2.findContours(
-        mask.astype(np.uint8), cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE
-    )
+    contours, _ = cv2.findContours(mask.astype(np.uint8), cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE)
     return cv2.drawContours(drawn, contours, -1, colour, 1)
 
 
@@ -99,9 +99,7 @@ def make_sheet(
     tile_height = tile_size + num_lines * _LINE_HEIGHT + _MARGIN
     rows = -(-len(images) // columns)
     pitch = (tile_height + _MARGIN, tile_size + _MARGIN)
-    sheet = np.full(
-        (rows * pitch[0] + _MARGIN, columns * pitch[1] + _MARGIN, 3), 255, np.uint8
-    )
+    sheet = np.full((rows * pitch[0] + _MARGIN, columns * pitch[1] + _MARGIN, 3), 255, np.uint8)
     for index, (img, caption) in enumerate(zip(images, captions, strict=True)):
         top = index // columns * pitch[0] + _MARGIN
         left = index % columns * pitch[1] + _MARGIN
@@ -118,6 +116,4 @@ def _fit(img: np.ndarray, longer_side: int) -> np.ndarray:
     height, width = img.shape[:2]
     scale = longer_side / max(height, width)
     size = max(round(width * scale), 1), max(round(height * scale), 1)
-    return cv2.resize(
-        img, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
-    )
+    return cv2.resize(img, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR)

@@ -17,7 +17,9 @@ def annotation(id_, bbox, **fields):
 
 
 def test_refine_masks():
-    masks, agreement = refine_masks(np.stack([LARGE, SMALL]), np.array([[0, 0, 4, 3], [0, 2, 4, 4]]))
+    masks, agreement = refine_masks(
+        np.stack([LARGE, SMALL]), np.array([[0, 0, 4, 3], [0, 2, 4, 4]])
+    )
     assert (masks == [MERGED, SMALL]).all()
     # Of the merged mask, not of the raw one.
     assert agreement.tolist() == [8 / 12, 4 / 8]
@@ -41,7 +43,10 @@ def test_refine_annotations():
     assert three['box_agreement'] == 0 and three['area'] == 5
     for proxy, before in zip((one, two, three), annotations, strict=True):
         assert isinstance(proxy['segmentation']['counts'], str)
-        assert {**proxy, **before} == {**proxy, 'segmentation': before.get('segmentation', proxy['segmentation'])}
+        assert {**proxy, **before} == {
+            **proxy,
+            'segmentation': before.get('segmentation', proxy['segmentation']),
+        }
 
 
 @pytest.mark.parametrize('other', [dict(iscrowd=1, bbox=[0, 2, 4, 2]), dict(bbox=[0, 2, 4, 0])])
@@ -57,9 +62,7 @@ def test_crowds_and_degenerate_boxes_take_no_part(other):
 
 def test_broken_mask():
     with pytest.raises(InputError, match='raw mask of annotation 1 is broken: its size'):
-        refine_annotations(
-            IMAGE, [annotation(1, [0, 0, 4, 3])], {1: encode_rle(np.zeros((5, 4)))}
-        )
+        refine_annotations(IMAGE, [annotation(1, [0, 0, 4, 3])], {1: encode_rle(np.zeros((5, 4)))})
 
 
 def test_image_without_annotations():

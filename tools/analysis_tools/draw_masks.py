@@ -96,9 +96,7 @@ def best_and_worst(scored: list[tuple], count: int) -> list[tuple]:
     return scored[:good] + scored[len(scored) - (count - good) :]
 
 
-def draw_tile(
-    img_root: Path, image: dict, annotation: dict, mask: np.ndarray
-) -> np.ndarray:
+def draw_tile(img_root: Path, image: dict, annotation: dict, mask: np.ndarray) -> np.ndarray:
     """Draw predicted mask, true outline and box on the box's surroundings."""
     img = _read_image(img_root / image['file_name'])
     bbox = annotation_bboxes([annotation])[0]

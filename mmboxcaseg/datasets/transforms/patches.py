@@ -89,16 +89,18 @@ def _pair(size: int | tuple[int, int]) -> tuple[int, int]:
     return (size, size) if isinstance(size, int) else tuple(size)
 
 
+def _crop_resize_mask(mask: np.ndarray, window: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    # Like the image: the nearest pixel of OpenCV lies up to half a source pixel beside it.
+    return (crop_resize(255 * mask, window, size) > 127).astype(np.uint8)
+
+
 def _cut(results: dict, window: np.ndarray, size: tuple[int, int]) -> None:
     """Replace image, box and mask of a sample by those of a window of its image."""
     results['img'] = crop_resize(results['img'], window, size)
     results['img_shape'] = size
     results['patch_bbox'] = window
     if 'gt_seg_map' in results:
-        x1, y1, x2, y2 = window
-        results['gt_seg_map'] = cv2.resize(
-            results['gt_seg_map'][y1:y2, x1:x2], size[::-1], interpolation=cv2.INTER_NEAREST
-        )
+        results['gt_seg_map'] = _crop_resize_mask(results['gt_seg_map'], window, size)
         bbox = tight_bboxes(results['gt_seg_map'][None])[0]
     else:
         bbox = bbox_in_window(results['bbox'], window, size)
@@ -173,10 +175,9 @@ class RandomSalientPatch(BaseTransform):
     def transform(self, results: dict) -> dict:
         """Crop."""
         height, width = results['img_shape']
-        results['img'] = crop_resize(results['img'], (0, 0, width, height), self.resize)
-        results['gt_seg_map'] = cv2.resize(
-            results['gt_seg_map'], self.resize[::-1], interpolation=cv2.INTER_NEAREST
-        )
+        whole = np.array([0, 0, width, height])
+        results['img'] = crop_resize(results['img'], whole, self.resize)
+        results['gt_seg_map'] = _crop_resize_mask(results['gt_seg_map'], whole, self.resize)
         y = np.random.randint(self.resize[0] - self.size[0] + 1)
         x = np.random.randint(self.resize[1] - self.size[1] + 1)
         _cut(results, np.array([x, y, x + self.size[1], y + self.size[0]]), self.size)

@@ -118,5 +118,3 @@ class EfficientNetLite(BaseModule):
             if number in self.out_stages:
                 outs.append(x)
         return tuple(outs)
-
-

@@ -60,7 +60,10 @@ class TransferredHead(BaseModule):
         self.transfer2 = WeightTransfer(in_channels, expansion)
 
     def forward(self, x: Tensor, weak_head: PatchHead) -> Tensor:
-        """Map features ``(N, C, H, W)`` to logits ``(N, 1, H, W)``; no gradient to ``weak_head``."""
+        """Map features ``(N, C, H, W)`` to logits ``(N, 1, H, W)``.
+
+        No gradient reaches ``weak_head``.
+        """
         weight1, bias1 = self.transfer1(weak_head.conv1.weight, weak_head.conv1.bias)
         weight2, bias2 = self.transfer2(weak_head.conv2.weight, weak_head.conv2.bias)
         return F.conv2d(F.relu(self.norm(F.conv2d(x, weight1, bias1))), weight2, bias2)

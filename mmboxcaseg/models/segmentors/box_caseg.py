@@ -7,9 +7,10 @@ from collections.abc import Sequence
 import torch
 import torch.nn.functional as F
 from mmdet.structures import DetDataSample
+from mmengine.dist import all_reduce
 from mmengine.model import BaseModel
 from mmengine.structures import PixelData
-from torch import Tensor
+from torch import Tensor, nn
 
 from mmboxcaseg.models.layers import concat_scales
 from mmboxcaseg.registry import MODELS
@@ -24,7 +25,8 @@ class BoxCaseg(BaseModel):
     Every patch trains the weak head with ``loss_mil``; patches that are supervised by a mask
     train the salient and the transferred head with ``loss_pixel`` on their fused map. Heads set
     to ``None`` are left out, which gives the rows of Table 4; without a salient or without a
-    transferred head the fused map is the other one's, whatever ``alpha`` says.
+    transferred head the fused map is the other one's, whatever ``alpha`` says. Without a weak
+    head patches that are supervised by a box teach nothing: train on salient images alone.
 
     Args:
         backbone: Any backbone that gives several scales, the finest first.
@@ -130,13 +132,6 @@ class BoxCaseg(BaseModel):
     def loss(self, inputs: Tensor, data_samples: Sequence[DetDataSample]) -> dict[str, Tensor]:
         """Compute the losses of a mixed batch (Eq. 4); arguments as in :meth:`forward`."""
         by_mask = [i for i, s in enumerate(data_samples) if s.supervision == 'mask']
-        if self.weak_head is None:
-            # Box patches teach nothing without a weak head.
-            inputs = inputs[by_mask]
-            data_samples = [data_samples[i] for i in by_mask]
-            by_mask = list(range(len(by_mask)))
-        if len(inputs) == 0:
-            return dict(loss_pixel=_zero(self))
         features = self.extract_feat(inputs)
         size = inputs.shape[-2:]
         losses = {}
@@ -144,15 +139,8 @@ class BoxCaseg(BaseModel):
             bboxes = torch.cat([sample.gt_instances.bboxes for sample in data_samples])
             losses.update(self.loss_mil(_upsample(self.weak_head(features), size), bboxes))
         if self.output_map == 'fused':
-            if by_mask:
-                masks = [data_samples[i].gt_sem_seg.sem_seg for i in by_mask]
-                salient, transferred = self._pixel_logits(features[by_mask], size)
-                losses['loss_pixel'] = self.loss_pixel(
-                    salient, transferred, torch.stack(masks), self._alpha
-                )
-            else:
-                # Every parameter must get a gradient on every rank of a distributed run.
-                losses['loss_pixel'] = _zero(self.salient_head, self.transferred_head)
+            masks = [data_samples[i].gt_sem_seg.sem_seg for i in by_mask]
+            losses['loss_pixel'] = self._loss_pixel(features[by_mask], masks, size)
         return losses
 
     def probability_maps(self, inputs: Tensor, names: Sequence[str]) -> dict[str, Tensor]:
@@ -187,6 +175,20 @@ class BoxCaseg(BaseModel):
             features = self.neck(features)
         return concat_scales(features)
 
+    def _loss_pixel(self, features: Tensor, masks: list[Tensor], size: torch.Size) -> Tensor:
+        heads = [head for head in (self.salient_head, self.transferred_head) if head is not None]
+        num_masks = torch.tensor(len(masks), device=features.device)
+        if any(isinstance(head.norm, nn.SyncBatchNorm) for head in heads):
+            # The norms of all ranks wait for each other, so the heads run on each rank or on none.
+            all_reduce(num_masks)
+        if num_masks == 0:
+            # Every parameter must get a gradient on every rank of a distributed run.
+            return 0 * sum(p.sum() for p in self.parameters())
+        salient, transferred = self._pixel_logits(features, size)
+        if not masks:
+            return 0 * (salient.sum() + transferred.sum())
+        return self.loss_pixel(salient, transferred, torch.stack(masks), self._alpha)
+
     @property
     def _alpha(self) -> float:
         if self.transferred_head is None:
@@ -208,8 +210,3 @@ class BoxCaseg(BaseModel):
 
 def _upsample(logits: Tensor, size: torch.Size) -> Tensor:
     return F.interpolate(logits, size, mode='bilinear', align_corners=False)
-
-
-def _zero(*modules: torch.nn.Module | None) -> Tensor:
-    parameters = [p for module in modules if module is not None for p in module.parameters()]
-    return 0 * sum(p.sum() for p in parameters)

@@ -3,7 +3,7 @@ from copy import deepcopy
 
 import numpy as np
 import pytest
-from mmcv.transforms import Compose, RandomFlip
+from mmcv.transforms import Compose
 from mmdet.datasets.transforms import (
     CopyPaste,
     FilterAnnotations,
@@ -13,6 +13,7 @@ from mmdet.datasets.transforms import (
     Pad,
     RandomCrop,
     RandomErasing,
+    RandomFlip,
     Resize,
     Rotate,
     ShearX,
@@ -32,13 +33,21 @@ from mmboxcaseg.proxy import (
     is_kept,
     merge_masks,
     refine_annotations,
+    tight_bboxes,
 )
 
 SIZE = 40
 # Boxes xyxy; the label of each is its index, by which it is found again after a transform. Masks
 # fill their box where they are kept and its upper left quarter where they are dropped.
 BBOXES = np.array(
-    [[2, 2, 12, 12], [4, 20, 18, 34], [20, 4, 36, 16], [22, 22, 38, 38], [8, 8, 30, 30], [1, 35, 6, 39]]
+    [
+        [2, 2, 12, 12],
+        [4, 20, 18, 34],
+        [20, 4, 36, 16],
+        [22, 22, 38, 38],
+        [8, 8, 30, 30],
+        [1, 35, 6, 39],
+    ]
 )
 KEPT = [True, False, True, False, False, True]
 
@@ -51,9 +60,7 @@ def loaded(seed=0):
         mask = np.zeros((SIZE, SIZE), np.uint8)
         mask[y1 : y2 if kept else (y1 + y2) // 2, x1 : x2 if kept else (x1 + x2) // 2] = 1
         instances.append(
-            dict(
-                bbox=[x1, y1, x2, y2], bbox_label=label, ignore_flag=0, mask=encode_rle(mask)
-            )
+            dict(bbox=[x1, y1, x2, y2], bbox_label=label, ignore_flag=0, mask=encode_rle(mask))
         )
     results = dict(
         img=rng.integers(0, 255, (SIZE, SIZE, 3), np.uint8),
@@ -106,9 +113,7 @@ def test_drop_leaves_kept_masks_and_boxes_alone():
         pytest.param(Resize(scale=(19, 23)), id='shrink'),
         pytest.param(Resize(scale=(64, 64), keep_ratio=True), id='rescale'),
         pytest.param(Pad(size=(64, 48)), id='pad'),
-        pytest.param(
-            RandomErasing(n_patches=2, ratio=0.2, bbox_erased_thr=0.6), id='erase'
-        ),
+        pytest.param(RandomErasing(n_patches=2, ratio=0.2, bbox_erased_thr=0.6), id='erase'),
         pytest.param(Rotate(prob=1.0, level=7), id='rotate'),
         pytest.param(ShearX(prob=1.0, level=5), id='shear'),
         pytest.param(TranslateY(prob=1.0, level=5), id='translate'),
@@ -132,6 +137,26 @@ def test_flag_stays_with_its_box(transform):
             assert kept == (KEPT[label] and bool(mask.any()))
             seen.add(label)
     assert {True, False} <= {KEPT[label] for label in seen}
+
+
+@pytest.mark.parametrize(
+    'transform',
+    [
+        RandomCrop((24, 24)),
+        RandomFlip(prob=1.0),
+        RandomFlip(prob=1.0, direction='diagonal'),
+        Resize(scale=(80, 120)),
+    ],
+    ids=repr,
+)
+def test_mask_stays_in_its_box(transform):
+    # Every mask of the set fills its box, kept or dropped.
+    for seed in range(10):
+        np.random.seed(seed)
+        results = transform(dropped())
+        assert tight_bboxes(results['gt_masks'].masks).tolist() == (
+            results['gt_bboxes'].tensor.tolist()
+        )
 
 
 def test_filter_removes_boxes():

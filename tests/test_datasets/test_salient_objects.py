@@ -1,0 +1,84 @@
+import shutil
+
+import pytest
+
+from mmboxcaseg.datasets import SalientObjectDataset
+from mmboxcaseg.errors import InputError
+
+
+@pytest.fixture
+def root(data_root, tmp_path):
+    shutil.copytree(data_root / 'salient', tmp_path / 'salient')
+    return tmp_path / 'salient'
+
+
+def names(dataset):
+    return [dataset.get_data_info(i)['img_path'].rsplit('/', 1)[-1] for i in range(len(dataset))]
+
+
+def test_pairs_in_the_order_of_the_names(root):
+    dataset = SalientObjectDataset(str(root))
+    assert names(dataset) == [f's{index}.png' for index in range(6)]
+    sample = dataset.get_data_info(2)
+    sample.pop('sample_idx')
+    assert sample == dict(
+        img_path=str(root / 'images' / 's2.png'),
+        mask_path=str(root / 'masks' / 's2.png'),
+        supervision='mask',
+    )
+    assert dataset.metainfo['supervision'] == 'mask'
+
+
+def test_image_and_mask_may_differ_in_suffix(root):
+    (root / 'images' / 's1.png').rename(root / 'images' / 's1.JPG')
+    assert names(SalientObjectDataset(str(root)))[1] == 's1.JPG'
+
+
+def test_masks_without_image_and_other_files_do_not_matter(root):
+    (root / 'images' / 's1.png').unlink()
+    (root / 'images' / 'notes.txt').write_text('')
+    assert names(SalientObjectDataset(str(root))) == [f's{index}.png' for index in (0, 2, 3, 4, 5)]
+
+
+def test_list_file_chooses_and_orders(root):
+    (root / 'list.txt').write_text('s4.png\ns1\n\n s0.png \n')
+    (root / 'masks' / 's5.png').unlink()  # not listed, so not missed
+    dataset = SalientObjectDataset(str(root), ann_file='list.txt')
+    assert names(dataset) == ['s4.png', 's1.png', 's0.png']
+
+
+def test_other_folders(root):
+    (root / 'masks').rename(root / 'truth')
+    dataset = SalientObjectDataset(str(root), data_prefix=dict(img='images', mask='truth'))
+    assert dataset.get_data_info(0)['mask_path'] == str(root / 'truth' / 's0.png')
+
+
+def test_missing_mask(root):
+    (root / 'masks' / 's3.png').unlink()
+    with pytest.raises(InputError, match=r's3\.png has no mask s3\.png in .*masks: add'):
+        SalientObjectDataset(str(root))
+
+
+def test_listed_image_that_is_not_there(root):
+    (root / 'list.txt').write_text('s7.jpg')
+    with pytest.raises(InputError, match=r'image s7 of .*list\.txt is not in .*images'):
+        SalientObjectDataset(str(root), ann_file='list.txt')
+
+
+@pytest.mark.parametrize('folder', ['images', 'masks'])
+def test_missing_folder(root, folder):
+    shutil.rmtree(root / folder)
+    with pytest.raises(InputError, match=f'folder .*{folder} does not exist'):
+        SalientObjectDataset(str(root))
+
+
+def test_missing_list_file(root):
+    with pytest.raises(InputError, match=r'list file .*list\.txt does not exist'):
+        SalientObjectDataset(str(root), ann_file='list.txt')
+
+
+def test_no_image(root):
+    for path in (root / 'images').iterdir():
+        path.unlink()
+    with pytest.raises(InputError, match='no salient image in .*images'):
+        SalientObjectDataset(str(root))

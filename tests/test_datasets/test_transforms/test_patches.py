@@ -1,0 +1,282 @@
+import cv2
+import numpy as np
+import pytest
+from mmcv.transforms import BaseTransform
+from mmdet.structures.bbox import HorizontalBoxes
+from mmdet.datasets.transforms import RandomFlip
+
+from mmboxcaseg.datasets.transforms import (
+    BoxPatch,
+    RandomBoxPatch,
+    RandomSalientPatch,
+    crop_patches,
+)
+from mmboxcaseg.datasets.transforms.patches import bbox_in_window, crop_resize, jitter_bbox
+
+HEIGHT, WIDTH = 40, 60
+
+
+def coordinate_image(height=HEIGHT, width=WIDTH):
+    """An image whose pixels say where they are: blue is x, green is y."""
+    y, x = np.mgrid[:height, :width]
+    return np.stack([x, y, np.zeros_like(x)], axis=-1).astype(np.uint8)
+
+
+def sample(bbox=None, mask=None, image=None):
+    image = coordinate_image() if image is None else image
+    results = dict(img=image, img_shape=image.shape[:2])
+    if bbox is not None:
+        results['bbox'] = bbox
+    if mask is not None:
+        results['gt_seg_map'] = mask
+    return results
+
+
+def rectangle(x1, y1, x2, y2, shape=(HEIGHT, WIDTH)):
+    mask = np.zeros(shape, np.uint8)
+    mask[y1:y2, x1:x2] = 1
+    return mask
+
+
+def fixed_draws(monkeypatch, *draws):
+    draws = iter(draws)
+    monkeypatch.setattr(np.random, 'uniform', lambda *args: np.array(next(draws)))
+
+
+@pytest.mark.parametrize(
+    ('shift', 'scale', 'shift_unit', 'expected'),
+    [
+        ((0, 0), (1, 1), 'full', [10, 20, 30, 24]),
+        ((0.25, -0.5), (1, 1), 'full', [15, 18, 35, 22]),
+        ((0.25, -0.5), (1, 1), 'half', [12.5, 19, 32.5, 23]),
+        ((0, 0), (0.5, 1.5), 'full', [15, 19, 25, 25]),
+        ((-0.25, 0.25), (1.5, 0.5), 'full', [0, 22, 30, 24]),
+        ((-0.25, 0.25), (1.5, 0.5), 'half', [2.5, 21.5, 32.5, 23.5]),
+    ],
+)
+def test_jitter_bbox(shift, scale, shift_unit, expected):
+    got = jitter_bbox([10, 20, 30, 24], np.array(shift), np.array(scale), shift_unit)
+    assert got.tolist() == expected
+
+
+@pytest.mark.parametrize(
+    ('bbox', 'window', 'size', 'expected'),
+    [
+        ([10, 20, 30, 40], [10, 20, 30, 40], (8, 8), [0, 0, 8, 8]),
+        ([12, 25, 20, 40], [10, 20, 30, 60], (10, 40), [4, 1.25, 20, 5]),
+        ([0, 0, 100, 100], [10, 20, 30, 40], (8, 16), [0, 0, 16, 8]),
+        ([0, 25, 15, 100], [10, 20, 30, 40], (20, 20), [0, 5, 5, 20]),
+        ([0, 0, 5, 5], [10, 20, 30, 40], (8, 8), [0, 0, 0, 0]),
+    ],
+)
+def test_bbox_in_window(bbox, window, size, expected):
+    assert bbox_in_window(bbox, window, size).tolist() == expected
+
+
+def test_crop_of_its_own_size_is_exact():
+    crop = crop_resize(coordinate_image(), np.array([7, 3, 27, 13]), (10, 20))
+    assert np.array_equal(crop, coordinate_image()[3:13, 7:27])
+
+
+@pytest.mark.parametrize(
+    ('window', 'size'), [((8, 4, 40, 36), (8, 16)), ((5, 6, 15, 14), (40, 40))]
+)
+def test_resize_keeps_pixels_where_they_are(window, size):
+    x1, y1, x2, y2 = window
+    patch = crop_resize(4 * coordinate_image(), window, size) / 4
+    # The centre of patch pixel i lies at (i + 0.5) / size of the window.
+    x = x1 + (np.arange(size[1]) + 0.5) * (x2 - x1) / size[1] - 0.5
+    y = y1 + (np.arange(size[0]) + 0.5) * (y2 - y1) / size[0] - 0.5
+    assert np.abs(patch[..., 0] - x.clip(x1, x2 - 1)).max() <= 0.25
+    assert np.abs(patch[..., 1] - y.clip(y1, y2 - 1)[:, None]).max() <= 0.25
+
+
+def test_shrinking_averages():
+    checkerboard = np.indices((16, 16)).sum(0)[..., None].repeat(3, 2) % 2 * 200
+    patch = crop_resize(checkerboard.astype(np.uint8), (0, 0, 16, 16), (4, 4))
+    assert (patch == 100).all()
+
+
+def test_crop_patches():
+    bboxes = np.array([[3.4, 2.6, 23.4, 12.6], [50, 30, 70, 50], [-5, -5, 10, 5]])
+    patches = crop_patches(coordinate_image(), bboxes, (10, 20))
+    assert patches.shape == (3, 10, 20, 3)
+    assert patches.dtype == np.uint8
+    assert np.array_equal(patches[0], coordinate_image()[3:13, 3:23])
+    # What lies beyond the border is cut off, not padded: the rest fills the patch.
+    assert patches[1][..., :2].reshape(-1, 2).min(0).tolist() == [50, 30]
+    assert patches[1][..., :2].reshape(-1, 2).max(0).tolist() == [59, 39]
+    assert patches[2][..., :2].reshape(-1, 2).max(0).tolist() == [9, 4]
+    assert crop_patches(coordinate_image(), np.zeros((0, 4)), (10, 20)).shape == (0, 10, 20, 3)
+
+
+class TestBoxPatch:
+    def test_crop_is_the_box(self):
+        results = BoxPatch(size=(10, 20))(sample(bbox=[3, 4, 23, 14]))
+        assert np.array_equal(results['img'], coordinate_image()[4:14, 3:23])
+        assert results['img_shape'] == (10, 20)
+        assert results['patch_bbox'].tolist() == [3, 4, 23, 14]
+        assert isinstance(results['gt_bboxes'], HorizontalBoxes)
+        assert results['gt_bboxes'].tensor.tolist() == [[0, 0, 20, 10]]
+
+    def test_default_is_the_paper_s(self):
+        assert BoxPatch()(sample(bbox=[3, 4, 23, 14]))['img'].shape == (320, 320, 3)
+
+    def test_same_pixels_as_crop_patches(self):
+        bboxes = np.array([[3.5, 4.4, 23.6, 14.2], [40, 20, 70, 50]])
+        image = np.random.randint(0, 255, (HEIGHT, WIDTH, 3), dtype=np.uint8)
+        patches = crop_patches(image, bboxes, (16, 16))
+        for bbox, patch in zip(bboxes, patches, strict=True):
+            results = BoxPatch(size=16)(sample(bbox=bbox.tolist(), image=image))
+            assert np.array_equal(results['img'], patch)
+
+    def test_at_the_border(self):
+        results = BoxPatch(size=(5, 10))(sample(bbox=[50, 35, 75, 60]))
+        assert results['patch_bbox'].tolist() == [50, 35, 60, 40]
+        assert np.array_equal(results['img'], coordinate_image()[35:40, 50:60])
+        assert results['gt_bboxes'].tensor.tolist() == [[0, 0, 10, 5]]
+
+    def test_salient_sample_is_cropped_at_its_mask(self):
+        results = BoxPatch(size=(6, 9))(sample(mask=rectangle(11, 8, 20, 14)))
+        assert results['patch_bbox'].tolist() == [11, 8, 20, 14]
+        assert results['gt_seg_map'].all()
+
+
+class TestRandomBoxPatch:
+    def test_crop_box_and_pixels_agree(self, monkeypatch):
+        fixed_draws(monkeypatch, (0.25, -0.25), (1.5, 1.0))
+        results = RandomBoxPatch(size=(8, 30))(sample(bbox=[10, 20, 30, 28]))
+        # Centre (20, 24) moves to (25, 22), 20x8 grows to 30x8.
+        assert results['patch_bbox'].tolist() == [10, 18, 40, 26]
+        assert np.array_equal(results['img'], coordinate_image()[18:26, 10:40])
+        assert results['gt_bboxes'].tensor.tolist() == [[0, 2, 20, 8]]
+
+    def test_clipped_to_the_image(self, monkeypatch):
+        fixed_draws(monkeypatch, (0.25, 0.25), (1.5, 1.5))
+        results = RandomBoxPatch(size=(10, 10))(sample(bbox=[48, 30, 60, 40]))
+        # Centre (57, 37.5), 18x15: [48, 30, 66, 45] before the clipping.
+        assert results['patch_bbox'].tolist() == [48, 30, 60, 40]
+        assert results['gt_bboxes'].tensor.tolist() == [[0, 0, 10, 10]]
+
+    def test_draws_stay_in_the_paper_s_ranges(self):
+        bbox = np.array([400.0, 300, 500, 350])
+        image = np.zeros((800, 1000, 3), np.uint8)
+        transform = RandomBoxPatch(size=4)
+        windows = np.array(
+            [transform(sample(bbox=bbox, image=image))['patch_bbox'] for _ in range(300)]
+        )
+        size = (windows[:, 2:] - windows[:, :2]) / [100, 50]
+        shift = ((windows[:, :2] + windows[:, 2:]) / 2 - [450, 325]) / [100, 50]
+        assert size.min() == pytest.approx(0.5, abs=0.05)
+        assert size.max() == pytest.approx(1.5, abs=0.05)
+        assert shift.min() == pytest.approx(-0.25, abs=0.03)
+        assert shift.max() == pytest.approx(0.25, abs=0.03)
+        # The sides and the directions are drawn apart.
+        assert abs(np.corrcoef(size.T)[0, 1]) < 0.2
+        assert abs(np.corrcoef(shift.T)[0, 1]) < 0.2
+
+    def test_shift_unit_half_halves_the_shift(self, monkeypatch):
+        fixed_draws(monkeypatch, (0.5, 0.5), (1, 1))
+        results = RandomBoxPatch(size=8, shift_unit='half')(sample(bbox=[10, 10, 18, 14]))
+        assert results['patch_bbox'].tolist() == [12, 11, 20, 15]
+
+    def test_never_empty(self):
+        for bbox in ([0, 0, 0.2, 0.2], [59.9, 39.9, 60, 40], [30, 20, 31, 21]):
+            for _ in range(20):
+                x1, y1, x2, y2 = RandomBoxPatch(size=4)(sample(bbox=bbox))['patch_bbox']
+                assert 0 <= x1 < x2 <= WIDTH
+                assert 0 <= y1 < y2 <= HEIGHT
+
+    def test_salient_sample_is_cropped_around_its_mask(self, monkeypatch):
+        fixed_draws(monkeypatch, (0.25, 0), (1, 1.5))
+        results = RandomBoxPatch(size=(12, 8))(sample(mask=rectangle(20, 10, 28, 18)))
+        assert results['patch_bbox'].tolist() == [22, 8, 30, 20]
+        assert np.array_equal(results['gt_seg_map'], rectangle(20, 10, 28, 18)[8:20, 22:30])
+        assert results['gt_bboxes'].tensor.tolist() == [[0, 2, 6, 10]]
+
+    def test_unknown_shift_unit(self):
+        with pytest.raises(ValueError, match="'full' or 'half'"):
+            RandomBoxPatch(shift_unit='quarter')
+
+
+class TestRandomSalientPatch:
+    def test_crop_of_an_image_that_needs_no_resize(self):
+        mask = rectangle(20, 10, 45, 30)
+        corners = set()
+        for _ in range(40):
+            results = RandomSalientPatch(resize=(HEIGHT, WIDTH), size=(30, 50))(sample(mask=mask))
+            x1, y1, x2, y2 = results['patch_bbox']
+            assert (x2 - x1, y2 - y1) == (50, 30)
+            assert np.array_equal(results['img'], coordinate_image()[y1:y2, x1:x2])
+            assert np.array_equal(results['gt_seg_map'], mask[y1:y2, x1:x2])
+            rows, columns = np.nonzero(results['gt_seg_map'])
+            tight = [columns.min(), rows.min(), columns.max() + 1, rows.max() + 1]
+            assert results['gt_bboxes'].tensor.tolist() == [tight]
+            corners.add((x1, y1))
+        assert len(corners) > 20
+        assert np.ptp(list(corners), axis=0).tolist() == [10, 10]
+
+    def test_paper_s_sizes(self):
+        results = RandomSalientPatch()(sample(mask=rectangle(20, 10, 45, 30)))
+        assert results['img'].shape == (288, 288, 3)
+        assert results['gt_seg_map'].shape == (288, 288)
+        assert results['img_shape'] == (288, 288)
+
+    def test_crop_beside_the_object(self, monkeypatch):
+        monkeypatch.setattr(np.random, 'randint', lambda high: high - 1)
+        transform = RandomSalientPatch(resize=(HEIGHT, WIDTH), size=10)
+        results = transform(sample(mask=rectangle(0, 0, 5, 5)))
+        assert not results['gt_seg_map'].any()
+        assert results['gt_bboxes'].tensor.tolist() == [[0, 0, 0, 0]]
+
+    def test_too_large_a_patch(self):
+        with pytest.raises(ValueError, match='does not fit'):
+            RandomSalientPatch(resize=32, size=33)
+
+
+@pytest.mark.parametrize('size', [(16, 16), (25, 36), (64, 80)])
+def test_mask_stays_on_its_pixels(size):
+    # Resized alone or as a part of the image, the object has to lie in the same place.
+    mask = rectangle(13, 7, 44, 31)
+    image = (mask * 200)[..., None].repeat(3, axis=2)
+    results = BoxPatch(size)(sample(bbox=[2, 3, 58, 38], mask=mask, image=image))
+    assert np.array_equal(results['gt_seg_map'], (results['img'][..., 0] >= 100).astype(np.uint8))
+
+
+@pytest.mark.parametrize('direction', ['horizontal', 'vertical'])
+@pytest.mark.parametrize('transform', [BoxPatch(18), RandomSalientPatch(24, 24)])
+def test_patch_of_a_flipped_image_is_the_flipped_patch(transform, direction):
+    rng = np.random.default_rng(3)
+    mask = (cv2.GaussianBlur(rng.random((HEIGHT, WIDTH)), (0, 0), 3) > 0.5).astype(np.uint8)
+    image = rng.integers(0, 255, (HEIGHT, WIDTH, 3), dtype=np.uint8)
+    axis = 1 if direction == 'horizontal' else 0
+    patch = transform(sample(mask=mask, image=image))
+    flipped = transform(sample(mask=np.flip(mask, axis), image=np.flip(image, axis).copy()))
+    patch = RandomFlip(prob=1.0, direction=direction)(patch)
+    assert np.abs(patch['img'].astype(int) - flipped['img']).max() <= 1
+    assert (patch['gt_seg_map'] == flipped['gt_seg_map']).mean() > 0.99
+    assert np.allclose(patch['gt_bboxes'].tensor, flipped['gt_bboxes'].tensor, atol=1)
+
+
+@pytest.mark.parametrize('direction', ['horizontal', 'vertical', 'diagonal'])
+def test_flip_keeps_box_mask_and_pixels_together(direction):
+    mask = rectangle(5, 8, 25, 20)
+    image = (mask * 200)[..., None].repeat(3, axis=2)
+    flip = RandomFlip(prob=1.0, direction=direction)
+    salient = flip(RandomSalientPatch((HEIGHT, WIDTH), (38, 56))(sample(mask=mask, image=image)))
+    box = flip(BoxPatch((36, 52))(sample(bbox=[5, 8, 25, 20], image=image)))
+    assert np.array_equal(salient['gt_seg_map'], salient['img'][..., 0] // 200)
+    rows, columns = np.nonzero(salient['gt_seg_map'])
+    tight = [columns.min(), rows.min(), columns.max() + 1, rows.max() + 1]
+    assert salient['gt_bboxes'].tensor.tolist() == [tight]
+    assert box['gt_bboxes'].tensor.tolist() == [[0, 0, 52, 36]]
+
+
+def test_the_source_image_is_not_changed():
+    # LoadPatchImage hands the same array to every box of an image.
+    image = coordinate_image()
+    for transform in (BoxPatch((HEIGHT, WIDTH)), RandomBoxPatch(16)):
+        assert isinstance(transform, BaseTransform)
+        results = transform(sample(bbox=[0, 0, WIDTH, HEIGHT], image=image))
+        results['img'][:] = 255
+        assert np.array_equal(image, coordinate_image())

@@ -1,0 +1,322 @@
+import math
+
+import pytest
+import torch
+
+from mmboxcaseg.registry import MODELS
+
+BACKBONES = {
+    'mmseg HRNet': (None, 4 + 8 + 16 + 32),
+    'EfficientNetLite': (dict(type='mmboxcaseg.EfficientNetLite'), 24 + 40 + 112 + 320),
+    'mmdet ResNet': (
+        dict(type='ResNet', depth=18, base_channels=4, norm_eval=False),
+        4 + 8 + 16 + 32,
+    ),
+}
+MAPS = ['weak', 'salient', 'transferred', 'fused']
+HEADS = {
+    'weak': dict(salient_head=None, transferred_head=None),
+    'salient': dict(weak_head=None, transferred_head=None),
+    'weak + transferred': dict(salient_head=None),
+    'weak + salient': dict(transferred_head=None),
+    'all': dict(),
+}
+BOXES = ('box', 'box', 'box')
+MASKS = ('mask', 'mask', 'mask')
+MIXED = ('box', 'mask', 'box', 'mask')
+
+
+@pytest.fixture
+def build(box_caseg_cfg):
+    return lambda **changes: MODELS.build(box_caseg_cfg(**changes))
+
+
+@pytest.fixture(params=BACKBONES)
+def any_backbone(request, build):
+    backbone, channels = BACKBONES[request.param]
+    changes = dict(backbone=backbone) if backbone else {}
+    return lambda **more: build(channels=channels, **changes, **more)
+
+
+def backward(model, batch):
+    loss, _ = model.parse_losses(model(*batch, mode='loss'))
+    loss.backward()
+    return loss
+
+
+def batch_sizes_of(module):
+    """Collect the batch size of every call of a module."""
+    sizes = []
+    module.register_forward_hook(lambda m, args, out: sizes.append(len(args[0])))
+    return sizes
+
+
+class TestContract:
+    """What holds for every backbone of several scales."""
+
+    def test_forward_and_backward(self, any_backbone, make_batch):
+        model = any_backbone()
+        batch = make_batch(MIXED, size=64)
+        losses = model(*batch, mode='loss')
+        assert set(losses) == {'loss_mil', 'loss_smooth', 'loss_pixel'}
+        loss, _ = model.parse_losses(losses)
+        assert loss.item() == pytest.approx(sum(value.item() for value in losses.values()))
+        loss.backward()
+        for name, parameter in model.named_parameters():
+            assert parameter.grad is not None, name
+            assert parameter.grad.isfinite().all(), name
+
+    def test_predict(self, any_backbone, make_batch):
+        model = any_backbone(test_cfg=dict(maps=MAPS)).eval()
+        inputs, samples = make_batch(BOXES, size=64)
+        with torch.no_grad():
+            predicted = model(inputs, samples, mode='predict')
+            maps = model(inputs, mode='tensor')
+        assert len(predicted) == len(samples)
+        assert set(maps) == set(MAPS)
+        for index, sample in enumerate(predicted):
+            assert set(sample.pred_maps.keys()) == set(MAPS)
+            for name in MAPS:
+                prob = sample.pred_maps.get(name)
+                assert prob.shape == (1, 64, 64)
+                assert prob.dtype == torch.float32
+                assert 0 <= prob.min() <= prob.max() <= 1
+                assert torch.equal(prob, maps[name][index])
+
+    def test_saved_and_loaded_gives_the_same_output(self, any_backbone, make_batch, tmp_path):
+        model = any_backbone()
+        inputs, samples = make_batch(MIXED, size=64)
+        model(inputs, samples, mode='loss')  # moves the norm layers' statistics
+        torch.save(model.state_dict(), tmp_path / 'model.pth')
+        other = any_backbone()
+        model.eval()
+        other.eval()
+        assert not torch.equal(model(inputs)['fused'], other(inputs)['fused'])
+        other.load_state_dict(torch.load(tmp_path / 'model.pth'))
+        assert torch.equal(model(inputs)['fused'], other(inputs)['fused'])
+
+
+def test_learns_a_batch_by_heart(build, make_batch):
+    model = build()
+    batch = make_batch(('mask', 'mask'))
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-2)
+    losses = []
+    for _ in range(25):
+        optimizer.zero_grad()
+        losses.append(backward(model, batch).item())
+        optimizer.step()
+    assert losses[-1] < losses[0] / 2
+
+
+def test_neck(build, make_batch):
+    neck = dict(
+        type='ChannelMapper', in_channels=[4, 8, 16, 32], out_channels=5, kernel_size=1, num_outs=4
+    )
+    model = build(neck=neck, channels=20)
+    backward(model, make_batch(MIXED))
+    assert all(p.grad.abs().sum() > 0 for n, p in model.neck.named_parameters() if 'weight' in n)
+
+
+class TestTraining:
+    def test_pixel_heads_run_on_mask_patches_only(self, build, make_batch):
+        model = build()
+        weak, salient = batch_sizes_of(model.weak_head), batch_sizes_of(model.salient_head)
+        transferred = batch_sizes_of(model.transferred_head)
+        model(*make_batch(('box', 'mask', 'box', 'box', 'mask')), mode='loss')
+        assert (weak, salient, transferred) == ([5], [2], [2])
+
+    def test_box_patches_do_not_touch_the_norms_of_pixel_heads(self, build, make_batch):
+        model = build()
+        # In eval mode the backbone gives a patch the same features in every batch.
+        model.backbone.eval()
+        inputs, samples = make_batch(MIXED)
+        statistics = []
+        for scale in (1, 100):
+            for head in (model.salient_head, model.transferred_head):
+                head.norm.reset_running_stats()
+            inputs[[0, 2]] *= scale
+            model(inputs, samples, mode='loss')
+            statistics.append(model.salient_head.norm.running_mean.clone())
+            statistics.append(model.transferred_head.norm.running_var.clone())
+        assert statistics[0].abs().sum() > 0
+        torch.testing.assert_close(statistics[:2], statistics[2:])
+
+    def test_masks_go_to_their_own_patches(self, build, make_batch):
+        model = build()
+        inputs, samples = make_batch(MIXED)
+        samples[3].gt_sem_seg.sem_seg.zero_()
+        seen = []
+        model.loss_pixel.register_forward_pre_hook(lambda m, args: seen.extend(args))
+        model.backbone.eval()
+        model(inputs, samples, mode='loss')
+        salient, _, target, alpha = seen
+        assert target.flatten(1).any(1).tolist() == [True, False]
+        assert alpha == model.alpha
+        features = model.extract_feat(inputs)[[1, 3]]
+        expected = torch.nn.functional.interpolate(
+            model.salient_head(features), (32, 32), mode='bilinear'
+        )
+        torch.testing.assert_close(salient, expected)
+
+    @pytest.mark.parametrize('heads', HEADS)
+    @pytest.mark.parametrize('supervisions', [BOXES, MASKS, MIXED])
+    def test_every_parameter_gets_a_gradient(self, build, make_batch, heads, supervisions):
+        model = build(**HEADS[heads])
+        loss = backward(model, make_batch(supervisions))
+        assert loss.isfinite()
+        for name, parameter in model.named_parameters():
+            assert parameter.grad is not None, name
+            assert parameter.grad.isfinite().all(), name
+
+    @pytest.mark.parametrize('heads', [h for h in HEADS if h != 'weak'])
+    def test_norms_run_on_every_rank(self, build, make_batch, heads):
+        # A SyncBN waits for all ranks: with no mask patch it still has to run, on an empty batch.
+        model = build(**HEADS[heads])
+        norms = [m for m in model.modules() if isinstance(m, torch.nn.BatchNorm2d)]
+        calls = []
+        for norm in norms:
+            norm.register_forward_hook(lambda m, args, out: calls.append(m))
+        model(*make_batch(MIXED), mode='loss')
+        with_masks = len(calls)
+        calls.clear()
+        model(*make_batch(BOXES), mode='loss')
+        assert with_masks == len(calls) >= len(norms)
+
+    def test_a_batch_of_boxes_leaves_the_pixel_heads_alone(self, build, make_batch):
+        model = build()
+        before = {
+            name: value.clone()
+            for name, value in model.state_dict().items()
+            if not name.endswith('num_batches_tracked')
+        }
+        losses = model(*make_batch(BOXES), mode='loss')
+        assert losses['loss_pixel'].item() == 0
+        after = model.state_dict()
+        for name, value in before.items():
+            if name.startswith(('salient_head', 'transferred_head')):
+                assert torch.equal(after[name], value), name
+
+    def test_box_patches_teach_nothing_without_a_weak_head(self, build, make_batch):
+        model = build(**HEADS['salient'])
+        sizes = batch_sizes_of(model.backbone)
+        inputs, samples = make_batch(MIXED)
+        mixed = model(inputs, samples, mode='loss')
+        alone = model(inputs[[1, 3]], [samples[1], samples[3]], mode='loss')
+        assert set(mixed) == {'loss_pixel'}
+        assert torch.equal(mixed['loss_pixel'], alone['loss_pixel'])
+        assert sizes == [2, 2]
+
+    def test_pixel_loss_reaches_the_weak_head_only_through_the_backbone(self, build, make_batch):
+        model = build(alpha=0.3)
+        model(*make_batch(MIXED), mode='loss')['loss_pixel'].backward()
+        for name, parameter in model.weak_head.named_parameters():
+            assert parameter.grad is None or not parameter.grad.any(), name
+        for module in (model.backbone, model.salient_head, model.transferred_head):
+            assert any(p.grad.abs().sum() > 0 for p in module.parameters())
+
+    def test_mil_loss_does_not_reach_the_pixel_heads(self, build, make_batch):
+        model = build()
+        losses = model(*make_batch(MIXED), mode='loss')
+        (losses['loss_mil'] + losses['loss_smooth']).backward()
+        for module in (model.salient_head, model.transferred_head):
+            assert all(p.grad is None or not p.grad.any() for p in module.parameters())
+        assert all(p.grad is not None for p in model.weak_head.parameters())
+
+    def test_box_without_area_is_learned_from(self, build, make_batch):
+        # A crop beside the salient object: every line is negative, the mask is empty.
+        inputs, samples = make_batch(MASKS)
+        for sample in samples:
+            sample.gt_instances.bboxes = torch.zeros(1, 4)
+            sample.gt_sem_seg.sem_seg.zero_()
+        assert backward(build(), (inputs, samples)).isfinite()
+
+    def test_autocast(self, build, make_batch):
+        model = build()
+        with torch.autocast('cpu', dtype=torch.bfloat16):
+            losses = model(*make_batch(MIXED), mode='loss')
+            maps = model.eval()(*make_batch(BOXES), mode='predict')[0].pred_maps
+        assert all(loss.dtype == torch.float32 for loss in losses.values())
+        assert all(loss.isfinite() for loss in losses.values())
+        assert maps.fused.dtype == torch.float32
+
+
+class TestPrediction:
+    def test_weak_head_runs_only_if_asked_for(self, build, make_batch):
+        batch = make_batch(BOXES)
+        model = build().eval()
+        sizes = batch_sizes_of(model.weak_head)
+        assert set(model(*batch, mode='predict')[0].pred_maps.keys()) == {'fused'}
+        assert sizes == []
+        model = build(test_cfg=dict(maps=['weak', 'fused'])).eval()
+        sizes = batch_sizes_of(model.weak_head)
+        assert set(model(*batch, mode='predict')[0].pred_maps.keys()) == {'weak', 'fused'}
+        assert sizes == [3]
+
+    def test_pixel_heads_do_not_run_for_the_weak_map(self, build, make_batch):
+        model = build(test_cfg=dict(maps=['weak'])).eval()
+        sizes = batch_sizes_of(model.salient_head)
+        model(*make_batch(BOXES), mode='predict')
+        assert sizes == []
+
+    @pytest.mark.parametrize('fuse', ['logit', 'prob'])
+    def test_fused_map(self, build, make_batch, fuse):
+        loss_pixel = dict(type='mmboxcaseg.PixelLoss', fuse=fuse)
+        model = build(alpha=0.6, loss_pixel=loss_pixel, test_cfg=dict(maps=MAPS)).eval()
+        maps = model(make_batch(BOXES)[0])
+        if fuse == 'prob':
+            expected = 0.6 * maps['salient'] + 0.4 * maps['transferred']
+        else:
+            logits = 0.6 * maps['salient'].logit() + 0.4 * maps['transferred'].logit()
+            expected = logits.sigmoid()
+        torch.testing.assert_close(maps['fused'], expected)
+
+    @pytest.mark.parametrize(
+        ('heads', 'available'),
+        [
+            ('weak', ('weak',)),
+            ('salient', ('salient', 'fused')),
+            ('weak + transferred', ('weak', 'transferred', 'fused')),
+            ('weak + salient', ('weak', 'salient', 'fused')),
+            ('all', ('weak', 'salient', 'transferred', 'fused')),
+        ],
+    )
+    @pytest.mark.parametrize('fuse', ['logit', 'prob'])
+    def test_rows_of_table_4(self, build, make_batch, heads, available, fuse):
+        loss_pixel = dict(type='mmboxcaseg.PixelLoss', fuse=fuse)
+        model = build(**HEADS[heads], loss_pixel=loss_pixel).eval()
+        assert model.available_maps == available
+        assert model.maps == (model.output_map,) == (available[-1],)
+        inputs, samples = make_batch(MASKS)
+        maps = model.probability_maps(inputs, available)
+        if heads != 'all' and 'fused' in available:
+            # One head alone has all of the weight, whatever alpha says.
+            torch.testing.assert_close(maps['fused'], maps[available[-2]])
+            # So has its loss: Eq. 3 with alpha 0 or 1.
+            target = torch.stack([s.gt_sem_seg.sem_seg for s in samples]).float()
+            expected = torch.nn.functional.binary_cross_entropy(maps[available[-2]], target)
+            torch.testing.assert_close(
+                model(inputs, samples, mode='loss')['loss_pixel'], expected, atol=1e-6, rtol=1e-5
+            )
+
+
+class TestErrors:
+    @pytest.mark.parametrize('alpha', [-0.1, 1.1, math.nan])
+    def test_alpha(self, build, alpha):
+        with pytest.raises(ValueError, match=r'alpha must be in \[0, 1\]'):
+            build(alpha=alpha)
+
+    def test_transferred_without_weak(self, build):
+        with pytest.raises(ValueError, match='takes its weights from weak_head'):
+            build(weak_head=None)
+
+    def test_no_head(self, build):
+        with pytest.raises(ValueError, match='at least one'):
+            build(weak_head=None, salient_head=None, transferred_head=None)
+
+    def test_map_that_no_head_gives(self, build):
+        with pytest.raises(ValueError, match=r"asks for \['salient'\]"):
+            build(salient_head=None, test_cfg=dict(maps=['salient', 'fused']))
+
+    def test_mode(self, build, make_batch):
+        with pytest.raises(ValueError, match="not 'train'"):
+            build()(*make_batch(BOXES), mode='train')

@@ -1,0 +1,291 @@
+import json
+import re
+import runpy
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from mmdet.datasets import CocoDataset
+from mmdet.datasets.transforms import LoadAnnotations
+
+from mmboxcaseg.apis import BoxCasegPredictor, init_model
+from mmboxcaseg.proxy import decode_rle, refine_masks
+from mmboxcaseg.proxy.coco import annotation_bboxes
+
+TOOLS = Path(__file__).parents[2] / 'tools'
+CONFIG = """
+head = dict(type='mmboxcaseg.PatchHead', in_channels=60)
+model = dict(
+    type='mmboxcaseg.BoxCaseg',
+    data_preprocessor=dict(type='mmengine.ImgDataPreprocessor', mean=[0, 0, 0], std=[255] * 3),
+    backbone=dict(type='mmdet.ResNet', depth=18, base_channels=4, norm_eval=False),
+    weak_head=head,
+    salient_head=head,
+    transferred_head=dict(head, type='mmboxcaseg.TransferredHead'),
+)
+test_dataloader = dict(dataset=dict(pipeline=[dict(type='mmboxcaseg.BoxPatch', size=32)]))
+"""
+SIZES = {5: (40, 30), 2: (24, 36), 9: (20, 20)}
+
+
+def annotation(id_, image_id, bbox, **fields):
+    return dict(id=id_, image_id=image_id, category_id=1, bbox=bbox, **fields)
+
+
+BOXES = dict(
+    info=dict(note='kept'),
+    images=[
+        dict(id=id_, file_name=f'{id_}.png', width=width, height=height, extra=id_)
+        for id_, (width, height) in SIZES.items()
+    ],
+    categories=[dict(id=1, name='cat', supercategory='animal')],
+    annotations=[
+        annotation(30, 5, [2, 3, 20, 20], area=300, extra='x'),
+        annotation(20, 2, [-4.5, 2.2, 20.7, 30], iscrowd=0),
+        annotation(10, 5, [8.4, 8.6, 12, 14]),
+        annotation(40, 5, [0, 0, 40, 30], iscrowd=1, area=200),
+        annotation(50, 2, [3, 3, 0, 5], area=1),
+        annotation(60, 5, [20, 1, 15.5, 28]),
+    ],
+)
+
+
+@pytest.fixture(scope='module')
+def trained(tmp_path_factory):
+    """Config and checkpoint of a tiny BoxCaseg with random weights."""
+    folder = tmp_path_factory.mktemp('model')
+    config, checkpoint = folder / 'tiny.py', folder / 'tiny.pth'
+    config.write_text(CONFIG)
+    torch.manual_seed(0)
+    torch.save(dict(state_dict=init_model(config).state_dict()), checkpoint)
+    return config, checkpoint
+
+
+@pytest.fixture
+def data(tmp_path):
+    """A folder with boxes.json and img/."""
+    (tmp_path / 'img').mkdir()
+    rng = np.random.default_rng(0)
+    for id_, (width, height) in SIZES.items():
+        img = cv2.GaussianBlur(rng.integers(0, 255, (height, width, 3), np.uint8), (9, 9), 0)
+        cv2.imwrite(str(tmp_path / 'img' / f'{id_}.png'), img)
+    (tmp_path / 'boxes.json').write_text(json.dumps(BOXES))
+    return tmp_path
+
+
+def arguments(trained, data, *more):
+    config, checkpoint = trained
+    return [
+        *(str(TOOLS / 'generate_proxy_masks.py'), config, checkpoint, '--device', 'cpu'),
+        *('--ann', data / 'boxes.json', '--img-root', data / 'img', '--out', data / 'proxy.json'),
+        *more,
+    ]
+
+
+@pytest.fixture
+def run(monkeypatch, capsys):
+    """Run a tool in this process; returns exit code, stdout and stderr."""
+
+    def run(args):
+        monkeypatch.setattr(sys, 'argv', list(map(str, args)))
+        try:
+            runpy.run_path(sys.argv[0], run_name='__main__')
+            code = 0
+        except SystemExit as error:
+            code = error.code
+        return code, *capsys.readouterr()
+
+    return run
+
+
+def read(path):
+    return json.loads(path.read_text())
+
+
+def test_every_box_gets_a_mask(trained, data, run):
+    code, out, _ = run(arguments(trained, data))
+    assert code == 0
+    assert '4 boxes' in out and 'above 0.95' in out
+    coco = read(data / 'proxy.json')
+
+    assert {k: v for k, v in coco.items() if k != 'annotations'} == {
+        k: v for k, v in BOXES.items() if k != 'annotations'
+    }
+    for after, before in zip(coco['annotations'], BOXES['annotations'], strict=True):
+        assert {key: after[key] for key in before} == before
+        assert isinstance(after['segmentation']['counts'], str)
+        assert after.keys() - before.keys() <= {'segmentation', 'box_agreement', 'area', 'iscrowd'}
+    assert [a['iscrowd'] for a in coco['annotations']] == [0, 0, 0, 1, 0, 0]
+    areas = [300, 20.7 * 30, 12 * 14, 200, 1, 15.5 * 28]
+    assert [a['area'] for a in coco['annotations']] == pytest.approx(areas)
+    assert [a['id'] for a in coco['annotations'] if a['box_agreement'] == 0] == [40, 50]
+
+
+def test_masks_are_the_predictors_merged(trained, data, run):
+    run(arguments(trained, data))
+    proxies = {a['id']: a for a in read(data / 'proxy.json')['annotations']}
+    predictor = BoxCasegPredictor(init_model(*trained))
+    for image_id, ids in {5: [30, 10, 60], 2: [20]}.items():
+        img = cv2.imread(str(data / 'img' / f'{image_id}.png'))
+        predictor.set_image(img)
+        bboxes = annotation_bboxes([proxies[id_] for id_ in ids])
+        raw = predictor.predict(bboxes)
+        assert raw.any(axis=(1, 2)).all() and not raw.all(axis=0).all()
+        masks, agreement = refine_masks(raw, bboxes)
+        for id_, mask, value in zip(ids, masks, agreement, strict=True):
+            decoded = decode_rle(proxies[id_]['segmentation'], img.shape[:2])
+            # A batch of another size may round a pixel differently.
+            assert (decoded != mask).mean() < 0.002
+            assert proxies[id_]['box_agreement'] == pytest.approx(value, abs=0.1)
+
+
+def test_batches_go_across_images(trained, data, run, monkeypatch):
+    sizes = []
+    predict_patches = BoxCasegPredictor.predict_patches
+
+    def spy(self, patches):
+        sizes.append(len(patches))
+        return predict_patches(self, patches)
+
+    monkeypatch.setattr(BoxCasegPredictor, 'predict_patches', spy)
+    run(arguments(trained, data))
+    run(arguments(trained, data, '--batch-size', 3))
+    assert sizes == [4, 3, 1]
+
+
+def test_raw_out_refines_to_the_same_file(trained, data, run):
+    run(arguments(trained, data, '--raw-out', data / 'raw.json'))
+    raw = read(data / 'raw.json')
+    # Image by image, in the order of the file.
+    assert [entry['ann_id'] for entry in raw] == [30, 10, 60, 20]
+    annotations = {a['id']: a for a in BOXES['annotations']}
+    for entry in raw:
+        for key in ('image_id', 'category_id', 'bbox'):
+            assert entry[key] == annotations[entry['ann_id']][key]
+        assert entry['score'] == 1
+    overlap = [decode_rle(entry['segmentation'], (30, 40)) for entry in raw[:2]]
+    assert (overlap[0] & overlap[1]).any()
+
+    refine = [TOOLS / 'refine_proxy_masks.py', data / 'boxes.json', data / 'raw.json']
+    assert run([*refine, data / 'refined.json'])[0] == 0
+    assert read(data / 'refined.json') == read(data / 'proxy.json')
+
+
+def test_segmentation_of_the_input_is_not_read(trained, data, run):
+    run(arguments(trained, data))
+    expected = read(data / 'proxy.json')
+    masks = [None, 'not a mask', [[0, 0, 9, 0, 9, 9]], 7, {}, dict(size=[1, 1], counts=[0, 1])]
+    annotations = [
+        dict(a, segmentation=mask) for a, mask in zip(BOXES['annotations'], masks, strict=True)
+    ]
+    (data / 'boxes.json').write_text(json.dumps(dict(BOXES, annotations=annotations)))
+    assert run(arguments(trained, data))[0] == 0
+    assert read(data / 'proxy.json') == expected
+
+
+def test_mmdet_reads_the_file(trained, data, run):
+    run(arguments(trained, data))
+    dataset = CocoDataset(
+        ann_file=str(data / 'proxy.json'),
+        data_prefix=dict(img=str(data / 'img')),
+        metainfo=dict(classes=('cat',)),
+        pipeline=[],
+    )
+    load = LoadAnnotations(with_bbox=True, with_mask=True)
+    ignored = {}
+    for info in dataset:
+        results = load(dict(info, ori_shape=(info['height'], info['width'])))
+        ignored[info['img_id']] = results['gt_ignore_flags'].tolist()
+        masks = results['gt_masks'].masks[~results['gt_ignore_flags']]
+        assert masks.any(axis=(1, 2)).all()
+    # mmdet leaves the degenerate box out.
+    assert ignored == {5: [False, False, True, False], 2: [False], 9: []}
+
+
+def edit_boxes(**changes):
+    def edit(data):
+        (data / 'boxes.json').write_text(json.dumps(dict(BOXES, **changes)))
+        return ()
+
+    return edit
+
+
+def write_image(text):
+    def edit(data):
+        (data / 'img' / '5.png').write_text(text)
+        return ()
+
+    return edit
+
+
+def options(*more):
+    return lambda data: more
+
+
+FIRST = BOXES['annotations'][0]
+
+
+@pytest.mark.parametrize(
+    ('edit', 'message'),
+    [
+        (lambda data: (data / 'boxes.json').unlink() or (), 'cannot read .*boxes.json'),
+        (lambda data: (data / 'boxes.json').write_text('{') and (), 'boxes.json is not JSON'),
+        (edit_boxes(images={}), "boxes.json is not a COCO file: it has no list 'images'"),
+        (edit_boxes(categories=[]), 'annotation 30 .* has category 1, which'),
+        (
+            edit_boxes(annotations=[dict(FIRST, bbox=[40, 0, 4, 4])]),
+            'annotation 30 .* outside its image 5.png',
+        ),
+        (lambda data: (data / 'img' / '2.png').unlink() or (), 'image .*2.png does not exist'),
+        (write_image('no image'), '5.png cannot be decoded'),
+        (options('--img-root', 'nowhere'), 'image folder nowhere does not exist'),
+        (options('--out', '/dev/null/proxy.json'), 'cannot make folder /dev/null'),
+        (lambda data: ('--out', data / 'boxes.json'), 'must be different files'),
+        (lambda data: ('--raw-out', data / 'proxy.json'), 'must be different files'),
+        (options('--device', 'gpu'), "device 'gpu' is not available"),
+        (options('--device', 'cuda:77'), "device 'cuda:77' is not available"),
+        (options('--batch-size', 0), 'batch-size must be at least 1'),
+    ],
+)
+def test_bad_input_ends_before_the_network_is_loaded(
+    trained, data, run, monkeypatch, edit, message
+):
+    monkeypatch.setattr('mmboxcaseg.apis.init_model', None)
+    code, _, err = run(arguments(trained, data, *edit(data)))
+    assert code == 2
+    assert_one_sentence(err, message)
+    assert not (data / 'proxy.json').exists()
+
+
+def assert_one_sentence(err, message):
+    sentence = err.strip().splitlines()[-1]
+    assert sentence.startswith('error: ')
+    assert re.search(message, sentence), sentence
+    assert 'Traceback' not in err
+
+
+def test_missing_config_and_checkpoint(trained, data, run):
+    config, checkpoint = trained
+    code, _, err = run(arguments(('none.py', checkpoint), data))
+    assert code == 2
+    assert_one_sentence(err, 'none.py does not exist')
+    code, _, err = run(arguments((config, 'none.pth'), data))
+    assert code == 2
+    assert_one_sentence(err, 'none.pth does not exist')
+
+
+def test_checkpoint_of_another_architecture(trained, data, run):
+    code, _, err = run(arguments(trained, data, '--cfg-options', 'model.backbone.base_channels=8'))
+    assert code == 2
+    assert_one_sentence(err, 'tiny.pth')
+
+
+def test_image_of_another_size(trained, data, run):
+    cv2.imwrite(str(data / 'img' / '2.png'), np.zeros((9, 9, 3), np.uint8))
+    code, _, err = run(arguments(trained, data))
+    assert code == 2
+    assert_one_sentence(err, r'2.png is 9x9')
+    assert not (data / 'proxy.json').exists()

@@ -1,0 +1,158 @@
+import json
+import re
+import runpy
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from mmboxcaseg.proxy import decode_rle, encode_rle
+
+TOOL = Path(__file__).parents[2] / 'tools' / 'refine_proxy_masks.py'
+LARGE = np.zeros((6, 8), bool)
+LARGE[:4, :6] = True
+SMALL = np.zeros((6, 8), bool)
+SMALL[2:6, 1:4] = True
+BOXES = dict(
+    info='kept',
+    images=[
+        dict(id=5, file_name='a.jpg', width=8, height=6, extra=[1]),
+        dict(id=2, file_name='b.jpg', width=8, height=6),
+    ],
+    categories=[dict(id=1, name='cat')],
+    annotations=[
+        dict(id=30, image_id=5, category_id=1, bbox=[0, 0, 6, 4], area=17, extra='x'),
+        dict(id=20, image_id=2, category_id=1, bbox=[0, 0, 6, 4]),
+        dict(id=10, image_id=5, category_id=1, bbox=[1, 2, 3, 4]),
+        dict(id=40, image_id=5, category_id=1, bbox=[0, 0, 8, 6], iscrowd=1),
+    ],
+)
+
+
+def entry(annotation, mask, by_id=True):
+    keys = ('image_id', 'category_id', 'bbox')
+    result = {key: annotation[key] for key in keys} | dict(segmentation=encode_rle(mask))
+    return result | dict(ann_id=annotation['id']) if by_id else result
+
+
+RAW = [entry(BOXES['annotations'][0], LARGE), entry(BOXES['annotations'][2], SMALL, by_id=False)]
+
+
+@pytest.fixture
+def files(tmp_path):
+    paths = [tmp_path / name for name in ('boxes.json', 'raw.json', 'new/out.json')]
+    paths[0].write_text(json.dumps(BOXES))
+    paths[1].write_text(json.dumps(RAW))
+    return paths
+
+
+@pytest.fixture
+def run(monkeypatch, capsys):
+    """Run the tool in this process; returns exit code, stdout and stderr."""
+
+    def run(*args):
+        monkeypatch.setattr(sys, 'argv', [str(TOOL), *map(str, args)])
+        try:
+            runpy.run_path(str(TOOL), run_name='__main__')
+            code = 0
+        except SystemExit as error:
+            code = error.code
+        return code, *capsys.readouterr()
+
+    return run
+
+
+def test_merges_and_keeps_everything(files, run):
+    code, out, _ = run(*files)
+    assert code == 0
+    coco = json.loads(files[2].read_text())
+    large, missing, small, crowd = coco['annotations']
+
+    expected = LARGE & ~SMALL
+    assert (decode_rle(large['segmentation'], (6, 8)) == expected).all()
+    assert large['box_agreement'] == 1
+    assert (decode_rle(small['segmentation'], (6, 8)) == SMALL).all()
+    assert small['box_agreement'] == 1
+    for none in (missing, crowd):
+        assert not decode_rle(none['segmentation'], (6, 8)).any()
+        assert none['box_agreement'] == 0
+
+    assert [a['area'] for a in coco['annotations']] == [17, 24, 12, 48]
+    assert [a['iscrowd'] for a in coco['annotations']] == [0, 0, 0, 1]
+    assert {k: v for k, v in coco.items() if k != 'annotations'} == {
+        k: v for k, v in BOXES.items() if k != 'annotations'
+    }
+    for after, before in zip(coco['annotations'], BOXES['annotations'], strict=True):
+        assert after.keys() - before.keys() <= {'segmentation', 'box_agreement', 'area', 'iscrowd'}
+        assert {key: after[key] for key in before} == before
+
+    assert '3 boxes, 1 empty masks; agreement: 66.7% above 0.75' in out
+    assert '1 boxes have no raw mask' in out
+    assert [path.name for path in files[2].parent.iterdir()] == ['out.json']
+
+
+def change(file, key, value):
+    def edit(files):
+        content = json.loads(files[file].read_text())
+        content[key] = value
+        files[file].write_text(json.dumps(content))
+
+    return edit
+
+
+def remove(file):
+    return lambda files: files[file].unlink()
+
+
+@pytest.mark.parametrize(
+    ('edit', 'message'),
+    [
+        (remove(0), 'cannot read .*boxes.json'),
+        (remove(1), 'cannot read .*raw.json'),
+        (lambda files: files[1].write_text('['), 'raw.json is not JSON'),
+        (lambda files: files[1].write_text('{}'), 'raw.json is not a COCO results file'),
+        (change(0, 'images', None), "boxes.json is not a COCO file: it has no list 'images'"),
+        (
+            change(0, 'annotations', [dict(BOXES['annotations'][0], bbox=[8, 0, 3, 3])]),
+            'annotation 30 of .*boxes.json has its box .* outside its image a.jpg',
+        ),
+        (change(1, 0, dict(RAW[0], ann_id=77)), 'entry 0 of .*raw.json has ann_id 77'),
+        (change(1, 1, dict(RAW[1], bbox=[0, 0, 1, 1])), 'entry 1 of .*raw.json has no ann_id, and'),
+        (change(1, 1, RAW[0]), 'entry 1 of .*raw.json belongs to annotation 30, which entry 0'),
+        (
+            change(1, 0, dict(RAW[0], segmentation=dict(size=[6, 8], counts='04'))),
+            'raw mask of annotation 30 is broken',
+        ),
+        (lambda files: files[2].mkdir(parents=True), 'out.json: it is a folder'),
+        (lambda files: files[2].parent.touch(), 'cannot make folder'),
+    ],
+)
+def test_bad_input_ends_in_one_sentence(files, run, edit, message):
+    edit(files)
+    code, _, err = run(*files)
+    assert code == 2
+    sentence = err.strip().splitlines()[-1]
+    assert sentence.startswith('error: ')
+    assert re.search(message, sentence), sentence
+    assert 'Traceback' not in err
+    assert not files[2].is_file()
+
+
+def test_does_not_overwrite_its_input(files, run):
+    for path in files[:2]:
+        before = path.read_text()
+        code, _, err = run(files[0], files[1], path)
+        assert code == 2 and 'is an input file' in err
+        assert path.read_text() == before
+
+
+def test_as_a_command(files):
+    command = [sys.executable, str(TOOL), *map(str, files)]
+    assert subprocess.run(command).returncode == 0
+    files[1].unlink()
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 2
+    assert done.stderr.splitlines()[-1].startswith('error: cannot read')
+    assert 'Traceback' not in done.stderr

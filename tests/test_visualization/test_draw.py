@@ -1,0 +1,80 @@
+import numpy as np
+import pytest
+
+from mmboxcaseg.visualization.draw import (
+    context_window,
+    distinct_colours,
+    draw_bbox,
+    draw_mask,
+    make_sheet,
+)
+
+RED = (0, 0, 255)
+
+
+def black(height, width):
+    return np.zeros((height, width, 3), np.uint8)
+
+
+def test_draw_mask_tints_the_inside_and_draws_the_rim():
+    img = np.full((5, 5, 3), 100, np.uint8)
+    mask = np.zeros((5, 5), bool)
+    mask[1:4, 1:4] = True
+    drawn = draw_mask(img, mask, RED, opacity=0.25)
+    expected = np.full((5, 5, 3), 100, np.uint8)
+    expected[1:4, 1:4] = RED
+    expected[2, 2] = (75, 75, 139)  # 0.75 * 100 + 0.25 * 255 = 138.75
+    np.testing.assert_array_equal(drawn, expected)
+    assert (img == 100).all()
+
+
+def test_draw_mask_leaves_the_image_alone_where_the_mask_is_empty():
+    np.testing.assert_array_equal(draw_mask(black(3, 3), np.zeros((3, 3), bool), RED), black(3, 3))
+
+
+def test_draw_bbox_stays_inside_exclusive_edges():
+    expected = black(4, 4)
+    expected[0:3, 1:4] = RED
+    expected[1, 2] = 0
+    np.testing.assert_array_equal(draw_bbox(black(4, 4), (1, 0, 4, 3), RED), expected)
+
+
+@pytest.mark.parametrize(
+    ('bbox', 'rows', 'columns'),
+    [
+        ((4, 4, 8, 6), (2, 8), (2, 10)),  # grown by half of 4
+        ((0, 0, 4, 4), (0, 6), (0, 6)),  # cut at the image's corner
+        ((8, 8, 10, 10), (7, 10), (7, 10)),
+    ],
+)
+def test_context_window(bbox, rows, columns):
+    pixels = np.arange(100).reshape(10, 10)
+    window = context_window(bbox, (10, 10), context=0.5)
+    np.testing.assert_array_equal(pixels[window], pixels[slice(*rows), slice(*columns)])
+
+
+def test_sheet_holds_every_picture_in_its_place_at_its_shape():
+    wide, tall = np.full((10, 20, 3), 50, np.uint8), np.full((40, 20, 3), 90, np.uint8)
+    sheet = make_sheet([wide, tall, wide], ['', '', ''], columns=2, tile_size=40)
+    areas = {value: (sheet == value).all(2) for value in (50, 90)}
+    assert areas[50].sum() == 2 * 20 * 40
+    assert areas[90].sum() == 40 * 20
+    assert areas[50][:, : sheet.shape[1] // 2].sum() == 2 * 20 * 40  # both in the first column
+
+
+def test_sheet_writes_captions_below_the_pictures():
+    def ink(caption):
+        sheet = make_sheet([np.full((8, 8, 3), 255, np.uint8)], [caption], columns=1, tile_size=64)
+        rows = np.flatnonzero((sheet < 128).any((1, 2)))
+        return sheet.shape[0], rows
+
+    height, rows = ink('star 0.93')
+    assert rows.min() > 64 and rows.max() < height
+    two_lines_height, two_lines = ink('star\nIoU')
+    assert two_lines_height > height and two_lines.max() > rows.max()
+
+
+def test_distinct_colours_differ():
+    colours = distinct_colours(8)
+    assert len(set(colours)) == 8
+    assert all(0 <= channel <= 255 for colour in colours for channel in colour)
