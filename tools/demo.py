@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 import time
+from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 
 import cv2
@@ -37,6 +38,9 @@ from mmboxcaseg.visualization.draw import (
     make_sheet,
 )
 
+#: Its name, the process and its log file.
+Job = tuple[str, subprocess.Popen, Path]
+
 TOOLS = Path(__file__).resolve().parent
 CONFIGS = TOOLS.parent / 'configs' / 'demo'
 BOXCASEG, PROXY, SUPERVISED = 'boxcaseg_toy', 'proxy_mask_rcnn_toy', 'mask_rcnn_toy_supervised'
@@ -46,7 +50,7 @@ KEPT, DROPPED, BOX = (80, 220, 80), (80, 80, 255), (255, 255, 255)
 PALETTE = distinct_colours(len(TOY_CLASSES))
 MIN_SCORE = 0.5
 NUM_PICTURES = 4
-NUM_CORES = len(os.sched_getaffinity(0))
+NUM_THREADS = int(os.environ.get('OMP_NUM_THREADS') or os.cpu_count())
 
 
 def parse_args() -> argparse.Namespace:
@@ -87,7 +91,9 @@ def main() -> None:
     print('== 5/5 score and draw', flush=True)
     curves = {name: read_curves(work_dir / name) for name in (BOXCASEG, PROXY, SUPERVISED)}
     plot_curves(curves, work_dir / 'curves.png')
-    draw_pictures(work_dir, data)
+    with (work_dir / 'logs' / 'draw_pictures.log').open('w') as log, redirect_stdout(log):
+        with redirect_stderr(log):
+            draw_pictures(work_dir, data)
     truth = load_coco(data / 'annotations' / 'instances_train.json')
     raw = {entry['ann_id']: entry['segmentation'] for entry in load_results(work_dir / 'raw.json')}
     quality = compare_drops(score_proxies(truth, raw))
@@ -106,11 +112,12 @@ def main() -> None:
 
 def make_room(work_dir: Path) -> None:
     """Remove an earlier demo; refuse to touch anything else."""
-    logs = work_dir / 'logs'
-    if work_dir.exists() and any(work_dir.iterdir()) and not logs.is_dir():
+    first_log = work_dir / 'logs' / 'make_toy_dataset.log'
+    if work_dir.exists() and any(work_dir.iterdir()) and not first_log.is_file():
         raise InputError(f'{work_dir} holds something else than a demo: give another --work-dir')
     shutil.rmtree(work_dir, ignore_errors=True)
-    logs.mkdir(parents=True)
+    first_log.parent.mkdir(parents=True)
+    first_log.touch()
 
 
 def make_data(args: argparse.Namespace, data: Path) -> list[str]:
@@ -148,7 +155,7 @@ def run_stage(title: str, commands: list[list[str]], work_dir: Path) -> None:
         SystemExit: When one of them fails, with the end of its output.
     """
     print(f'== {title}', flush=True)
-    threads = str(max(NUM_CORES // len(commands), 1))
+    threads = str(max(NUM_THREADS // len(commands), 1))
     env = {**os.environ, 'OMP_NUM_THREADS': threads}
     jobs = []
     for command in commands:
@@ -160,23 +167,22 @@ def run_stage(title: str, commands: list[list[str]], work_dir: Path) -> None:
             )
         jobs.append((name, process, log))
     try:
-        watch(jobs)
+        failed = watch(jobs)
     finally:
         for _, process, _ in jobs:
             process.terminate()
             process.wait()
-    for name, process, log in jobs:
-        if process.returncode:
-            tail = ''.join(log.read_text(errors='replace').splitlines(keepends=True)[-20:])
-            raise SystemExit(f'{tail}\nFAILED: {name} ended with {process.returncode}, see {log}')
+    for name, process, log in failed:
+        tail = ''.join(log.read_text(errors='replace').splitlines(keepends=True)[-20:])
+        raise SystemExit(f'{tail}\nFAILED: {name} ended with {process.returncode}, see {log}')
 
 
-def watch(jobs: list[tuple[str, subprocess.Popen, Path]]) -> None:
-    """Show the remaining times until all have ended or one has failed."""
+def watch(jobs: list[Job]) -> list[Job]:
+    """Show the remaining times until all have ended or one has failed; return those that have."""
     interactive = sys.stdout.isatty()
     start = shown = time.monotonic()
-    while any(process.poll() is None for _, process, _ in jobs):
-        if any(process.poll() for _, process, _ in jobs):
+    while not (failed := [job for job in jobs if job[1].poll()]):
+        if all(process.poll() == 0 for _, process, _ in jobs):
             break
         time.sleep(0.5)
         now = time.monotonic()
@@ -188,13 +194,14 @@ def watch(jobs: list[tuple[str, subprocess.Popen, Path]]) -> None:
     if interactive:
         print(end='\r\033[K')
     print(f'   {time.monotonic() - start:.0f} s', flush=True)
+    return failed
 
 
 def remaining_time(log: Path) -> str:
     """The last remaining time that mmengine or tqdm wrote."""
     with log.open('rb') as file:
         file.seek(max(log.stat().st_size - 4096, 0))
-        found = re.findall(r'eta: ([\d:]+)|<([\d:]+)', file.read().decode(errors='replace'))
+        found = re.findall(r'eta: ([\d:]+)|<(\d+:[\d:]+)', file.read().decode(errors='replace'))
     return ''.join(found[-1]) if found else '?'
 
 
@@ -203,7 +210,7 @@ def write_report(quality: list[ProxyQuality], curves: dict[str, Curves], minutes
     lines = [
         '# Demo',
         '',
-        f'`tools/demo.py`, {minutes:.1f} minutes on {NUM_CORES} cores.',
+        f'`tools/demo.py`, {minutes:.1f} minutes with {NUM_THREADS} threads.',
         '',
         'Masks of the training boxes against the true ones:',
         '',
@@ -235,13 +242,14 @@ def draw_pictures(work_dir: Path, data: Path) -> None:
     min_agreement = Config.fromfile(CONFIGS / f'{PROXY}.py').min_agreement
     for image, true in first_images(data / 'annotations' / 'instances_train.json'):
         img = cv2.imread(str(data / 'train' / image['file_name']))
+        grey = greyed(img)
         proxy = proxies[image['id']]
         kept = [annotation['box_agreement'] > min_agreement for annotation in proxy]
         colours = [KEPT if keep else DROPPED for keep in kept]
         tiles += [
             (draw_boxes(img, true), 'boxes, all that is given'),
-            (draw_annotations(img, proxy, colours), 'proxy masks: green kept, red dropped'),
-            (draw_annotations(img, true, [KEPT] * len(true)), 'true masks'),
+            (draw_annotations(grey, proxy, colours), 'proxy masks: green kept, red dropped'),
+            (draw_annotations(grey, true, [KEPT] * len(true)), 'true masks'),
         ]
     allow_checkpoint_types()
     detectors = [
@@ -254,10 +262,11 @@ def draw_pictures(work_dir: Path, data: Path) -> None:
         img = cv2.imread(str(data / 'val' / image['file_name']))
         colours = [PALETTE[annotation['category_id'] - 1] for annotation in true]
         by_proxies, by_truth = (inference_detector(detector, img) for detector in detectors)
+        grey = greyed(img)
         tiles += [
-            (draw_prediction(img, by_proxies), 'Mask R-CNN, from proxy masks'),
-            (draw_prediction(img, by_truth), 'Mask R-CNN, from true masks'),
-            (draw_annotations(img, true, colours), 'true masks, coloured by class'),
+            (draw_prediction(grey, by_proxies), 'Mask R-CNN, from proxy masks'),
+            (draw_prediction(grey, by_truth), 'Mask R-CNN, from true masks'),
+            (draw_annotations(grey, true, colours), 'true masks, coloured by class'),
         ]
     images, captions = zip(*tiles, strict=True)
     cv2.imwrite(str(work_dir / 'pictures.jpg'), make_sheet(images, captions, columns=3))
@@ -267,6 +276,11 @@ def first_images(ann_file: Path) -> list[tuple[dict, list[dict]]]:
     coco = load_coco(ann_file)
     groups = annotations_by_image(coco)
     return [(image, groups[image['id']]) for image in coco['images'][:NUM_PICTURES]]
+
+
+def greyed(img: np.ndarray) -> np.ndarray:
+    # The toy images have every colour: only on grey do those of the masks stand out.
+    return cv2.cvtColor(cv2.cvtColor(img, cv2.COLOR_BGR2GRAY), cv2.COLOR_GRAY2BGR)
 
 
 def draw_boxes(img: np.ndarray, annotations: list[dict]) -> np.ndarray:

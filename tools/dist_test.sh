@@ -2,7 +2,7 @@
 # Test with several processes by torchrun: one a GPU, or on CPUs where there is none.
 # NNODES, NODE_RANK, MASTER_ADDR, PORT: as torchrun's; PYTHON: the interpreter.
 set -euo pipefail
-if [ $# -lt 3 ]; then
+if ! [[ ${3:-} =~ ^[1-9][0-9]*$ ]]; then
     echo "usage: $0 CONFIG CHECKPOINT PROCESSES [flags of tools/test.py]" >&2
     exit 2
 fi

@@ -28,7 +28,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--num-train', type=int, default=300, help='box-annotated images')
     parser.add_argument('--num-val', type=int, default=60, help='images to score on')
     parser.add_argument('--num-salient', type=int, default=300, help='images with one object')
-    parser.add_argument('--size', type=int, default=160, help='image width and height in pixels')
+    parser.add_argument('--size', type=int, default=128, help='image width and height in pixels')
     return parser.parse_args()
 
 

@@ -7,8 +7,8 @@ _base_ = [
 ]
 
 data_root = '{{$TOY_ROOT:work_dirs/demo/data}}'
-patch_size = 80
-max_epochs = 12
+patch_size = 64
+max_epochs = 24
 channels = (16, 32, 64, 128)
 norm_cfg = dict(type='BN')
 
@@ -42,7 +42,7 @@ salient_pipeline = [
         type='RandomChoice',
         prob=[0.5, 0.5],
         transforms=[
-            [dict(type='mmboxcaseg.RandomSalientPatch', resize=90, size=patch_size)],
+            [dict(type='mmboxcaseg.RandomSalientPatch', resize=72, size=patch_size)],
             [dict(type='mmboxcaseg.RandomBoxPatch', size=patch_size)],
         ],
     ),
@@ -81,7 +81,7 @@ val_evaluator = dict(by_size=False)
 test_evaluator = val_evaluator
 
 optim_wrapper = dict(optimizer=dict(lr=2e-3))
-train_cfg = dict(max_epochs=max_epochs, val_interval=4)
+train_cfg = dict(max_epochs=max_epochs, val_interval=6)
 param_scheduler = [
     dict(type='LinearLR', start_factor=0.1, end=40, by_epoch=False),
     dict(type='PolyLR', power=0.9, end=max_epochs, by_epoch=True, convert_to_iter_based=True),

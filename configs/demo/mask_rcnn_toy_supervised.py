@@ -4,8 +4,8 @@ _base_ = 'mmdet::mask_rcnn/mask-rcnn_r50_fpn_1x_coco.py'
 
 data_root = '{{$TOY_ROOT:work_dirs/demo/data}}/'
 classes = ('star', 'crescent', 'blob', 'bracket', 'triangle', 'ellipse')
-img_scale = (160, 160)
-max_epochs = 12
+img_scale = (128, 128)
+max_epochs = 16
 channels = 64
 
 roi_layer = dict(sampling_ratio=1)
@@ -51,7 +51,7 @@ test_pipeline = [
     ),
 ]
 train_dataloader = dict(
-    batch_size=8,
+    batch_size=4,
     num_workers=0,
     persistent_workers=False,
     dataset=dict(

@@ -9,11 +9,17 @@ data_root = 'data/coco_mini/'
 proxy_file = 'work_dirs/hrnet_w18s_coco-mini/proxy.json'
 img_root = data_root + 'train/'
 
+img_scale = (512, 512)
+
 # No ImageNet weights, so nothing is frozen.
 model = dict(backbone=dict(init_cfg=None, frozen_stages=-1, norm_eval=False))
 
+resize = dict(type='Resize', scale=img_scale, keep_ratio=True)
+train_pipeline = [*_base_.train_pipeline[:4], resize, *_base_.train_pipeline[5:]]
+test_pipeline = [_base_.test_pipeline[0], resize, *_base_.test_pipeline[2:]]
 train_dataloader = dict(
-    num_workers=1, dataset=dict(ann_file=proxy_file, data_prefix=dict(img=img_root))
+    num_workers=1,
+    dataset=dict(ann_file=proxy_file, data_prefix=dict(img=img_root), pipeline=train_pipeline),
 )
 val_dataloader = dict(
     num_workers=1,
@@ -21,6 +27,7 @@ val_dataloader = dict(
         data_root=data_root,
         ann_file='annotations/instances_val.json',
         data_prefix=dict(img='val/'),
+        pipeline=test_pipeline,
     ),
 )
 test_dataloader = val_dataloader

@@ -4,6 +4,7 @@ from .backbones import EfficientNetLite
 from .heads import PatchHead, TransferredHead
 from .layers import WeightTransfer
 from .losses import MILLoss, PixelLoss
+from .roi_heads import ProxyMaskHead
 from .segmentors import BoxCaseg
 
 __all__ = [
@@ -12,6 +13,7 @@ __all__ = [
     'MILLoss',
     'PatchHead',
     'PixelLoss',
+    'ProxyMaskHead',
     'TransferredHead',
     'WeightTransfer',
 ]

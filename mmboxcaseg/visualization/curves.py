@@ -91,6 +91,7 @@ def _draw(axis, curves, title, unit):
     for name, points in curves.items():
         axis.plot(*points.T, marker='.', label=name)
     axis.set(title=title, xlabel=unit)
+    axis.locator_params(axis='x', integer=True)
     axis.grid(alpha=0.3)
     if curves:
         axis.legend(fontsize='small', loc='center left', bbox_to_anchor=(1, 0.5))

@@ -114,7 +114,7 @@ def test_check_pretrained(tmp_path):
 
 
 def test_check_checkpoint(tmp_path):
-    config = Config(dict(model=dict(type='ResNet', depth=18, num_stages=1, out_indices=(0,))))
+    config = Config(dict(model=dict(type='ResNet', depth=18)))
     path = str(tmp_path / 'x.pth')
     torch.save({'conv1.weight': torch.zeros(64, 3, 7, 7)}, path)
     check_checkpoint(config, None)

@@ -3,10 +3,13 @@
 from .formatting import PackPatchInputs
 from .loading import LoadPatchImage
 from .patches import BoxPatch, RandomBoxPatch, RandomSalientPatch, crop_patches
+from .proxy_masks import DropProxyMasks, MergeProxyMasks
 
 __all__ = [
     'BoxPatch',
+    'DropProxyMasks',
     'LoadPatchImage',
+    'MergeProxyMasks',
     'PackPatchInputs',
     'RandomBoxPatch',
     'RandomSalientPatch',

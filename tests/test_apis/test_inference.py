@@ -1,0 +1,172 @@
+import cv2
+import numpy as np
+import pytest
+import torch
+from mmengine.config import Config
+from mmengine.dataset import pseudo_collate
+
+from mmboxcaseg.apis import BoxCasegPredictor, init_model
+from mmboxcaseg.errors import InputError
+from mmboxcaseg.registry import DATASETS, MODELS
+
+SIZE = 32
+
+
+@pytest.fixture
+def config(box_caseg_cfg, test_dataset_cfg):
+    return Config(dict(model=box_caseg_cfg(), test_dataloader=dict(dataset=test_dataset_cfg)))
+
+
+@pytest.fixture
+def model(config):
+    return init_model(config)
+
+
+@pytest.fixture
+def image(data_root):
+    return cv2.imread(str(data_root / 'coco' / 'train' / '002.png'))
+
+
+BBOXES = np.array([[2, 3, 22, 21], [4, 5, 24, 21], [26, 8, 40, 38]], dtype=np.float64)
+
+
+def test_same_maps_as_the_test_pipeline(model, config, image):
+    dataset = DATASETS.build(config.test_dataloader.dataset)
+    batch = pseudo_collate([dataset[index] for index in (3, 4, 5)])
+    assert {sample.img_id for sample in batch['data_samples']} == {2}
+    with torch.no_grad():
+        expected = [sample.pred_maps.fused[0].numpy() for sample in model.test_step(batch)]
+    predictor = BoxCasegPredictor(model)
+    predictor.set_image(image)
+    maps = predictor.predict_maps(BBOXES)
+    assert maps.shape == (3, SIZE, SIZE)
+    assert maps.dtype == np.float32
+    np.testing.assert_allclose(maps, expected, atol=1e-5)
+
+
+def test_batches_do_not_change_the_maps(model, image):
+    maps = []
+    for batch_size in (1, 2, 32):
+        predictor = BoxCasegPredictor(model, batch_size=batch_size)
+        predictor.set_image(image)
+        maps.append(predictor.predict_maps(BBOXES))
+    np.testing.assert_allclose(maps[0], maps[1], atol=1e-5)
+    np.testing.assert_allclose(maps[0], maps[2], atol=1e-5)
+
+
+def test_masks_lie_in_their_boxes(model, image):
+    predictor = BoxCasegPredictor(model)
+    predictor.set_image(image)
+    masks = predictor.predict(BBOXES)
+    assert masks.shape == (3, 40, 48)
+    assert masks.dtype == bool
+    for mask, (x1, y1, x2, y2) in zip(masks, BBOXES.astype(int), strict=True):
+        assert mask.any()
+        mask[y1:y2, x1:x2] = False
+        assert not mask.any()
+
+
+def test_masks_are_the_pasted_maps(model, image, monkeypatch):
+    predictor = BoxCasegPredictor(model, threshold=0.6)
+    predictor.set_image(image)
+    ramp = np.tile(np.linspace(0.2, 0.7, 20, dtype=np.float32), (18, 1))
+    monkeypatch.setattr(predictor, 'predict_maps', lambda bboxes: ramp[None])
+    mask = predictor.predict(BBOXES[0])[0]
+    # Normalised the ramp is i / 19: columns 12 to 19 of the box lie above 0.6.
+    assert np.array_equal(np.flatnonzero(mask.any(axis=0)), 2 + np.arange(12, 20))
+    assert np.array_equal(np.flatnonzero(mask.any(axis=1)), 3 + np.arange(18))
+
+
+def test_images_one_after_the_other(model, image):
+    predictor = BoxCasegPredictor(model)
+    predictor.set_image(image)
+    first = predictor.predict_maps(BBOXES)
+    predictor.set_image(image[:, ::-1])
+    assert not np.allclose(predictor.predict_maps(BBOXES), first, atol=1e-3)
+    predictor.set_image(image)
+    assert np.array_equal(predictor.predict_maps(BBOXES), first)
+
+
+def test_patches_of_several_images_in_one_batch(model, image):
+    predictor = BoxCasegPredictor(model)
+    images = [image, image[:, ::-1].copy()]
+    patches = [predictor.crop_patches(one, BBOXES) for one in images]
+    together = predictor.predict_patches(np.concatenate(patches))
+    for one, maps in zip(images, np.split(together, 2), strict=True):
+        predictor.set_image(one)
+        np.testing.assert_allclose(predictor.predict_maps(BBOXES), maps, atol=1e-5)
+
+
+def test_no_boxes(model, image):
+    predictor = BoxCasegPredictor(model)
+    predictor.set_image(image)
+    assert predictor.predict_maps(np.zeros((0, 4))).shape == (0, SIZE, SIZE)
+    assert predictor.predict([]).shape == (0, 40, 48)
+
+
+def test_weak_only_network_gives_its_weak_map(config, image):
+    config.model.update(salient_head=None, transferred_head=None)
+    predictor = BoxCasegPredictor(init_model(config))
+    predictor.set_image(image)
+    assert predictor.predict_maps(BBOXES).shape == (3, SIZE, SIZE)
+
+
+@pytest.mark.parametrize(
+    ('bad', 'sentence'),
+    [
+        (np.zeros((4, 4), np.uint8), r'must be \(H, W, 3\) uint8, not \(4, 4\)'),
+        (np.zeros((4, 4, 3), np.float32), 'float32'),
+        (np.zeros((4, 4, 4), np.uint8), r'\(4, 4, 4\)'),
+    ],
+)
+def test_bad_images(model, bad, sentence):
+    with pytest.raises(InputError, match=sentence):
+        BoxCasegPredictor(model).set_image(bad)
+
+
+def test_boxes_before_an_image(model):
+    with pytest.raises(InputError, match='call set_image'):
+        BoxCasegPredictor(model).predict(BBOXES)
+
+
+class TestInitModel:
+    def test_loads_the_checkpoint(self, config, tmp_path):
+        source = MODELS.build(config.model)
+        torch.save(dict(state_dict=source.state_dict()), tmp_path / 'epoch_1.pth')
+        model = init_model(config, tmp_path / 'epoch_1.pth')
+        assert not model.training
+        assert model.cfg is config
+        for key, value in model.state_dict().items():
+            assert torch.equal(value, source.state_dict()[key]), key
+
+    def test_config_file(self, config, tmp_path):
+        config.dump(tmp_path / 'config.py')
+        predictor = BoxCasegPredictor(init_model(tmp_path / 'config.py'))
+        assert predictor.size == (SIZE, SIZE)
+
+    def test_sync_bn_is_reverted(self, config):
+        config.model.weak_head.norm_cfg = dict(type='SyncBN')
+        model = init_model(config)
+        assert type(model.weak_head.norm).__name__ != 'SyncBatchNorm'
+
+    def test_patch_size(self, config, model):
+        assert BoxCasegPredictor(model).size == (SIZE, SIZE)
+        assert BoxCasegPredictor(model, size=(16, 24)).size == (16, 24)
+        config.test_dataloader.dataset.pipeline[1]['size'] = (24, 40)
+        assert BoxCasegPredictor(init_model(config)).size == (24, 40)
+        config.pop('test_dataloader')
+        assert BoxCasegPredictor(init_model(config)).size == (320, 320)
+
+    def test_errors(self, config, tmp_path, box_caseg_cfg):
+        with pytest.raises(InputError, match='nowhere.py does not exist'):
+            init_model('nowhere.py')
+        with pytest.raises(InputError, match='no checkpoint file .*nowhere.pth'):
+            init_model(config, 'nowhere.pth')
+        other = MODELS.build(box_caseg_cfg(transferred_head=None))
+        torch.save(dict(state_dict=other.state_dict()), tmp_path / 'other.pth')
+        with pytest.raises(InputError, match='another architecture'):
+            init_model(config, tmp_path / 'other.pth')
+        config.model.type = 'MaskRCNN'
+        config.dump(tmp_path / 'mask_rcnn.py')
+        with pytest.raises(InputError, match=r"mask_rcnn\.py is not the config of a BoxCaseg"):
+            init_model(tmp_path / 'mask_rcnn.py')

@@ -1,0 +1,207 @@
+"""The two tools from their command lines, on a tiny network and a tiny set."""
+
+import json
+import os
+import runpy
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from mmboxcaseg.engine.checkpoint import load_checkpoint_file
+
+ROOT = Path(__file__).parent.parent.parent
+
+CONFIG = """
+_base_ = '{root}/configs/boxcaseg/hrnet_w18s_coco-mini.py'
+norm_cfg = dict(type='SyncBN')
+head = dict(type='mmboxcaseg.PatchHead', in_channels=12, norm_cfg=norm_cfg)
+model = dict(
+    backbone=dict(
+        _delete_=True, type='ResNet', depth=18, base_channels=4, num_stages=2, strides=(1, 2),
+        dilations=(1, 1), out_indices=(0, 1), norm_cfg=norm_cfg, norm_eval=False,
+    ),
+    weak_head=dict(_delete_=True, **head),
+    salient_head=dict(_delete_=True, **head),
+    transferred_head=dict(_delete_=True, **dict(head, type='mmboxcaseg.TransferredHead')),
+)
+train_dataloader = dict(batch_size=4, num_workers=0, sampler=dict(batch_size=4, ratio=(2, 2)),
+    dataset=dict(datasets=[
+        dict(
+            type='mmboxcaseg.BoxInstanceDataset', data_root='{data}', ann_file='ann.json',
+            data_prefix=dict(img='images'), pipeline=[
+                dict(type='mmboxcaseg.LoadPatchImage'),
+                dict(type='mmboxcaseg.RandomBoxPatch', size=16),
+                dict(type='mmboxcaseg.PackPatchInputs'),
+            ],
+        ),
+        dict(
+            type='mmboxcaseg.SalientObjectDataset', data_root='{data}', pipeline=[
+                dict(type='mmboxcaseg.LoadPatchImage'),
+                dict(type='mmboxcaseg.RandomBoxPatch', size=16),
+                dict(type='mmboxcaseg.PackPatchInputs'),
+            ],
+        ),
+    ]),
+)
+val_dataloader = dict(batch_size=4, num_workers=0, dataset=dict(
+    data_root='{data}', ann_file='ann.json', data_prefix=dict(img='images'), pipeline=[
+        dict(type='mmboxcaseg.LoadPatchImage'),
+        dict(type='mmboxcaseg.BoxPatch', size=16),
+        dict(type='mmboxcaseg.PackPatchInputs'),
+    ],
+))
+test_dataloader = val_dataloader
+train_cfg = dict(max_epochs=3, val_interval=10)
+default_hooks = dict(
+    checkpoint=dict(type='mmboxcaseg.AtomicCheckpointHook', max_keep_ckpts=-1),
+    logger=dict(interval=1),
+)
+log_level = 'WARNING'
+"""
+
+
+@pytest.fixture(scope='module')
+def config(tmp_path_factory):
+    folder = tmp_path_factory.mktemp('tiny')
+    (folder / 'images').mkdir()
+    (folder / 'masks').mkdir()
+    rng = np.random.default_rng(0)
+    images, annotations = [], []
+    for index in range(8):
+        name = f'{index}.png'
+        cv2.imwrite(
+            str(folder / 'images' / name), rng.integers(0, 255, (24, 24, 3), dtype=np.uint8)
+        )
+        mask = np.zeros((24, 24), np.uint8)
+        mask[6:18, 4:20] = 255
+        cv2.imwrite(str(folder / 'masks' / name), mask)
+        images.append(dict(id=index, file_name=name, width=24, height=24))
+        annotations.append(
+            dict(
+                id=index, image_id=index, category_id=1, bbox=[4, 6, 16, 12], area=192, iscrowd=0,
+                segmentation=[[4, 6, 20, 6, 20, 18, 4, 18]],
+            )
+        )  # fmt: skip
+    coco = dict(images=images, annotations=annotations, categories=[dict(id=1, name='thing')])
+    (folder / 'ann.json').write_text(json.dumps(coco))
+    path = folder / 'tiny.py'
+    path.write_text(CONFIG.format(root=ROOT, data=folder))
+    return path
+
+
+def run_tool(monkeypatch, tool, *args):
+    monkeypatch.setattr(sys, 'argv', [tool, *map(str, args)])
+    runpy.run_path(str(ROOT / 'tools' / tool), run_name='__main__')
+
+
+@pytest.fixture(scope='module')
+def trained(config, tmp_path_factory):
+    work_dir = tmp_path_factory.mktemp('trained')
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        run_tool(monkeypatch, 'train.py', config, '--work-dir', work_dir)
+    return work_dir
+
+
+def same_weights(path, other):
+    weights, others = (load_checkpoint_file(p)['state_dict'] for p in (path, other))
+    return weights.keys() == others.keys() and all(
+        torch.equal(weights[name], others[name]) for name in weights
+    )
+
+
+def test_resumed_training_ends_with_the_same_weights(config, trained, tmp_path, monkeypatch):
+    shutil.copy(trained / 'epoch_2.pth', tmp_path)
+    (tmp_path / 'last_checkpoint').write_text(str(tmp_path / 'epoch_2.pth'))
+    run_tool(monkeypatch, 'train.py', config, '--work-dir', tmp_path, '--resume')
+    assert same_weights(tmp_path / 'epoch_3.pth', trained / 'epoch_3.pth')
+    assert not same_weights(tmp_path / 'epoch_2.pth', trained / 'epoch_3.pth')
+
+
+def test_metrics_are_written(config, trained, tmp_path, monkeypatch):
+    out = tmp_path / 'made' / 'metrics.json'
+    run_tool(
+        monkeypatch, 'test.py', config, trained / 'epoch_3.pth',
+        '--work-dir', tmp_path, '--out', out,
+    )  # fmt: skip
+    metrics = json.loads(out.read_text())
+    assert all(0 <= value <= 1 for value in metrics.values())
+    assert {'weak/mIoU', 'fused/IoU@50'} <= metrics.keys()
+
+
+@pytest.mark.parametrize(
+    ('args', 'message'),
+    [
+        (['train.py', 'none.py'], 'there is no config file none.py'),
+        (['train.py', '{broken}'], 'cannot be read: SyntaxError'),
+        (['train.py', '{config}', '--resume', 'none.pth'], 'no checkpoint file none.pth'),
+        (['train.py', '{config}', '--resume', '{half}'], 'half.pth is not a checkpoint'),
+        (['train.py', '{config}', '--resume', '{other}'], 'other.pth cannot be resumed'),
+        (['train.py', '{config}', '--cfg-options', 'load_from={other}'], 'not one of its'),
+        (['train.py', '{config}', '--cfg-options', 'custom_hooks.9.x=1'], 'do not fit in'),
+        (['train.py', '{config}', '--cfg-options', 'val_dataloader.dataset.ann_file=x'], 'cannot'),
+        (['test.py', '{config}', '{other}'], 'checkpoint of another architecture'),
+        (['test.py', '{config}', '{evil}'], 'evil.pth is refused: it holds builtins.print'),
+        (['test.py', '{config}', '{other}', '--out', '{folder}'], 'it is a folder'),
+        (['test.py', '{config}', '{other}', '--show-dir', 'x'], 'no default_hooks.visualization'),
+    ],
+)  # fmt: skip
+def test_bad_input_ends_in_one_sentence(
+    args, message, config, trained, tmp_path, monkeypatch, capsys
+):
+    paths = dict(
+        config=config,
+        folder=tmp_path,
+        broken=tmp_path / 'broken.py',
+        half=tmp_path / 'half.pth',
+        other=tmp_path / 'other.pth',
+        evil=tmp_path / 'evil.pth',
+    )
+    paths['broken'].write_text('model = dict(')
+    content = (trained / 'epoch_3.pth').read_bytes()
+    paths['half'].write_bytes(content[: len(content) // 2])
+    torch.save(torch.nn.Linear(2, 3).state_dict(), paths['other'])
+    torch.save(dict(state_dict={'w': torch.zeros(1)}, extra=print), paths['evil'])
+    with pytest.raises(SystemExit) as ended:
+        run_tool(
+            monkeypatch, *(arg.format(**paths) for arg in args), '--work-dir', tmp_path / 'work'
+        )
+    assert ended.value.code == 2
+    (line,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith('error: ')]
+    assert message in line
+
+
+@pytest.mark.slow
+def test_killed_distributed_training_resumes(config, tmp_path):
+    environment = os.environ | dict(
+        PYTHON=sys.executable, OMP_NUM_THREADS='1', CUDA_VISIBLE_DEVICES='-1'
+    )
+
+    def train(name, *args, port):
+        command = [ROOT / 'tools/dist_train.sh', config, '2', '--work-dir', tmp_path / name, *args]
+        # The logs go to files: a pipe that nobody reads would stop the training.
+        log = open(tmp_path / f'{name}.log', 'a')  # noqa: SIM115
+        return subprocess.Popen(
+            list(map(str, command)), env=environment | dict(PORT=str(port)), stdout=log, stderr=log
+        )
+
+    assert train('whole', port=29811).wait() == 0
+    assert 'SyncBN settings of the model are BN' in (tmp_path / 'whole.log').read_text()
+
+    process = train('killed', port=29812)
+    while not (tmp_path / 'killed' / 'last_checkpoint').exists():
+        assert process.poll() is None
+        time.sleep(0.01)
+    process.kill()
+    process.wait()
+    time.sleep(1)
+    assert not (tmp_path / 'killed' / 'epoch_3.pth').exists()
+
+    assert train('killed', '--resume', port=29813).wait() == 0
+    assert same_weights(tmp_path / 'killed' / 'epoch_3.pth', tmp_path / 'whole' / 'epoch_3.pth')
