@@ -95,6 +95,8 @@ $(STAMP): $(wildcard requirements/*.txt) setup.cfg
 	    $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX)) -r /dev/stdin
 	@echo '== 3/5 build tools, mmengine, mmdet, mmsegmentation'
 	@grep -v '^mmcv=' requirements/build.txt | $(PIP) install --quiet -r /dev/stdin
+	@$(VENV)/bin/python -c 'import cv2' 2>/dev/null || { echo 'error: OpenCV does not load:' \
+	    'install its libraries (Debian, Ubuntu: libgl1 libglib2.0-0 libxcb1)' >&2; exit 2; }
 	@echo '== 4/5 mmcv: compiling its ops takes about 7 minutes on two cores, once'
 	@export MMCV_WITH_OPS=1 MAX_JOBS=$${MAX_JOBS:-$(CORES)}; \
 	    $(PIP) install --quiet --no-build-isolation -r requirements/build.txt; \

@@ -7,7 +7,9 @@ import numpy as np
 import pytest
 import torch
 from mmdet.structures import DetDataSample
+from mmengine.model import BaseModel
 from mmengine.registry import init_default_scope
+from mmengine.runner import Runner
 from mmengine.structures import InstanceData, PixelData
 
 SIZE = 32
@@ -36,6 +38,14 @@ def _default_scope():
 def _seed():
     np.random.seed(0)
     torch.manual_seed(0)
+
+
+@pytest.fixture
+def quiet_runner(monkeypatch):
+    """A Runner that does not log: formatting its config takes longer than a tiny training."""
+    monkeypatch.setattr(Runner, '_log_env', lambda self, env_cfg: None)
+    monkeypatch.setattr(Runner, 'dump_config', lambda self: None)
+    monkeypatch.setattr(BaseModel, '_dump_init_info', lambda self: None)
 
 
 @pytest.fixture

@@ -93,13 +93,12 @@ def shrink_model(model):
         model.test_cfg.rcnn.update(max_per_img=5, score_thr=0.0)
 
 
-
 def test_there_are_configs():
     assert {name.split('/')[0] for name in CONFIGS} == {'boxcaseg', 'demo', 'proxy_mask_rcnn'}
 
 
 @pytest.mark.parametrize('name', CONFIGS)
-def test_builds_trains_and_tests(name, data_root, tmp_path):
+def test_builds_trains_and_tests(name, data_root, tmp_path, quiet_runner):
     cfg = Config.fromfile(ROOT / name)
     shrink(cfg, data_root, tmp_path)
     cfg.experiment_name = name.replace('/', '_')

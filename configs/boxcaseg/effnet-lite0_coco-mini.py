@@ -25,4 +25,33 @@ model = dict(
     transferred_head=dict(in_channels=4 * channels, norm_cfg=norm_cfg),
     test_cfg=dict(maps=['weak', 'salient', 'transferred', 'fused']),
 )
+
+# Salient objects cropped and blurred like box patches, or else what the pixel loss teaches fits
+# the boxes less and less as the training goes on (docs/results.md).
+salient_pipeline = [
+    dict(type='mmboxcaseg.LoadPatchImage'),
+    dict(type='mmboxcaseg.RandomBoxPatch', size=_base_.patch_size),
+    dict(type='mmboxcaseg.RandomDownscale', size=(20, _base_.patch_size), prob=0.6),
+    dict(type='RandomFlip', prob=0.5),
+    dict(type='mmboxcaseg.PackPatchInputs'),
+]
+train_dataloader = dict(
+    dataset=dict(
+        datasets=[
+            _base_.train_dataloader.dataset.datasets[0],
+            dict(
+                type='mmboxcaseg.SalientObjectDataset',
+                data_root=_base_.salient_root,
+                pipeline=salient_pipeline,
+            ),
+        ]
+    )
+)
+
+max_epochs = 6
+train_cfg = dict(max_epochs=max_epochs)
+param_scheduler = [
+    dict(type='LinearLR', start_factor=0.01, end=100, by_epoch=False),
+    dict(type='PolyLR', power=0.9, end=max_epochs, by_epoch=True, convert_to_iter_based=True),
+]
 custom_hooks = [*_base_.custom_hooks, dict(type='mmboxcaseg.ChannelsLastHook')]

@@ -168,5 +168,5 @@ class TestInitModel:
             init_model(config, tmp_path / 'other.pth')
         config.model.type = 'MaskRCNN'
         config.dump(tmp_path / 'mask_rcnn.py')
-        with pytest.raises(InputError, match=r"mask_rcnn\.py is not the config of a BoxCaseg"):
+        with pytest.raises(InputError, match=r'mask_rcnn\.py is not the config of a BoxCaseg'):
             init_model(tmp_path / 'mask_rcnn.py')

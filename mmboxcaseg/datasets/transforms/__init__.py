@@ -2,7 +2,7 @@
 
 from .formatting import PackPatchInputs
 from .loading import LoadPatchImage
-from .patches import BoxPatch, RandomBoxPatch, RandomSalientPatch, crop_patches
+from .patches import BoxPatch, RandomBoxPatch, RandomDownscale, RandomSalientPatch, crop_patches
 from .proxy_masks import DropProxyMasks, MergeProxyMasks
 
 __all__ = [
@@ -12,6 +12,7 @@ __all__ = [
     'MergeProxyMasks',
     'PackPatchInputs',
     'RandomBoxPatch',
+    'RandomDownscale',
     'RandomSalientPatch',
     'crop_patches',
 ]

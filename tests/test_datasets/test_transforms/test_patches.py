@@ -2,8 +2,8 @@ import cv2
 import numpy as np
 import pytest
 from mmcv.transforms import BaseTransform
-from mmdet.structures.bbox import HorizontalBoxes
 from mmdet.datasets.transforms import RandomFlip
+from mmdet.structures.bbox import HorizontalBoxes
 
 from mmboxcaseg.datasets.transforms import (
     BoxPatch,

@@ -41,7 +41,7 @@ def test_worker_seeds_all_generators_from_that_of_torch():
 
 
 @pytest.fixture
-def train(box_caseg_cfg, train_dataset_cfg):
+def train(box_caseg_cfg, train_dataset_cfg, quiet_runner):
     """Train the tiny network; returns its weights."""
 
     def run(work_dir, epochs, resume=False):
