@@ -8,8 +8,9 @@ SHELL := /bin/bash
 CORES := $(shell getconf _NPROCESSORS_ONLN)
 VENV := .venv
 STAMP := $(VENV)/.installed
-# Without a GPU the build for CPUs is wanted: PyPI's brings several gigabytes of CUDA along.
-TORCH_INDEX ?= $(if $(shell command -v nvidia-smi),,https://download.pytorch.org/whl/cpu)
+# Another index for torch, such as pytorch.org's for CPUs: PyPI's build brings several gigabytes of
+# CUDA along.
+TORCH_INDEX ?=
 
 ifdef PYTHON
 PY := $(PYTHON)

@@ -10,6 +10,7 @@ channels = 64
 norm_cfg = dict(type='BN', momentum=0.01)
 
 model = dict(
+    channels_last=True,
     backbone=dict(_delete_=True, type='mmboxcaseg.EfficientNetLite', pretrained=True),
     # Four scales of 64 channels instead of 24 + 40 + 112 + 320: heads cost their square.
     neck=dict(
@@ -54,4 +55,3 @@ param_scheduler = [
     dict(type='LinearLR', start_factor=0.01, end=100, by_epoch=False),
     dict(type='PolyLR', power=0.9, end=max_epochs, by_epoch=True, convert_to_iter_based=True),
 ]
-custom_hooks = [*_base_.custom_hooks, dict(type='mmboxcaseg.ChannelsLastHook')]

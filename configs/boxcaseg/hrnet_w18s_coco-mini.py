@@ -9,6 +9,7 @@ _base_ = [
 norm_cfg = dict(type='BN', momentum=0.01)
 
 model = dict(
+    channels_last=True,
     backbone=dict(
         norm_cfg=norm_cfg,
         extra=dict(
@@ -25,4 +26,3 @@ model = dict(
     transferred_head=dict(in_channels=270, norm_cfg=norm_cfg),
     test_cfg=dict(maps=['weak', 'salient', 'transferred', 'fused']),
 )
-custom_hooks = [*_base_.custom_hooks, dict(type='mmboxcaseg.ChannelsLastHook')]

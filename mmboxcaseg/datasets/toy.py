@@ -79,9 +79,9 @@ def draw_scene(
     masks = np.zeros((0, size, size), bool)
     areas = np.zeros(0, np.int64)
     labels, centres = [], []
-    for _ in range(num_objects):
+    # The larger lie behind, as in most photographs; merging by box area relies on it.
+    for radius in np.sort(size * rng.uniform(0.14, 0.3, num_objects))[::-1]:
         label = int(rng.integers(len(TOY_CLASSES)))
-        radius = size * rng.uniform(0.14, 0.3)
         centre = _object_centre(size, radius, centres, rng)
         coverage = draw_shape(TOY_CLASSES[label], centre, radius, size, rng)
         mask = coverage > 0.5
