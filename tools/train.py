@@ -9,7 +9,7 @@ from mmengine.device import get_device
 from mmengine.runner import Runner, find_latest_checkpoint
 
 from mmboxcaseg.engine.checkpoint import allow_checkpoint_types
-from mmboxcaseg.engine.checks import check_checkpoint, check_data, check_pretrained
+from mmboxcaseg.engine.checks import check_checkpoint, check_data, check_pretrained, check_sampler
 from mmboxcaseg.engine.config import load_config, set_work_dir
 from mmboxcaseg.engine.distributed import is_first_process, start_process
 from mmboxcaseg.errors import InputError, run_tool
@@ -39,7 +39,7 @@ def parse_args() -> argparse.Namespace:
         nargs='+',
         action=DictAction,
         metavar='KEY=VALUE',
-        help='override settings of the config, such as train_dataloader.batch_size=8',
+        help='override settings of the config, such as optim_wrapper.optimizer.lr=1e-3',
     )
     parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none')
     return parser.parse_args()
@@ -67,6 +67,7 @@ def configure(args: argparse.Namespace) -> Config:
 def check(config: Config) -> None:
     """Find what is wrong before anything takes long."""
     check_data(config, ('train', 'val'))
+    check_sampler(config)
     check_pretrained(config.model)
     path = config.get('load_from')
     if config.get('resume'):

@@ -12,6 +12,7 @@ from mmengine.registry import init_default_scope
 
 from mmboxcaseg.datasets.transforms import crop_patches
 from mmboxcaseg.engine.checkpoint import load_model_weights
+from mmboxcaseg.engine.config import load_config
 from mmboxcaseg.errors import InputError
 from mmboxcaseg.models import BoxCaseg
 from mmboxcaseg.proxy import paste_probability
@@ -36,12 +37,10 @@ def init_model(
             checkpoint is of another architecture.
     """
     if not isinstance(config, Config):
-        if not Path(config).is_file():
-            raise InputError(f'config {config} does not exist')
-        config = Config.fromfile(config)
+        config = load_config(config)
     if config.get('model', {}).get('type') != 'mmboxcaseg.BoxCaseg':
         raise InputError(
-            f'{config.filename} is not the config of a BoxCaseg: its model is '
+            f'{config.filename or "this"} is not the config of a BoxCaseg: its model is '
             f'{config.get("model", {}).get("type")!r}'
         )
     init_default_scope(config.get('default_scope', 'mmdet'))

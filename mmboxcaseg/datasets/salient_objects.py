@@ -85,4 +85,10 @@ class SalientObjectDataset(BaseDataset):
 def _files_by_stem(folder: Path, suffixes: tuple[str, ...]) -> dict[str, Path]:
     if not folder.is_dir():
         raise InputError(f'folder {folder} does not exist')
-    return {path.stem: path for path in folder.iterdir() if path.suffix.lower() in suffixes}
+    files = {}
+    for path in sorted(folder.iterdir()):
+        if path.suffix.lower() in suffixes:
+            first = files.setdefault(path.stem, path)
+            if first is not path:
+                raise InputError(f'{first} and {path.name} have the same name: remove one of them')
+    return files

@@ -110,6 +110,24 @@ def check_data(config: Config, splits: Iterable[str]) -> None:
                 raise InputError(f'there is no annotation file {metric["ann_file"]} to score with')
 
 
+def check_sampler(config: Config) -> None:
+    """Check that a sampler which composes batches does so for the loader's batch size.
+
+    Args:
+        config: Config of the run.
+
+    Raises:
+        InputError: The train loader and its sampler have different batch sizes.
+    """
+    loader = config.get('train_dataloader') or {}
+    size = (loader.get('sampler') or {}).get('batch_size')
+    if size is not None and size != loader.get('batch_size'):
+        raise InputError(
+            f'train_dataloader.sampler.batch_size is {size}, but train_dataloader.batch_size is '
+            f'{loader.get("batch_size")}: set both to the same'
+        )
+
+
 def check_pretrained(model: dict[str, Any]) -> None:
     """Check the files that a model's parts are initialised from.
 

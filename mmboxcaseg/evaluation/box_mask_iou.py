@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from mmengine.evaluator import BaseMetric
 
+from mmboxcaseg.errors import InputError
 from mmboxcaseg.proxy import decode_rle, paste_probability
 from mmboxcaseg.registry import METRICS
 
@@ -80,7 +81,12 @@ class BoxMaskIoUMetric(BaseMetric):
     def process(self, data_batch: dict, data_samples: Sequence[dict]) -> None:
         """Score a batch; one entry for each data sample."""
         for sample in data_samples:
-            target = decode_rle(sample['segmentation'], sample['ori_shape'])
+            try:
+                target = decode_rle(sample['segmentation'], sample['ori_shape'])
+            except ValueError as error:
+                raise InputError(
+                    f'the segmentation of annotation {sample["ann_id"]} is broken: {error}'
+                ) from None
             ious = {}
             for name, prob in sample['pred_maps'].items():
                 prob = prob[0].cpu().numpy()

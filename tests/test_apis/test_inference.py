@@ -158,7 +158,7 @@ class TestInitModel:
         assert BoxCasegPredictor(init_model(config)).size == (320, 320)
 
     def test_errors(self, config, tmp_path, box_caseg_cfg):
-        with pytest.raises(InputError, match='nowhere.py does not exist'):
+        with pytest.raises(InputError, match='nowhere.py'):
             init_model('nowhere.py')
         with pytest.raises(InputError, match='no checkpoint file .*nowhere.pth'):
             init_model(config, 'nowhere.pth')

@@ -82,3 +82,10 @@ def test_no_image(root):
         path.unlink()
     with pytest.raises(InputError, match='no salient image in .*images'):
         SalientObjectDataset(str(root))
+
+
+def test_two_images_of_one_name(root):
+    (root / 'images' / 'twin.jpg').touch()
+    (root / 'images' / 'twin.png').touch()
+    with pytest.raises(InputError, match='twin.jpg and twin.png have the same name'):
+        SalientObjectDataset(str(root))

@@ -11,6 +11,7 @@ from mmboxcaseg.engine.checks import (
     check_coco_dataset,
     check_data,
     check_pretrained,
+    check_sampler,
 )
 from mmboxcaseg.errors import InputError
 
@@ -124,3 +125,12 @@ def test_check_checkpoint(tmp_path):
         check_checkpoint(config, path)
     with pytest.raises(InputError, match='cannot be resumed'):
         check_checkpoint(config, path, resume=True)
+
+
+def test_batch_sizes_of_sampler_and_loader():
+    loader = dict(batch_size=8, sampler=dict(type='mmboxcaseg.RatioSampler', batch_size=16))
+    with pytest.raises(InputError, match='sampler.batch_size is 16, but .* is 8'):
+        check_sampler(Config(dict(train_dataloader=loader)))
+    loader['sampler']['batch_size'] = 8
+    check_sampler(Config(dict(train_dataloader=loader)))
+    check_sampler(Config(dict(train_dataloader=dict(batch_size=8))))

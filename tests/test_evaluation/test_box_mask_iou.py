@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 import torch
 
+from mmboxcaseg.errors import InputError
 from mmboxcaseg.evaluation import BoxMaskIoUMetric, mask_iou, summarize_ious
 from mmboxcaseg.proxy import encode_rle
 
@@ -120,3 +121,10 @@ def test_entries_that_fill_the_last_batch_of_a_distributed_test_are_cut_off():
     metric = BoxMaskIoUMetric(thresholds=())
     metric.results = [dict(label=0, area=10, ious=dict(fused=iou)) for iou in (0.5, 1, 0.5)]
     assert metric.evaluate(2) == {'fused/mIoU': 0.75}
+
+
+def test_broken_segmentation_is_named():
+    sample = data_sample(np.ones((4, 4)), np.ones((4, 4), bool), [0, 0, 4, 4])
+    sample |= dict(ann_id=17, segmentation=dict(size=[4, 4], counts='3'))
+    with pytest.raises(InputError, match='segmentation of annotation 17 is broken'):
+        BoxMaskIoUMetric().process({}, [sample])

@@ -25,8 +25,10 @@ def batch_counts(ratio: Sequence[float], batch_size: int) -> list[int]:
         going to the largest remainders.
 
     Raises:
-        ValueError: If a source gets nothing of a batch.
+        ValueError: If the ratio is negative or zero, or a source gets nothing of a batch.
     """
+    if min(ratio) < 0 or sum(ratio) <= 0:
+        raise ValueError(f'ratio must be of positive numbers, not {tuple(ratio)}')
     shares = np.asarray(ratio, dtype=np.float64) / sum(ratio) * batch_size
     counts = np.floor(shares).astype(int)
     by_remainder = np.argsort(counts - shares, kind='stable')

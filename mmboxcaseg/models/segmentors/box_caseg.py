@@ -172,7 +172,7 @@ class BoxCaseg(BaseModel):
             if 'transferred' in names:
                 maps['transferred'] = transferred.sigmoid()
             if 'fused' in names:
-                maps['fused'] = self.loss_pixel.fuse_probs(salient, transferred, self._alpha)
+                maps['fused'] = self.loss_pixel.fuse_probs(salient, transferred, self.alpha)
         return {name: maps[name] for name in names}
 
     def extract_feat(self, inputs: Tensor) -> Tensor:
@@ -194,16 +194,10 @@ class BoxCaseg(BaseModel):
         salient, transferred = self._pixel_logits(features, size)
         if not masks:
             return 0 * (salient.sum() + transferred.sum())
-        return self.loss_pixel(salient, transferred, torch.stack(masks), self._alpha)
-
-    @property
-    def _alpha(self) -> float:
-        if self.transferred_head is None:
-            return 1.0
-        return 0.0 if self.salient_head is None else self.alpha
+        return self.loss_pixel(salient, transferred, torch.stack(masks), self.alpha)
 
     def _pixel_logits(self, features: Tensor, size: torch.Size) -> tuple[Tensor, Tensor]:
-        # A missing head's map has weight 0, so the other head's can stand in for it.
+        # The other head stands in for a missing one: their fusion is then its map, for any alpha.
         salient = transferred = None
         if self.salient_head is not None:
             salient = _upsample(self.salient_head(features), size)

@@ -59,6 +59,11 @@ def test_batch_counts(ratio, batch_size, expected):
     assert batch_counts(ratio, batch_size) == expected
 
 
+def test_ratio_that_is_none():
+    with pytest.raises(ValueError, match='positive numbers'):
+        batch_counts((0, 0), 16)
+
+
 @pytest.mark.parametrize(
     ('ratio', 'batch_size', 'source'), [((100, 1), 16, 1), ((0, 7), 16, 0), ((9, 7), 1, 1)]
 )

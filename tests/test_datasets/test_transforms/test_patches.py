@@ -8,6 +8,7 @@ from mmdet.structures.bbox import HorizontalBoxes
 from mmboxcaseg.datasets.transforms import (
     BoxPatch,
     RandomBoxPatch,
+    RandomDownscale,
     RandomSalientPatch,
     crop_patches,
 )
@@ -280,3 +281,29 @@ def test_the_source_image_is_not_changed():
         results = transform(sample(bbox=[0, 0, WIDTH, HEIGHT], image=image))
         results['img'][:] = 255
         assert np.array_equal(image, coordinate_image())
+
+
+class TestRandomDownscale:
+    def test_patch_is_shrunken_and_enlarged(self):
+        image = np.zeros((8, 8, 3), np.uint8)
+        image[:4, :4] = 160
+        image[0, 0] = 0
+        out = RandomDownscale(size=(2, 2), prob=1)(sample(image=image))['img']
+        # Shrunken to 2x2 the quarters are their means, 150 and 0; the corners keep them.
+        assert out.shape == (8, 8, 3)
+        assert out[0, 0].tolist() == [150] * 3 and out[-1, -1].tolist() == [0] * 3
+
+    @pytest.mark.parametrize('transform', [dict(prob=0), dict(size=(8, 8), prob=1)])
+    def test_patch_stays_as_it_is(self, transform):
+        image = np.random.default_rng(0).integers(0, 256, (8, 8, 3), dtype=np.uint8)
+        out = RandomDownscale(**{'size': (2, 4), **transform})(sample(image=image.copy()))
+        np.testing.assert_array_equal(out['img'], image)
+
+    def test_probability(self):
+        np.random.seed(0)
+        image = coordinate_image(16, 16)
+        changed = [
+            (RandomDownscale(size=(2, 8), prob=0.6)(sample(image=image))['img'] != image).any()
+            for _ in range(400)
+        ]
+        assert np.mean(changed) == pytest.approx(0.6, abs=0.08)

