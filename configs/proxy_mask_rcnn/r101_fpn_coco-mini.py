@@ -1,12 +1,12 @@
 # Proxy Mask R-CNN on the small real data, from scratch, small enough for a CPU. The proxy file
 # comes from
-#   python tools/generate_proxy_masks.py configs/boxcaseg/hrnet_w18s_coco-mini.py CHECKPOINT \
+#   python tools/generate_proxy_masks.py configs/boxcaseg/effnet-lite0_coco-mini.py CHECKPOINT \
 #       --ann data/coco_mini/annotations/instances_train.json \
-#       --img-root data/coco_mini/train --out work_dirs/hrnet_w18s_coco-mini/proxy.json
+#       --img-root data/coco_mini/train --out work_dirs/effnet-lite0_coco-mini/proxy.json
 _base_ = './r101_fpn_coco.py'
 
 data_root = 'data/coco_mini/'
-proxy_file = 'work_dirs/hrnet_w18s_coco-mini/proxy.json'
+proxy_file = 'work_dirs/effnet-lite0_coco-mini/proxy.json'
 img_root = data_root + 'train/'
 
 img_scale = (512, 512)

@@ -100,7 +100,7 @@ class BoxMaskIoUMetric(BaseMetric):
         areas = np.array([entry['area'] for entry in results])
         sizes = np.searchsorted(_SIZE_BOUNDS, areas, side='right') - 1
         metrics = {}
-        for name in results[0]['ious']:
+        for name in sorted(results[0]['ious']):
             ious = np.array([entry['ious'][name] for entry in results])
             summary = summarize_ious(ious, labels, self.thresholds)
             if self.by_size:
