@@ -4,6 +4,11 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from numbers import Integral, Real
+from typing import Any
+
+# What mmcv's loaders assert of an image that cannot be decoded.
+_BROKEN_IMAGE = 'failed to load image: '
 
 
 class InputError(ValueError):
@@ -13,24 +18,59 @@ class InputError(ValueError):
     """
 
 
+def check_share(name: str, value: Any) -> None:
+    """Check a setting that is a weight, a probability, a threshold or an IoU.
+
+    Args:
+        name: The setting, for the message.
+        value: What was given.
+
+    Raises:
+        InputError: It is not a number in [0, 1].
+    """
+    if not isinstance(value, Real) or not 0 <= value <= 1:
+        raise InputError(f'{name} must be in [0, 1], not {value!r}')
+
+
+def check_count(name: str, value: Any) -> None:
+    """Check a setting that is a number of things.
+
+    Args:
+        name: The setting, for the message.
+        value: What was given.
+
+    Raises:
+        InputError: It is not a whole number of at least 1.
+    """
+    if not isinstance(value, Integral) or value < 1:
+        raise InputError(f'{name} must be a whole number of at least 1, not {value!r}')
+
+
 def run_tool(main: Callable[[], None]) -> None:
     """Run a command line tool; end in one sentence, not a traceback, on :class:`InputError`.
+
+    An image that mmcv cannot decode ends the same way.
 
     Args:
         main: The tool.
 
     Raises:
-        SystemExit: With code 2 after an :class:`InputError`.
+        SystemExit: With code 2 after such an error.
     """
     try:
         main()
-    except InputError as error:
+    except (InputError, AssertionError) as error:
+        if isinstance(error, AssertionError) and _BROKEN_IMAGE not in str(error):
+            raise
         print(f'error: {_sentence(error)}', file=sys.stderr)
         raise SystemExit(2) from None
 
 
-def _sentence(error: InputError) -> str:
+def _sentence(error: InputError | AssertionError) -> str:
     # A DataLoader worker's exception comes back as the same type with the worker's whole
     # traceback as its message; the sentence is what follows the type's name on its last lines.
     text = str(error).strip()
+    if isinstance(error, AssertionError):
+        path = text.rsplit(_BROKEN_IMAGE, 1)[-1]
+        return f'{path} cannot be decoded: replace it or remove it from the set'
     return text.rsplit('InputError: ', 1)[-1].strip()

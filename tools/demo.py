@@ -48,7 +48,7 @@ BOXCASEG, PROXY, SUPERVISED = 'boxcaseg_toy', 'proxy_mask_rcnn_toy', 'mask_rcnn_
 MIN_GAIN = 0.1
 KEPT, DROPPED, BOX = (80, 220, 80), (80, 80, 255), (255, 255, 255)
 PALETTE = distinct_colours(len(TOY_CLASSES))
-MIN_SCORE = 0.5
+MIN_SCORE = 0.3
 NUM_PICTURES = 4
 NUM_THREADS = int(os.environ.get('OMP_NUM_THREADS') or os.cpu_count())
 

@@ -10,12 +10,13 @@ from pathlib import Path
 import cv2
 import numpy as np
 import torch
-from mmengine.config import Config, DictAction
 from tqdm import tqdm
 
 from mmboxcaseg.apis import BoxCasegPredictor, init_model
 from mmboxcaseg.datasets.transforms import LoadPatchImage
-from mmboxcaseg.errors import InputError, run_tool
+from mmboxcaseg.engine.config import ConfigOptions, load_config
+from mmboxcaseg.engine.device import check_device
+from mmboxcaseg.errors import InputError, check_count, run_tool
 from mmboxcaseg.proxy import encode_rle, paste_probability
 from mmboxcaseg.proxy.coco import (
     annotation_bboxes,
@@ -56,16 +57,20 @@ def parse_args() -> argparse.Namespace:
         help='where the network runs (default: the GPU if there is one)',
     )
     parser.add_argument('--batch-size', type=int, default=32, help='boxes predicted at once')
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction, help='change the config')
+    parser.add_argument(
+        '--cfg-options',
+        nargs='+',
+        action=ConfigOptions,
+        metavar='KEY=VALUE',
+        help='override settings of the config',
+    )
     return parser.parse_args()
 
 
 def main() -> None:
     args = parse_args()
-    outputs = [path for path in (args.out, args.raw_out) if path]
-    coco = load_inputs(args, outputs)
-    config = Config.fromfile(args.config)
-    config.merge_from_dict(args.cfg_options or {})
+    config = load_config(args.config, args.cfg_options)
+    coco = load_inputs(args)
     model = init_model(config, args.checkpoint, args.device)
     predictor = BoxCasegPredictor(model, batch_size=args.batch_size)
 
@@ -85,29 +90,23 @@ def main() -> None:
     print(f'{args.out}: {summarize_proxies(proxies)}')
 
 
-def load_inputs(args: argparse.Namespace, outputs: list[Path]) -> dict:
+def load_inputs(args: argparse.Namespace) -> dict:
     """Check everything that the user gave; return the content of the COCO file."""
-    if len({path.resolve() for path in (args.ann, *outputs)}) <= len(outputs):
-        raise InputError('--ann, --out and --raw-out must be different files')
-    for path in (args.config, args.checkpoint):
-        if not Path(path).is_file():
-            raise InputError(f'{path} does not exist')
+    if not Path(args.checkpoint).is_file():
+        raise InputError(f'checkpoint {args.checkpoint} does not exist')
     check_device(args.device)
-    if args.batch_size < 1:
-        raise InputError(f'--batch-size must be at least 1, not {args.batch_size}')
+    check_count('--batch-size', args.batch_size)
     coco = load_coco(args.ann)
     check_bboxes(coco, args.ann)
-    for path in outputs:
-        check_output(path)
+    inputs = [args.config, args.checkpoint, args.ann]
+    inputs += [args.img_root / image['file_name'] for image in coco['images']]
+    check_output(args.out, inputs)
+    if args.raw_out:
+        if args.raw_out.resolve() == args.out.resolve():
+            raise InputError(f'--out and --raw-out are both {args.out}: give different files')
+        check_output(args.raw_out, inputs)
     check_images(coco, args.img_root)
     return coco
-
-
-def check_device(name: str) -> None:
-    try:
-        torch.zeros(1, device=name)
-    except (RuntimeError, AssertionError):
-        raise InputError(f'device {name!r} is not available here') from None
 
 
 def check_images(coco: dict, img_root: Path) -> None:

@@ -6,6 +6,7 @@ import argparse
 import json
 import os
 import shutil
+import tempfile
 from pathlib import Path
 
 import cv2
@@ -52,25 +53,34 @@ def make_toy_dataset(
         size: Width and height of every image in pixels.
 
     Raises:
-        InputError: When ``out`` holds anything but an earlier toy set.
+        InputError: When ``out`` holds anything but an earlier toy set or cannot be written, or
+            a number is too small.
     """
+    if seed < 0:
+        raise InputError(f'--seed must be 0 or more, not {seed}')
     if min(num_train, num_val, num_salient) < 1 or size < 32:
         raise InputError('a toy set needs one image of each kind and a --size of 32 or more')
-    _check_replaceable(out)
-    part = out.with_name(f'{out.name}.part')
-    shutil.rmtree(part, ignore_errors=True)
-    annotations = part / 'annotations'
-    annotations.mkdir(parents=True)
+    out = out.resolve()
+    try:
+        _check_replaceable(out)
+        out.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=out.parent, prefix=f'{out.name}.') as aside:
+            # Within it: a temporary folder is its owner's alone, the data set is not.
+            part = Path(aside, 'toy')
+            annotations = part / 'annotations'
+            annotations.mkdir(parents=True)
 
-    train = _draw_split(part / 'train', seed, 0, num_train, size)
-    write_json(train, annotations / 'instances_train.json')
-    write_json(_boxes_only(train), annotations / 'boxes_train.json')
-    val = _draw_split(part / 'val', seed, 1, num_val, size)
-    write_json(val, annotations / 'instances_val.json')
-    _draw_salient(part / 'salient', seed, num_salient, size)
+            train = _draw_split(part / 'train', seed, 0, num_train, size)
+            write_json(train, annotations / 'instances_train.json')
+            write_json(_boxes_only(train), annotations / 'boxes_train.json')
+            val = _draw_split(part / 'val', seed, 1, num_val, size)
+            write_json(val, annotations / 'instances_val.json')
+            _draw_salient(part / 'salient', seed, num_salient, size)
 
-    shutil.rmtree(out, ignore_errors=True)
-    os.replace(part, out)
+            shutil.rmtree(out, ignore_errors=True)
+            os.replace(part, out)
+    except OSError as error:
+        raise InputError(f'cannot write {out}: {error.strerror}; give another folder') from None
 
 
 def _check_replaceable(out: Path) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from mmboxcaseg.errors import InputError, run_tool
+from mmboxcaseg.errors import run_tool
 from mmboxcaseg.proxy.coco import (
     annotations_by_image,
     check_bboxes,
@@ -39,16 +39,16 @@ def parse_args() -> argparse.Namespace:
 
 def main() -> None:
     args = parse_args()
-    if args.out.resolve() in (args.boxes.resolve(), args.raw.resolve()):
-        raise InputError(f'{args.out} is an input file: give another output file')
-    check_output(args.out)
+    check_output(args.out, inputs=[args.boxes, args.raw])
     coco = load_coco(args.boxes)
     check_bboxes(coco, args.boxes)
     raw = match_results(coco, load_results(args.raw), args.raw)
 
     groups = annotations_by_image(coco)
     with tqdm(coco['images'], desc='merge', unit='image') as images:
-        proxies = [refine_annotations(image, groups[image['id']], raw) for image in images]
+        proxies = [
+            refine_annotations(image, groups[image['id']], raw, args.raw) for image in images
+        ]
     coco = replace_annotations(coco, chain.from_iterable(proxies))
     write_json(coco, args.out)
     missing = sum(wants_mask(a) and a['id'] not in raw for a in coco['annotations'])

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import argparse
 
-from mmengine.config import Config, DictAction
-from mmengine.runner import Runner
+from mmengine.config import Config
 
 from mmboxcaseg.engine.checkpoint import allow_checkpoint_types
 from mmboxcaseg.engine.checks import check_checkpoint, check_data
-from mmboxcaseg.engine.config import load_config, set_work_dir
+from mmboxcaseg.engine.config import ConfigOptions, build_runner, load_config, set_work_dir
 from mmboxcaseg.engine.distributed import is_first_process, start_process
 from mmboxcaseg.errors import InputError, run_tool
 from mmboxcaseg.proxy.coco import check_output, write_json
@@ -27,7 +26,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         '--cfg-options',
         nargs='+',
-        action=DictAction,
+        action=ConfigOptions,
         metavar='KEY=VALUE',
         help='override settings of the config, such as test_dataloader.batch_size=8',
     )
@@ -58,11 +57,11 @@ def main() -> None:
     allow_checkpoint_types()
     if is_first_process():
         if args.out:
-            check_output(args.out)
+            check_output(args.out, inputs=[args.config, args.checkpoint])
         check_data(config, ('test',))
         check_checkpoint(config, args.checkpoint)
     start_process(config)
-    metrics = Runner.from_cfg(config).test()
+    metrics = build_runner(config, 'test').test()
     if args.out and is_first_process():
         write_json({name: float(value) for name, value in metrics.items()}, args.out)
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import argparse
 
-from mmengine.config import Config, DictAction
+from mmengine.config import Config
 from mmengine.device import get_device
-from mmengine.runner import Runner, find_latest_checkpoint
+from mmengine.runner import find_latest_checkpoint
 
 from mmboxcaseg.engine.checkpoint import allow_checkpoint_types
 from mmboxcaseg.engine.checks import check_checkpoint, check_data, check_pretrained, check_sampler
-from mmboxcaseg.engine.config import load_config, set_work_dir
+from mmboxcaseg.engine.config import ConfigOptions, build_runner, load_config, set_work_dir
 from mmboxcaseg.engine.distributed import is_first_process, start_process
 from mmboxcaseg.errors import InputError, run_tool
 
@@ -26,7 +26,8 @@ def parse_args() -> argparse.Namespace:
         nargs='?',
         const='auto',
         metavar='CHECKPOINT',
-        help='go on from this checkpoint; without a path, from the latest one in the work dir',
+        help='go on from this checkpoint; without a path, from the latest one in the work dir, '
+        'which has to be there',
     )
     parser.add_argument('--amp', action='store_true', help='train in mixed precision (on a GPU)')
     parser.add_argument(
@@ -37,7 +38,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         '--cfg-options',
         nargs='+',
-        action=DictAction,
+        action=ConfigOptions,
         metavar='KEY=VALUE',
         help='override settings of the config, such as optim_wrapper.optimizer.lr=1e-3',
     )
@@ -72,6 +73,11 @@ def check(config: Config) -> None:
     path = config.get('load_from')
     if config.get('resume'):
         path = path or find_latest_checkpoint(config.work_dir)
+        if not path:
+            raise InputError(
+                f'there is nothing to resume in {config.work_dir}: its file last_checkpoint is '
+                'missing or empty; train without --resume, or give it a checkpoint'
+            )
         check_checkpoint(config, path, resume=True)
     else:
         check_checkpoint(config, path, whole=False)
@@ -84,7 +90,7 @@ def main() -> None:
     if is_first_process():
         check(config)
     start_process(config)
-    Runner.from_cfg(config).train()
+    build_runner(config, 'train').train()
 
 
 if __name__ == '__main__':

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,58 @@ from mmboxcaseg.errors import InputError
 from mmboxcaseg.proxy import pairwise_iou
 from mmboxcaseg.proxy.coco import check_bboxes, load_coco, wants_mask
 from mmboxcaseg.registry import DATASETS
+
+
+def check_segmentation(annotation: dict, image: dict, where: str) -> None:
+    """Check the form of a mask without decoding it: its type and, of an RLE, its size.
+
+    Args:
+        annotation: COCO annotation with a ``segmentation``.
+        image: The COCO image that it belongs to.
+        where: The annotation, for the message.
+
+    Raises:
+        InputError: It is neither polygons nor an RLE, or an RLE of another size than the image.
+    """
+    segmentation = annotation['segmentation']
+    if isinstance(segmentation, list):
+        return
+    if not isinstance(segmentation, dict) or not {'size', 'counts'} <= segmentation.keys():
+        raise InputError(f'{where} has a segmentation that is neither polygons nor an RLE')
+    size, shape = segmentation['size'], [image['height'], image['width']]
+    if size != shape:
+        raise InputError(
+            f'{where} has a mask of height and width {size}, but its image {image["file_name"]} '
+            f'has {shape}: correct or remove it'
+        )
+
+
+def image_paths(images: Iterable[dict], folder: str | Path, ann_file: str | Path) -> dict[int, str]:
+    """Find the files of images.
+
+    Args:
+        images: COCO images.
+        folder: Where they lie.
+        ann_file: The annotation file, for the message.
+
+    Returns:
+        Image id to path.
+
+    Raises:
+        InputError: The folder or an image is missing.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise InputError(f'image folder {folder} does not exist')
+    present = {entry.name for entry in folder.iterdir()}
+    paths = {}
+    for image in images:
+        name = image['file_name']
+        # One listing instead of a look-up per image; names with folders are looked up.
+        if name not in present and not (folder / name).is_file():
+            raise InputError(f'image {folder / name} of {ann_file} does not exist')
+        paths[image['id']] = str(folder / name)
+    return paths
 
 
 @DATASETS.register_module()
@@ -34,8 +87,8 @@ class BoxInstanceDataset(BaseDataset):
 
     Raises:
         InputError: If the file is not COCO, an image is missing, a box lies outside its image, a
-            category is unknown, or no box is left.
-        ValueError: If ``with_segmentation`` is set in training.
+            category is unknown, no box is left, ``with_segmentation`` is set in training, or a
+            mask that it asks for is missing or of another size than its image.
     """
 
     METAINFO = dict(supervision='box')
@@ -48,7 +101,7 @@ class BoxInstanceDataset(BaseDataset):
         **kwargs,
     ) -> None:
         if with_segmentation and not kwargs.get('test_mode', False):
-            raise ValueError('with_segmentation is for tests: training never reads masks of boxes')
+            raise InputError('with_segmentation is for tests: training never reads masks of boxes')
         self.with_segmentation = with_segmentation
         super().__init__(ann_file, data_prefix=data_prefix or dict(img=''), **kwargs)
 
@@ -61,7 +114,8 @@ class BoxInstanceDataset(BaseDataset):
         classes = self._metainfo.setdefault('classes', tuple(names.values()))
         labels = {id_: classes.index(name) for id_, name in names.items() if name in classes}
         annotations = [a for a in coco['annotations'] if wants_mask(a)]
-        paths = self._image_paths(images, {a['image_id'] for a in annotations})
+        wanted = [images[id_] for id_ in sorted({a['image_id'] for a in annotations})]
+        paths = image_paths(wanted, self.data_prefix['img'], self.ann_file)
         data_list = []
         for annotation in annotations:
             image = images[annotation['image_id']]
@@ -87,10 +141,9 @@ class BoxInstanceDataset(BaseDataset):
             if self.with_segmentation:
                 if not annotation.get('segmentation'):
                     raise InputError(f'{where} has no segmentation to score against')
+                check_segmentation(annotation, image, where)
                 sample['segmentation'] = annotation['segmentation']
             data_list.append(sample)
-        if not data_list:
-            raise InputError(f'{self.ann_file} holds no box to learn from')
         if dropped := len(coco['annotations']) - len(data_list):
             print_log(f'{self.ann_file}: {dropped} crowd or empty boxes left out', 'current')
         return data_list
@@ -115,17 +168,3 @@ class BoxInstanceDataset(BaseDataset):
             np.fill_diagonal(ious, 0)
             overlapping[group] = (ious > min_iou).any(axis=1)
         return overlapping
-
-    def _image_paths(self, images: dict[int, dict], wanted: set[int]) -> dict[int, str]:
-        folder = Path(self.data_prefix['img'])
-        if not folder.is_dir():
-            raise InputError(f'image folder {folder} does not exist')
-        present = {entry.name for entry in folder.iterdir()}
-        paths = {}
-        for id_ in sorted(wanted):
-            name = images[id_]['file_name']
-            # One listing instead of a look-up per image; names with folders are looked up.
-            if name not in present and not (folder / name).is_file():
-                raise InputError(f'image {folder / name} of {self.ann_file} does not exist')
-            paths[id_] = str(folder / name)
-        return paths

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 
 from mmengine.dataset import BaseDataset
@@ -28,7 +29,8 @@ class SalientObjectDataset(BaseDataset):
         **kwargs: As in mmengine's ``BaseDataset``.
 
     Raises:
-        InputError: If a folder, an image or a mask is missing, or there is no image.
+        InputError: If a folder, an image or a mask is missing, the list file names an image
+            twice, or there is no image.
     """
 
     METAINFO = dict(supervision='mask')
@@ -41,6 +43,10 @@ class SalientObjectDataset(BaseDataset):
         **kwargs,
     ) -> None:
         prefix = data_prefix or dict(img='images', mask='masks')
+        if not {'img', 'mask'} <= prefix.keys():
+            raise InputError(
+                f"data_prefix must give the folders 'img' and 'mask', not {sorted(prefix)} alone"
+            )
         super().__init__(ann_file, data_root=data_root, data_prefix=prefix, **kwargs)
 
     def load_data_list(self) -> list[dict]:
@@ -75,11 +81,15 @@ class SalientObjectDataset(BaseDataset):
             raise InputError(f'list file {path} does not exist')
         names = [line.strip() for line in path.read_text().splitlines()]
         suffixes = IMAGE_SUFFIXES
-        return [
+        stems = [
             name[: name.rindex('.')] if name.lower().endswith(suffixes) else name
             for name in names
             if name
         ]
+        twice = [stem for stem, count in Counter(stems).items() if count > 1]
+        if twice:
+            raise InputError(f'list file {path} names image {twice[0]} twice: remove one')
+        return stems
 
 
 def _files_by_stem(folder: Path, suffixes: tuple[str, ...]) -> dict[str, Path]:

@@ -72,8 +72,8 @@ def load_checkpoint_file(path: str | os.PathLike[str]) -> dict[str, Any]:
         The checkpoint; it has at least ``state_dict``.
 
     Raises:
-        InputError: The file is missing, is no checkpoint, or holds a type other than those of
-            :func:`allow_checkpoint_types`.
+        InputError: The file is missing, is no checkpoint, holds a type other than those of
+            :func:`allow_checkpoint_types`, or has weights that are not finite.
     """
     if not os.path.isfile(path):
         raise InputError(f'there is no checkpoint file {path}')
@@ -88,9 +88,15 @@ def load_checkpoint_file(path: str | os.PathLike[str]) -> dict[str, Any]:
     if not (
         isinstance(weights, dict)
         and weights
-        and all(isinstance(value, torch.Tensor) for value in weights.values())
+        and all(isinstance(k, str) and isinstance(v, torch.Tensor) for k, v in weights.items())
     ):
         raise InputError(f'{path} is not a checkpoint: it holds no state dict')
+    broken = [name for name, value in weights.items() if not torch.isfinite(value).all()]
+    if broken:
+        raise InputError(
+            f'{path} holds NaN or infinity in {len(broken)} of its weights (such as {broken[0]}): '
+            'the training that wrote it diverged, take an earlier checkpoint'
+        )
     return checkpoint
 
 
@@ -148,7 +154,8 @@ def check_shares_weights(
 ) -> None:
     """Refuse a checkpoint to start from of which not one weight fits.
 
-    Fine-tuning takes a part of the weights on purpose; taking none is a mistake.
+    Fine-tuning takes a part of the weights on purpose; taking none is a mistake. Tensors of a
+    single number, such as the bias of a last layer, fit anything and do not count.
 
     Args:
         model: The model that is to take the weights.
@@ -160,7 +167,7 @@ def check_shares_weights(
     """
     ours = model.state_dict()
     theirs = _state_dict(checkpoint)
-    if not any(k in ours and ours[k].shape == v.shape for k, v in theirs.items()):
+    if not any(k in ours and ours[k].shape == v.shape and v.numel() > 1 for k, v in theirs.items()):
         raise InputError(
             f'{path} is a checkpoint of another architecture than the config: '
             f'not one of its {len(theirs)} weights fits (such as {next(iter(theirs))})'

@@ -9,16 +9,25 @@ from typing import Any
 
 from mmdet.datasets import CocoDataset
 from mmengine.config import Config
-from mmengine.registry import DATASETS, MODELS, init_default_scope
+from mmengine.registry import DATASETS, init_default_scope
 
+from mmboxcaseg.datasets.box_instances import (
+    BoxInstanceDataset,
+    check_segmentation,
+    image_paths,
+)
+from mmboxcaseg.datasets.salient_objects import SalientObjectDataset
 from mmboxcaseg.engine.checkpoint import (
     check_fits,
     check_resumable,
     check_shares_weights,
     load_checkpoint_file,
 )
+from mmboxcaseg.engine.config import build_model, naming_config
 from mmboxcaseg.errors import InputError
-from mmboxcaseg.proxy.coco import load_coco
+from mmboxcaseg.proxy.coco import check_bboxes, load_coco, wants_mask
+
+_MASK_TOOL = 'tools/generate_proxy_masks.py'
 
 
 def check_classes(
@@ -68,43 +77,73 @@ def check_coco_dataset(config: dict[str, Any], default_classes: Sequence[str] = 
         default_classes: Classes where the config gives none.
 
     Raises:
-        InputError: The annotation file is missing, is not COCO or has other classes than the
-            config; or the image folder is missing.
+        InputError: The annotation file is missing, is not COCO, has other classes than the config,
+            a box outside its image, in training no annotations, or masks that are loaded and
+            missing or of another size; or the image folder or an image is missing.
     """
     root = config.get('data_root') or ''
     ann_file = os.path.join(root, config['ann_file'])
+    transforms = list(_with_key(config.get('pipeline'), 'type'))
+    names = [str(transform['type']) for transform in transforms]
+    if 'mmboxcaseg.DropProxyMasks' in names and not os.path.isfile(ann_file):
+        raise InputError(f'there is no file of proxy masks {ann_file}: make it with {_MASK_TOOL}')
     coco = load_coco(ann_file)
+    objects = [a for a in coco['annotations'] if wants_mask(a)]
+    if objects or not config.get('test_mode'):
+        check_bboxes(coco, ann_file)
+    for annotation in coco['annotations']:
+        if 'area' not in annotation:
+            raise InputError(
+                f"annotation {annotation['id']} of {ann_file} has no 'area', which mmdet needs: "
+                'width times height of the box will do'
+            )
     classes = (config.get('metainfo') or {}).get('classes', default_classes)
     classes = [classes] if isinstance(classes, str) else classes
     check_classes(
         coco['categories'], {a['category_id'] for a in coco['annotations']}, classes, ann_file
     )
     folder = os.path.join(root, (config.get('data_prefix') or {}).get('img', ''))
-    if not os.path.isdir(folder):
-        raise InputError(f'there is no image folder {folder}')
+    image_paths(coco['images'], folder, ann_file)
+    if any(transform.get('with_mask') for transform in transforms):
+        images = {image['id']: image for image in coco['images']}
+        for annotation in objects:
+            where = f'annotation {annotation["id"]} of {ann_file}'
+            if not annotation.get('segmentation'):
+                raise InputError(
+                    f'{where} has no segmentation, which the pipeline loads: make one with '
+                    f'{_MASK_TOOL}'
+                )
+            check_segmentation(annotation, images[annotation['image_id']], where)
 
 
 def check_data(config: Config, splits: Iterable[str]) -> None:
-    """Check the files of every mmdet dataset and metric that a run will use.
+    """Check the files of every dataset and metric that a run will use.
 
-    This package's own datasets check themselves when they are built.
+    This package's own datasets check themselves when they are built, so they are built for it.
 
     Args:
         config: Config of the run.
         splits: Out of ``'train'``, ``'val'`` and ``'test'``.
 
     Raises:
-        InputError: See :func:`check_coco_dataset`; or a metric's annotation file is missing.
+        InputError: See :func:`check_coco_dataset`, :class:`mmboxcaseg.datasets.BoxInstanceDataset`
+            and :class:`mmboxcaseg.datasets.SalientObjectDataset`; or a metric's annotation file
+            is missing.
     """
     init_default_scope(config.get('default_scope', 'mmdet'))
     for split in splits:
         loader = config.get(f'{split}_dataloader') or {}
-        for dataset in _with_key(loader.get('dataset'), 'ann_file'):
+        for dataset in _datasets(loader.get('dataset')):
             with DATASETS.switch_scope_and_registry(None) as registry:
                 type_ = dataset['type']
                 type_ = registry.get(type_) if isinstance(type_, str) else type_
-            if isinstance(type_, type) and issubclass(type_, CocoDataset):
+            if not isinstance(type_, type):
+                continue
+            if issubclass(type_, CocoDataset):
                 check_coco_dataset(dataset, type_.METAINFO.get('classes', ()))
+            elif issubclass(type_, BoxInstanceDataset | SalientObjectDataset):
+                with naming_config(config):
+                    DATASETS.build(dict(dataset, pipeline=[], lazy_init=False))
         for metric in _with_key(config.get(f'{split}_evaluator'), 'ann_file'):
             if metric['ann_file'] and not os.path.isfile(metric['ann_file']):
                 raise InputError(f'there is no annotation file {metric["ann_file"]} to score with')
@@ -147,31 +186,43 @@ def check_checkpoint(
 ) -> None:
     """Check that a checkpoint can be loaded into the model of a config.
 
-    The model is built for it, which takes less than what would be lost otherwise: processes
-    that are in the middle of talking to each other cannot be told that one of them gives up.
+    The model is built for it, also where there is no checkpoint, which takes less than what would
+    be lost otherwise: processes that are in the middle of talking to each other cannot be told
+    that one of them gives up.
 
     Args:
         config: Config of the run.
-        path: The checkpoint file; nothing is checked for an address or None.
+        path: The checkpoint file; for an address or None the model alone is checked.
         resume: Whether training is to go on from it.
         whole: Whether every weight must fit, or one is enough, as in fine-tuning.
 
     Raises:
-        InputError: See :mod:`mmboxcaseg.engine.checkpoint`.
+        InputError: See :mod:`mmboxcaseg.engine.checkpoint`; or the model cannot be built.
     """
+    model = build_model(config)
     if not is_local(path):
         return
     checkpoint = load_checkpoint_file(path)
     if resume:
         check_resumable(checkpoint, path)
-    init_default_scope(config.get('default_scope', 'mmdet'))
     check = check_fits if whole else check_shares_weights
-    check(MODELS.build(config.model), checkpoint, path)
+    check(model, checkpoint, path)
 
 
 def is_local(path: str | None) -> bool:
     """Whether this is a path, not an address that mmengine fetches from, such as a URL."""
     return path is not None and '://' not in path
+
+
+def _datasets(config: Any) -> Iterator[dict[str, Any]]:
+    # Every dict with a type but those of pipelines, however deep in wrappers and lists.
+    if isinstance(config, dict):
+        if 'type' in config:
+            yield config
+        config = [value for key, value in config.items() if key != 'pipeline']
+    if isinstance(config, (list, tuple)):
+        for value in config:
+            yield from _datasets(value)
 
 
 def _with_key(config: Any, key: str) -> Iterator[dict[str, Any]]:

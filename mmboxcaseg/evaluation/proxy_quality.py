@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mmboxcaseg.proxy import box_agreement, decode_rle, merge_masks, pixel_bboxes
+from mmboxcaseg.proxy import AGREEMENTS, box_agreement, decode_rle, merge_masks, pixel_bboxes
 from mmboxcaseg.proxy.coco import annotation_bboxes, annotations_by_image, wants_mask
 
 from .box_mask_iou import mask_iou
@@ -65,7 +65,7 @@ def score_proxies(truth: dict, raw: dict[int, dict | list]) -> dict[str, ProxySc
 
 
 def compare_drops(
-    scores: dict[str, ProxyScores], thresholds: Sequence[float] = (0.75, 0.85, 0.9, 0.95)
+    scores: dict[str, ProxyScores], thresholds: Sequence[float] = AGREEMENTS
 ) -> list[ProxyQuality]:
     """Sum up the scores without and with drop.
 

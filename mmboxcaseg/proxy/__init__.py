@@ -5,9 +5,10 @@ from .boxes import bbox_areas, bbox_iou, pairwise_iou, pixel_bboxes, tight_bboxe
 from .dropping import DROPPED, drop_masks, is_kept
 from .masks import decode_rle, encode_rle, normalize_probability, paste_probability
 from .merging import merge_masks
-from .refine import refine_annotations, refine_masks
+from .refine import AGREEMENTS, refine_annotations, refine_masks
 
 __all__ = [
+    'AGREEMENTS',
     'DROPPED',
     'bbox_areas',
     'bbox_iou',

@@ -6,15 +6,21 @@ import json
 import math
 import os
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 
 from mmboxcaseg.errors import InputError
 
+from .masks import decode_rle
+
 #: Farthest, in pixels, that an edge of a raw mask's box may lie from the annotation's.
 BOX_TOLERANCE = 0.5
+
+# Of a box, in pixels: beyond it float32 no longer tells pixels apart.
+_FARTHEST_EDGE = 1e7
 
 
 def load_coco(path: str | Path) -> dict:
@@ -24,36 +30,40 @@ def load_coco(path: str | Path) -> dict:
         path: JSON file.
 
     Returns:
-        The file's content. Ids of images and of annotations are unique, each annotation's image
-        and category are in the file, each box is four finite numbers.
+        The file's content. Ids are ints or strings and unique, so are the categories' names;
+        images have a size; each annotation's image and category are in the file, each box is four
+        finite numbers.
 
     Raises:
-        InputError: If the file cannot be read, is not JSON or not COCO; names what is missing.
+        InputError: If the file cannot be read, is not JSON or not COCO; names what is wrong.
     """
-    coco = _load_json(path)
+    coco = _load_json(path, 'a COCO annotation file')
     if not isinstance(coco, dict):
-        raise InputError(f'{path} is not a COCO file: it holds a {type(coco).__name__}, not a dict')
-    for key in ('images', 'annotations', 'categories'):
-        if not isinstance(coco.get(key), list):
-            raise InputError(f'{path} is not a COCO file: it has no list {key!r}')
-    _check_entries(coco, 'images', ('id', 'file_name', 'width', 'height'), path)
-    _check_entries(coco, 'categories', ('id', 'name'), path)
-    _check_entries(coco, 'annotations', ('id', 'image_id', 'category_id', 'bbox'), path)
+        raise InputError(
+            f'{path} is not a COCO file: it holds a {type(coco).__name__}, not a dict; give a COCO '
+            'annotation file'
+        )
+    for name, fields in _FIELDS.items():
+        if not isinstance(coco.get(name), list):
+            raise InputError(
+                f'{path} is not a COCO file: it has no list {name!r}; give a COCO annotation file'
+            )
+        _check_entries(coco[name], name, fields, path)
+    names = [category['name'] for category in coco['categories']]
+    for name in names:
+        if names.count(name) > 1:
+            raise InputError(f'{path} has two categories named {name!r}: rename or join them')
     img_ids = {image['id'] for image in coco['images']}
     category_ids = {category['id'] for category in coco['categories']}
     for annotation in coco['annotations']:
         where = f'annotation {annotation["id"]} of {path}'
         if annotation['image_id'] not in img_ids:
             raise InputError(
-                f'{where} belongs to image {annotation["image_id"]}, which the file does not list'
+                f'{where} belongs to image {annotation["image_id"]!r}, which the file does not list'
             )
         if annotation['category_id'] not in category_ids:
             raise InputError(
-                f'{where} has category {annotation["category_id"]}, which the file does not list'
-            )
-        if not _is_box(annotation['bbox']):
-            raise InputError(
-                f'{where} has bbox {annotation["bbox"]}, not four numbers x, y, width, height'
+                f'{where} has category {annotation["category_id"]!r}, which the file does not list'
             )
     return coco
 
@@ -70,21 +80,18 @@ def load_results(path: str | Path) -> list[dict]:
     Raises:
         InputError: If the file cannot be read, is not JSON or not such a list.
     """
-    results = _load_json(path)
+    results = _load_json(path, 'a COCO results file')
     if not isinstance(results, list):
-        raise InputError(f'{path} is not a COCO results file: it is not a list')
+        raise InputError(
+            f'{path} is not a COCO results file: it is not a list; give raw masks, one entry each'
+        )
     for index, entry in enumerate(results):
         if not isinstance(entry, dict):
             raise InputError(f'entry {index} of {path} is not a dict')
-        box_key = 'ann_id' if 'ann_id' in entry else 'bbox'
-        for key in ('image_id', 'segmentation', box_key):
-            if key not in entry:
-                raise InputError(f'entry {index} of {path} has no {key!r}')
-        if box_key == 'bbox' and not _is_box(entry['bbox']):
-            raise InputError(
-                f'entry {index} of {path} has bbox {entry["bbox"]}, not four numbers x, y, width, '
-                'height'
-            )
+        box = dict(ann_id=_ID) if 'ann_id' in entry else dict(bbox=_BOX)
+        where = f'entry {index} of {path}'
+        _check_keys(entry, ('image_id', 'segmentation', *box), where)
+        _check_values(entry, dict(image_id=_ID, **box), where)
     return results
 
 
@@ -120,15 +127,19 @@ def annotations_by_image(coco: dict) -> dict[int, list[dict]]:
 
 
 def check_bboxes(coco: dict, path: str | Path) -> None:
-    """Check that the boxes that want a mask lie in their images, at least in part.
+    """Check that boxes want a mask and that those lie in their images, at least in part.
 
     Args:
         coco: Content of a COCO file.
         path: The file, for the message.
 
     Raises:
-        InputError: Naming the annotation and the image.
+        InputError: If there is none; if one lies outside, naming the annotation and the image.
     """
+    if not any(map(wants_mask, coco['annotations'])):
+        raise InputError(
+            f'{path} holds no box to learn from or to mask: add one with an area that is no crowd'
+        )
     images = {image['id']: image for image in coco['images']}
     for annotation in filter(wants_mask, coco['annotations']):
         image = images[annotation['image_id']]
@@ -196,58 +207,160 @@ def replace_annotations(coco: dict, annotations: Iterable[dict]) -> dict:
     return {**coco, 'annotations': [replaced[a['id']] for a in coco['annotations']]}
 
 
-def check_output(path: str | Path) -> None:
-    """Make sure, before long work, that a file can be written; make its folder.
+def decode_annotation(annotation: dict, img_shape: tuple[int, int], path: str | Path) -> np.ndarray:
+    """Decode the mask of an annotation.
+
+    Args:
+        annotation: With ``id`` and a ``segmentation`` of any kind.
+        img_shape: (height, width) of its image.
+        path: The file that the segmentation comes from, for the message.
+
+    Returns:
+        (height, width) bool.
 
     Raises:
-        InputError: If it cannot.
+        InputError: If the segmentation is missing or broken; names the annotation and the file.
+    """
+    try:
+        return decode_rle(annotation.get('segmentation'), img_shape)
+    except ValueError as error:
+        raise InputError(
+            f'the mask of annotation {annotation["id"]} in {path} is broken: {error}; replace it '
+            'or remove the annotation'
+        ) from None
+
+
+def check_output(
+    path: str | Path,
+    inputs: Iterable[str | Path] = (),
+    suffixes: Sequence[str] = ('.json',),
+) -> None:
+    """Make sure, before long work, that a file can be written; make its folder.
+
+    Args:
+        path: File to write.
+        inputs: Files that are read and must not be overwritten.
+        suffixes: What its name may end in.
+
+    Raises:
+        InputError: If it cannot be written, is an input or has another suffix.
     """
     path = Path(path)
+    if path.resolve() in {Path(file).resolve() for file in inputs}:
+        raise InputError(f'{path} is an input file: give another output file')
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise InputError(f'cannot make folder {path.parent}: {error.strerror}') from None
     if path.is_dir():
         raise InputError(f'cannot write {path}: it is a folder, give a file')
-    if not os.access(path.parent, os.W_OK | os.X_OK):
-        raise InputError(f'cannot write {path}: no permission to write in its folder')
+    if path.suffix.lower() not in suffixes:
+        raise InputError(f'cannot write {path}: its name must end in {" or ".join(suffixes)}')
+    # Only trying tells: os.access says yes to root even where nothing can be written.
+    _write_aside(b'', path).unlink()
 
 
 def write_json(content: dict | list, path: str | Path) -> None:
-    """Write a file aside and rename it, so that it is never there by half."""
-    path = Path(path)
-    aside = path.with_name(path.name + '.tmp')
+    """Write a JSON file as :func:`write_bytes` does."""
     # dumps runs in C, dump does not: ten times faster on a large file.
-    aside.write_text(json.dumps(content), encoding='utf-8')
-    os.replace(aside, path)
+    write_bytes(json.dumps(content).encode(), path)
 
 
-def _load_json(path: str | Path) -> dict | list:
+def write_bytes(content: bytes, path: str | Path) -> None:
+    """Write a file aside and rename it, so that it is never there by half.
+
+    Raises:
+        InputError: If it cannot be written; nothing is left of it.
+    """
+    aside = _write_aside(content, Path(path))
+    try:
+        os.replace(aside, path)
+    except OSError as error:
+        aside.unlink()
+        raise InputError(f'cannot write {path}: {error.strerror}') from None
+
+
+def _write_aside(content: bytes, path: Path) -> Path:
+    # The process's number: no file of the user's has this name.
+    aside = path.with_name(f'{path.name}.{os.getpid()}.tmp')
+    try:
+        aside.write_bytes(content)
+    except OSError as error:
+        with suppress(OSError):
+            aside.unlink()
+        raise InputError(f'cannot write {path}: {error.strerror}') from None
+    return aside
+
+
+def _load_json(path: str | Path, kind: str) -> dict | list:
     try:
         return json.loads(Path(path).read_text(encoding='utf-8'))
     except OSError as error:
         raise InputError(f'cannot read {path}: {error.strerror}') from None
     except ValueError:
-        raise InputError(f'{path} is not JSON') from None
+        raise InputError(f'{path} is not JSON: give {kind}') from None
 
 
-def _check_entries(coco: dict, name: str, keys: tuple[str, ...], path: str | Path) -> None:
+def _check_entries(entries: list, name: str, fields: dict, path: str | Path) -> None:
     ids = set()
-    for index, entry in enumerate(coco[name]):
-        for key in keys:
-            if not isinstance(entry, dict) or key not in entry:
-                raise InputError(f'{path} is not a COCO file: {name}[{index}] has no {key!r}')
+    for index, entry in enumerate(entries):
+        _check_keys(entry, fields, f'{path} is not a COCO file: {name}[{index}]')
+        _check_values(entry, dict(id=_ID), f'{name}[{index}] of {path}')
+        _check_values(entry, fields, f'{_SINGULAR[name]} {entry["id"]} of {path}')
         if entry['id'] in ids:
             raise InputError(f'{path} has the id {entry["id"]} twice in {name!r}')
         ids.add(entry['id'])
 
 
-def _is_box(bbox: object) -> bool:
+def _check_keys(entry: object, keys: Iterable[str], where: str) -> None:
+    for key in keys:
+        if not isinstance(entry, dict) or (key not in entry and key not in _OPTIONAL):
+            raise InputError(f'{where} has no {key!r}')
+
+
+def _check_values(entry: dict, fields: dict, where: str) -> None:
+    for key, (is_right, kind) in fields.items():
+        if key in entry and not is_right(entry[key]):
+            raise InputError(f'{where} has {key} {entry[key]!r}, not {kind}')
+
+
+def _is_id(value: object) -> bool:
+    return type(value) in (int, str)  # a bool is an int to isinstance
+
+
+def _is_text(value: object) -> bool:
+    return isinstance(value, str)
+
+
+def _is_side(value: object) -> bool:
+    return type(value) is int and value > 0
+
+
+def _is_number(value: object, limit: float = math.inf) -> bool:
+    # False for NaN too.
+    return type(value) in (int, float) and -limit < value < limit
+
+
+def _is_box(value: object) -> bool:
     return (
-        isinstance(bbox, list)
-        and len(bbox) == 4
-        and all(isinstance(value, int | float) and math.isfinite(value) for value in bbox)
+        isinstance(value, list)
+        and len(value) == 4
+        and all(_is_number(edge, _FARTHEST_EDGE) for edge in value)
     )
+
+
+_ID = (_is_id, 'an int or a string')
+_TEXT = (_is_text, 'a string')
+_SIDE = (_is_side, 'a positive int')
+_BOX = (_is_box, 'four numbers x, y, width, height in pixels')
+_AREA = (_is_number, 'a number')
+_FIELDS = dict(
+    images=dict(id=_ID, file_name=_TEXT, width=_SIDE, height=_SIDE),
+    annotations=dict(id=_ID, image_id=_ID, category_id=_ID, bbox=_BOX, area=_AREA),
+    categories=dict(id=_ID, name=_TEXT),
+)
+_OPTIONAL = ('area',)
+_SINGULAR = dict(images='image', categories='category', annotations='annotation')
 
 
 def _nearest_annotation(entry: dict, annotations: list[dict], where: str) -> dict:

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import re
+
 import cv2
 import numpy as np
 from pycocotools import mask as coco_mask
 
 from .boxes import pixel_bboxes
+
+# Compressed counts: of each run's characters all but the last one say that another follows.
+_COMPRESSED = re.compile('([P-o]{0,6}[0-O])+')
+# Polygons may reach out of the image, by so many times its longer side.
+_FARTHEST_CORNER = 10
 
 
 def normalize_probability(prob: np.ndarray) -> np.ndarray:
@@ -63,7 +70,7 @@ def encode_rle(mask: np.ndarray) -> dict:
     return dict(size=[int(side) for side in rle['size']], counts=rle['counts'].decode('ascii'))
 
 
-def decode_rle(segmentation: dict | list, img_shape: tuple[int, int]) -> np.ndarray:
+def decode_rle(segmentation: dict | list | None, img_shape: tuple[int, int]) -> np.ndarray:
     """Decode a COCO segmentation of any kind.
 
     Args:
@@ -90,6 +97,10 @@ def _merge_polygons(polygons: list, height: int, width: int) -> dict:
     for polygon in polygons:
         if not isinstance(polygon, list) or len(polygon) < 6 or len(polygon) % 2:
             raise ValueError('a polygon is not a list of at least three x, y pairs')
+        # pycocotools walks along the outline: a corner far away takes all memory.
+        limit = _FARTHEST_CORNER * max(height, width)
+        if not all(isinstance(edge, int | float) and -limit < edge < limit for edge in polygon):
+            raise ValueError('a polygon has a corner that is no number or far outside the image')
     if not polygons:
         raise ValueError('its list of polygons is empty')
     return coco_mask.merge(coco_mask.frPyObjects(polygons, height, width))
@@ -97,11 +108,16 @@ def _merge_polygons(polygons: list, height: int, width: int) -> dict:
 
 def _checked_rle(rle: dict, height: int, width: int) -> dict:
     size, counts = rle['size'], rle['counts']
-    if list(size) != [height, width]:
-        raise ValueError(f'its size is {list(size)}, the image is {[height, width]}')
+    if size not in ([height, width], (height, width)):
+        raise ValueError(f'its size is {size}, the image is {[height, width]}')
     if isinstance(counts, bytes):
-        counts = counts.decode('ascii')
-    runs = _string_runs(counts) if isinstance(counts, str) else counts
+        counts = counts.decode('latin-1')
+    if isinstance(counts, str) and _COMPRESSED.fullmatch(counts):
+        runs = _string_runs(counts)
+    elif isinstance(counts, list) and all(isinstance(run, int) for run in counts):
+        runs = counts
+    else:
+        raise ValueError('its counts are neither whole numbers nor compressed ones')
     # pycocotools fills what the runs leave open with whatever lies in memory.
     if min(runs, default=-1) < 0 or sum(runs) != height * width:
         raise ValueError(f'its runs do not add up to the {height * width} pixels of the image')

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 
-from mmboxcaseg.errors import InputError
-
 from .agreement import box_agreement
-from .coco import annotation_bboxes, wants_mask
-from .masks import decode_rle, encode_rle
+from .coco import annotation_bboxes, decode_annotation, wants_mask
+from .masks import encode_rle
 from .merging import merge_masks
 
-#: The agreements that the summary reports.
+#: The agreements that the paper compares (Sec. 4.2.5); the summary reports them.
 AGREEMENTS = (0.75, 0.85, 0.90, 0.95)
 
 
@@ -29,7 +29,9 @@ def refine_masks(masks: np.ndarray, bboxes: np.ndarray) -> tuple[np.ndarray, np.
     return merged, box_agreement(merged, bboxes)
 
 
-def refine_annotations(image: dict, annotations: list[dict], raw: dict) -> list[dict]:
+def refine_annotations(
+    image: dict, annotations: list[dict], raw: dict, path: str | Path = 'the raw masks'
+) -> list[dict]:
     """Give one image's annotations their proxy masks.
 
     An annotation without a raw mask, a crowd and a degenerate box get an empty mask and
@@ -39,6 +41,7 @@ def refine_annotations(image: dict, annotations: list[dict], raw: dict) -> list[
         image: COCO image.
         annotations: Its COCO annotations; ``segmentation`` is not read.
         raw: Annotation id to raw ``segmentation`` of any kind; may hold other images' too.
+        path: The file that they come from, for the message.
 
     Returns:
         The annotations with ``segmentation`` (compressed RLE) and ``box_agreement``, and with
@@ -46,18 +49,14 @@ def refine_annotations(image: dict, annotations: list[dict], raw: dict) -> list[
         no area. Every other field is as it was.
 
     Raises:
-        InputError: If a raw segmentation is broken; names the annotation.
+        InputError: If a raw segmentation is broken; names the annotation and the file.
     """
     img_shape = (image['height'], image['width'])
     objects = [a for a in annotations if wants_mask(a) and a['id'] in raw]
     masks = np.zeros((len(objects), *img_shape), dtype=bool)
     for mask, annotation in zip(masks, objects, strict=True):
-        try:
-            mask[:] = decode_rle(raw[annotation['id']], img_shape)
-        except ValueError as error:
-            raise InputError(
-                f'the raw mask of annotation {annotation["id"]} is broken: {error}'
-            ) from None
+        proxy = annotation | dict(segmentation=raw[annotation['id']])
+        mask[:] = decode_annotation(proxy, img_shape, path)
     merged, agreement = refine_masks(masks, annotation_bboxes(objects))
     fields = {
         annotation['id']: dict(segmentation=encode_rle(mask), box_agreement=float(value))

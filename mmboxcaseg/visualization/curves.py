@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import json
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from mmboxcaseg.errors import InputError
+from mmboxcaseg.proxy.coco import write_bytes
 
 _NOT_METRICS = ('step', 'time', 'data_time')
 
@@ -35,18 +37,18 @@ class Curves:
 def read_curves(work_dir: Path) -> Curves:
     """Read every ``vis_data/scalars.json`` of a work directory, resumed runs joined.
 
-    Where a resumed run repeats steps of the one before, its own values count.
+    Where a resumed run repeats steps of the one before, its own values count. A last line that a
+    killed run left half written is skipped.
 
     Args:
         work_dir: A work directory of ``tools/train.py``.
 
     Raises:
-        InputError: When there is no such file or it has no training in it.
+        InputError: When there is no such file, it is broken or it has no training in it.
     """
     train, val = {}, {}
     for path in sorted(work_dir.glob('*/vis_data/scalars.json')):
-        for line in path.read_text().splitlines():
-            record = json.loads(line)
+        for record in _read_records(path):
             (train if 'lr' in record else val)[record['step']] = record
     if not train:
         raise InputError(f'{work_dir} has no training log (*/vis_data/scalars.json): name another')
@@ -80,7 +82,19 @@ def plot_curves(runs: Mapping[str, Curves], out: Path) -> None:
     for (title, curves), (left, right) in zip(runs.items(), axes, strict=True):
         _draw(left, curves.losses, f'{title}: loss', curves.unit)
         _draw(right, curves.metrics, f'{title}: validation', curves.unit)
-    figure.savefig(out, dpi=100)
+    picture = io.BytesIO()
+    figure.savefig(picture, dpi=100, format=out.suffix[1:])
+    write_bytes(picture.getvalue(), out)
+
+
+def _read_records(path: Path) -> Iterator[dict]:
+    lines = path.read_text().splitlines()
+    for number, line in enumerate(lines, start=1):
+        try:
+            yield json.loads(line)
+        except ValueError:
+            if number < len(lines):
+                raise InputError(f'line {number} of {path} is not JSON: remove it') from None
 
 
 def _points(values: Mapping[float, float]) -> np.ndarray:

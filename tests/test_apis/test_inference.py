@@ -114,6 +114,7 @@ def test_weak_only_network_gives_its_weak_map(config, image):
 @pytest.mark.parametrize(
     ('bad', 'sentence'),
     [
+        (None, 'not a NoneType: cv2.imread gives None'),
         (np.zeros((4, 4), np.uint8), r'must be \(H, W, 3\) uint8, not \(4, 4\)'),
         (np.zeros((4, 4, 3), np.float32), 'float32'),
         (np.zeros((4, 4, 4), np.uint8), r'\(4, 4, 4\)'),
@@ -124,12 +125,57 @@ def test_bad_images(model, bad, sentence):
         BoxCasegPredictor(model).set_image(bad)
 
 
+@pytest.mark.parametrize(
+    ('bboxes', 'sentence'),
+    [
+        (np.zeros((4, 5)), r'must be \(N, 4\) xyxy, not \(4, 5\)'),
+        ('abcd', 'must be numbers'),
+        ([[1, 2, 3, 4], [1, 2, np.nan, 4]], r'box 1, .*nan.* is not finite'),
+        ([[1, 2, 3, 4], [1, 2, np.inf, 4]], 'box 1, .* is not finite'),
+        ([[5, 2, 3, 4]], r'box 0, \[5\.0, 2\.0, 3\.0, 4\.0\], is empty'),
+        ([[1, 2, 3, 2]], 'box 0, .* is empty'),
+        ([[48, 2, 50, 4]], r'box 0, .* outside the image \(48x40\)'),
+        ([[1, -4, 3, 0]], 'box 0, .* outside the image'),
+    ],
+)
+@pytest.mark.parametrize('method', ['predict', 'predict_maps'])
+def test_bad_boxes(model, image, bboxes, sentence, method):
+    predictor = BoxCasegPredictor(model)
+    predictor.set_image(image)
+    with pytest.raises(InputError, match=sentence):
+        getattr(predictor, method)(bboxes)
+
+
+def test_one_box_may_stand_alone(model, image):
+    predictor = BoxCasegPredictor(model, size=16)
+    predictor.set_image(image)
+    assert predictor.predict([47.5, 2, 60, 9]).shape == (1, 40, 48)
+    assert predictor.predict_maps([47.5, 2, 60, 9]).shape == (1, 16, 16)
+
+
+@pytest.mark.parametrize(
+    'setting', [dict(batch_size=0), dict(threshold=2), dict(threshold=np.nan), dict(size=0)]
+)
+def test_bad_settings(model, setting):
+    with pytest.raises(InputError, match=f'{next(iter(setting))} must be'):
+        BoxCasegPredictor(model, **setting)
+
+
 def test_boxes_before_an_image(model):
     with pytest.raises(InputError, match='call set_image'):
         BoxCasegPredictor(model).predict(BBOXES)
 
 
 class TestInitModel:
+    def test_config_that_is_none(self, config):
+        with pytest.raises(InputError, match='loaded Config, not a dict'):
+            init_model(dict(model=dict(config.model)))
+
+    def test_setting_that_is_none(self, config):
+        config.model.alhpa = 0.5
+        with pytest.raises(InputError, match='cannot be built: TypeError: .*alhpa'):
+            init_model(config)
+
     def test_loads_the_checkpoint(self, config, tmp_path):
         source = MODELS.build(config.model)
         torch.save(dict(state_dict=source.state_dict()), tmp_path / 'epoch_1.pth')

@@ -87,7 +87,7 @@ def test_segmentation_is_for_tests_alone(build, coco):
     dataset = build(coco, with_segmentation=True, test_mode=True)
     for sample, annotation in zip(samples_of(dataset), coco['annotations'], strict=True):
         assert sample['segmentation'] == annotation['segmentation']
-    with pytest.raises(ValueError, match='training never reads'):
+    with pytest.raises(InputError, match='training never reads'):
         build(coco, with_segmentation=True)
 
 
@@ -147,6 +147,21 @@ def test_nothing_to_score_against(build, coco):
     del coco['annotations'][1]['segmentation']
     with pytest.raises(InputError, match='annotation 11 .* no segmentation'):
         build(coco, with_segmentation=True, test_mode=True)
+
+
+@pytest.mark.parametrize(
+    ('segmentation', 'sentence'),
+    [
+        (dict(size=[48, 40], counts='x'), r'annotation 11 .*\[48, 40\], .*001\.png has \[40, 48\]'),
+        (dict(size=[40, 48]), 'annotation 11 .* neither polygons nor an RLE'),
+        ('mask.png', 'annotation 11 .* neither polygons nor an RLE'),
+    ],
+)
+def test_mask_that_does_not_fit(build, coco, segmentation, sentence):
+    coco['annotations'][1]['segmentation'] = segmentation
+    with pytest.raises(InputError, match=sentence):
+        build(coco, with_segmentation=True, test_mode=True)
+    build(coco)
 
 
 def test_missing_paths(build, coco, data_root):

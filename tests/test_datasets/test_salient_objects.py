@@ -65,6 +65,17 @@ def test_listed_image_that_is_not_there(root):
         SalientObjectDataset(str(root), ann_file='list.txt')
 
 
+def test_image_that_is_listed_twice(root):
+    (root / 'list.txt').write_text('s1.png\ns2.png\ns1\n')
+    with pytest.raises(InputError, match=r'list\.txt names image s1 twice'):
+        SalientObjectDataset(str(root), ann_file='list.txt')
+
+
+def test_prefix_without_masks(root):
+    with pytest.raises(InputError, match=r"folders 'img' and 'mask', not \['img'\] alone"):
+        SalientObjectDataset(str(root), data_prefix=dict(img='images'))
+
+
 @pytest.mark.parametrize('folder', ['images', 'masks'])
 def test_missing_folder(root, folder):
     shutil.rmtree(root / folder)

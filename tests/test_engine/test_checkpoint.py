@@ -173,11 +173,22 @@ def test_half_a_checkpoint(trained, tmp_path):
         load_checkpoint_file(path)
 
 
-@pytest.mark.parametrize('content', [[1, 2], {}, {'state_dict': {'epoch': 3}}, {'a': 'b'}])
+@pytest.mark.parametrize(
+    'content', [[1, 2], {}, {'state_dict': {'epoch': 3}}, {'a': 'b'}, {7: torch.zeros(1)}]
+)
 def test_no_state_dict(content, tmp_path):
     torch.save(content, tmp_path / 'x.pth')
     with pytest.raises(InputError, match='it holds no state dict'):
         load_checkpoint_file(tmp_path / 'x.pth')
+
+
+@pytest.mark.parametrize('value', [float('nan'), float('inf')])
+def test_weights_that_are_not_finite(tmp_path, value):
+    torch.save(
+        dict(a=torch.zeros(2, dtype=torch.int64), b=torch.tensor([1, value])), tmp_path / 'x'
+    )
+    with pytest.raises(InputError, match=r'NaN or infinity in 1 of its weights \(such as b\)'):
+        load_checkpoint_file(tmp_path / 'x')
 
 
 def test_missing_file(tmp_path):
@@ -215,7 +226,10 @@ def test_check_fits(weights, message):
 
 def test_fine_tuning_needs_one_weight_that_fits():
     model = nn.Linear(2, 1)
-    check_shares_weights(model, dict(state_dict={'bias': torch.zeros(1)}), 'x.pth')
+    check_shares_weights(model, dict(state_dict={'weight': torch.zeros(1, 2)}), 'x.pth')
+    # A single number fits any network's last layer.
+    with pytest.raises(InputError, match='not one of its 1 weights fits'):
+        check_shares_weights(model, dict(state_dict={'bias': torch.zeros(1)}), 'x.pth')
     with pytest.raises(InputError, match=r'not one of its 1 weights fits \(such as bias\)'):
         check_shares_weights(model, dict(state_dict={'bias': torch.zeros(2)}), 'x.pth')
 

@@ -47,11 +47,12 @@ def test_long_lists_of_names_are_cut():
 def dataset(tmp_path):
     coco = dict(
         images=[dict(id=1, file_name='1.jpg', width=8, height=8)],
-        annotations=[dict(id=1, image_id=1, category_id=2, bbox=[0, 0, 4, 4])],
+        annotations=[dict(id=1, image_id=1, category_id=2, bbox=[0, 0, 4, 4], area=16)],
         categories=CATEGORIES,
     )
     (tmp_path / 'ann.json').write_text(json.dumps(coco))
     (tmp_path / 'images').mkdir()
+    (tmp_path / 'images' / '1.jpg').touch()
     return dict(
         type='CocoDataset',
         data_root=str(tmp_path),
@@ -66,7 +67,7 @@ def dataset(tmp_path):
     [
         ({}, None),
         (dict(ann_file='none.json'), r'cannot read \S+none\.json'),
-        (dict(data_prefix=dict(img='none/')), r'there is no image folder \S+none/'),
+        (dict(data_prefix=dict(img='none/')), r'image folder \S+none does not exist'),
         (dict(metainfo=dict(classes=('cat', 'bird'))), "class 'bird'"),
         (dict(metainfo=dict(classes='dog')), None),
         # Without classes of its own the config has those of COCO.
@@ -89,6 +90,72 @@ def test_check_data(dataset, changes, message, wrap):
         with pytest.raises(InputError, match=message):
             check_data(config, ('train', 'val'))
         check_data(config, ('val', 'test'))
+
+
+@pytest.mark.parametrize(
+    ('changes', 'message'),
+    [
+        (dict(segmentation=[[0, 0, 4, 0, 4, 4]]), None),
+        (dict(segmentation=dict(size=[8, 6], counts='0')), None),
+        (dict(segmentation=dict(size=[6, 8], counts='0')), r'\[6, 8\], but .* 1\.jpg has \[8, 6\]'),
+        (dict(segmentation='mask.png'), 'annotation 1 .* neither polygons nor an RLE'),
+        ({}, r'annotation 1 of \S+ann\.json has no segmentation.*tools/generate_proxy_masks\.py'),
+        # Nothing is predicted for a crowd.
+        (dict(iscrowd=1), None),
+        (dict(bbox=[6, 0, 2, 2]), r'annotation 1 .* outside its image 1\.jpg \(6x8\)'),
+    ],
+)
+def test_masks_that_a_pipeline_loads(dataset, tmp_path, changes, message):
+    coco = json.loads((tmp_path / 'ann.json').read_text())
+    coco['images'][0].update(width=6)
+    crowd_beside = coco['annotations'][0] | dict(id=2, segmentation=[[0, 0, 4, 0, 4, 4]])
+    coco['annotations'][0].update(changes)
+    coco['annotations'].append(crowd_beside)
+    (tmp_path / 'ann.json').write_text(json.dumps(coco))
+    dataset['pipeline'] = [dict(type='LoadAnnotations', with_bbox=True, with_mask=True)]
+    if message is None:
+        check_coco_dataset(dataset)
+    else:
+        with pytest.raises(InputError, match=message):
+            check_coco_dataset(dataset)
+
+
+def test_nothing_to_learn_from(dataset, tmp_path):
+    coco = json.loads((tmp_path / 'ann.json').read_text()) | dict(annotations=[])
+    (tmp_path / 'ann.json').write_text(json.dumps(coco))
+    with pytest.raises(InputError, match=r'ann\.json holds no box'):
+        check_coco_dataset(dataset)
+    check_coco_dataset(dataset | dict(test_mode=True))
+
+
+def test_box_without_area(dataset, tmp_path):
+    coco = json.loads((tmp_path / 'ann.json').read_text())
+    del coco['annotations'][0]['area']
+    (tmp_path / 'ann.json').write_text(json.dumps(coco))
+    with pytest.raises(InputError, match="annotation 1 .* has no 'area'"):
+        check_coco_dataset(dataset)
+
+
+def test_missing_image_and_missing_proxy_file(dataset, tmp_path):
+    (tmp_path / 'images' / '1.jpg').unlink()
+    with pytest.raises(InputError, match=r'image \S+1\.jpg of \S+ann\.json does not exist'):
+        check_coco_dataset(dataset)
+    dataset.update(ann_file='proxy.json', pipeline=[dict(type='mmboxcaseg.DropProxyMasks')])
+    with pytest.raises(
+        InputError, match=r'proxy\.json: make it with tools/generate_proxy_masks\.py'
+    ):
+        check_coco_dataset(dataset)
+
+
+def test_own_datasets_are_built(train_dataset_cfg):
+    config = Config(dict(train_dataloader=dict(dataset=train_dataset_cfg)))
+    check_data(config, ('train',))
+    config.train_dataloader.dataset.datasets[1].data_prefix = dict(img='images', mask='none')
+    with pytest.raises(InputError, match=r'folder \S+none does not exist'):
+        check_data(config, ('train',))
+    config.train_dataloader.dataset.datasets[0].anfile = 'x'
+    with pytest.raises(InputError, match='cannot be built: TypeError: .*anfile'):
+        check_data(config, ('train',))
 
 
 def test_not_coco(dataset, tmp_path):
@@ -119,6 +186,8 @@ def test_check_checkpoint(tmp_path):
     path = str(tmp_path / 'x.pth')
     torch.save({'conv1.weight': torch.zeros(64, 3, 7, 7)}, path)
     check_checkpoint(config, None)
+    with pytest.raises(InputError, match='cannot be built: TypeError: .*depht'):
+        check_checkpoint(Config(dict(model=dict(type='ResNet', depht=18))), None)
     check_checkpoint(config, 'https://example.org/x.pth')
     check_checkpoint(config, path, whole=False)
     with pytest.raises(InputError, match=re.escape('another architecture than the config')):

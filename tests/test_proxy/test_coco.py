@@ -10,6 +10,7 @@ from mmboxcaseg.proxy.coco import (
     annotations_by_image,
     check_bboxes,
     check_output,
+    decode_annotation,
     load_coco,
     load_results,
     match_results,
@@ -40,6 +41,11 @@ def coco_with(**annotation):
     return coco
 
 
+def image_with(**image):
+    """The file with its first image changed."""
+    return dict(COCO, images=[COCO['images'][0] | image, COCO['images'][1]])
+
+
 def write(tmp_path, content):
     path = tmp_path / 'file.json'
     path.write_text(content if isinstance(content, str) else json.dumps(content))
@@ -53,7 +59,7 @@ def test_load_coco(tmp_path):
 @pytest.mark.parametrize(
     ('content', 'message'),
     [
-        ('{', 'is not JSON'),
+        ('{', 'is not JSON: give a COCO annotation file'),
         ([], 'holds a list'),
         (dict(images=[]), "has no list 'annotations'"),
         (dict(COCO, categories={}), "has no list 'categories'"),
@@ -61,11 +67,28 @@ def test_load_coco(tmp_path):
         (dict(COCO, images=COCO['images'] * 2), "id 7 twice in 'images'"),
         (dict(COCO, annotations=COCO['annotations'] * 2), "id 10 twice in 'annotations'"),
         (dict(COCO, annotations=[3]), r"annotations\[0\] has no 'id'"),
+        (coco_with(id=True), r'annotations\[0\] .*has id True, not an int or a string'),
+        (coco_with(id=[1]), r'annotations\[0\] .*has id \[1\], not an int or a string'),
+        (coco_with(image_id=7.0), 'annotation 10 .*has image_id 7.0, not an int or a string'),
+        (coco_with(image_id='7'), "annotation 10 .*belongs to image '7'"),
+        (coco_with(category_id={}), 'annotation 10 .*has category_id {}, not an int'),
+        (coco_with(area='4'), "annotation 10 .*has area '4', not a number"),
+        (coco_with(area=float('nan')), 'annotation 10 .*has area nan, not a number'),
+        (image_with(width=8.0), 'image 7 .*has width 8.0, not a positive int'),
+        (image_with(height=0), 'image 7 .*has height 0, not a positive int'),
+        (image_with(height='6'), "image 7 .*has height '6', not a positive int"),
+        (image_with(file_name=3), 'image 7 .*has file_name 3, not a string'),
+        (dict(COCO, categories=[dict(id=1, name=None)]), 'category 1 .*has name None, not a str'),
+        (
+            dict(COCO, categories=[dict(id=1, name='cat'), dict(id=2, name='cat')]),
+            "two categories named 'cat'",
+        ),
         (coco_with(image_id=5), 'annotation 10 .*belongs to image 5'),
         (coco_with(category_id=5), 'annotation 10 .*has category 5'),
         (coco_with(bbox=[1, 2, 3]), 'annotation 10 .*not four numbers'),
         (coco_with(bbox=[1, 2, 3, None]), 'annotation 10 .*not four numbers'),
         (coco_with(bbox=[1, 2, 3, float('nan')]), 'annotation 10 .*not four numbers'),
+        (coco_with(bbox=[1, 2, 3, 1e300]), 'annotation 10 .*not four numbers'),
     ],
 )
 def test_load_coco_refuses(tmp_path, content, message):
@@ -96,11 +119,14 @@ def test_load_results(tmp_path):
     ('content', 'message'),
     [
         (COCO, 'is not a list'),
+        ('[', 'is not JSON: give a COCO results file'),
         ([3], 'entry 0 .* is not a dict'),
         ([ENTRY, without(ENTRY, 'segmentation')], "entry 1 .* has no 'segmentation'"),
         ([without(ENTRY, 'image_id')], "entry 0 .* has no 'image_id'"),
         ([without(ENTRY, 'ann_id', 'bbox')], "entry 0 .* has no 'bbox'"),
         ([without(ENTRY, 'ann_id') | dict(bbox='x')], 'entry 0 .* not four numbers'),
+        ([ENTRY | dict(image_id=[7])], r'entry 0 .* has image_id \[7\], not an int'),
+        ([ENTRY, ENTRY | dict(ann_id=1.0)], 'entry 1 .* has ann_id 1.0, not an int'),
     ],
 )
 def test_load_results_refuses(tmp_path, content, message):
@@ -143,6 +169,12 @@ def test_check_bboxes_refuses_a_box_outside(bbox):
 
 def test_check_bboxes_takes_a_box_over_the_border():
     check_bboxes(coco_with(bbox=[-1, -1, 20, 20]), 'boxes.json')
+
+
+def test_check_bboxes_refuses_a_file_without_a_box_that_wants_a_mask():
+    crowd = dict(COCO['annotations'][0], iscrowd=1)
+    with pytest.raises(InputError, match=r'boxes\.json holds no box'):
+        check_bboxes(dict(COCO, annotations=[crowd]), 'boxes.json')
 
 
 def match(*entries):
@@ -213,6 +245,53 @@ def test_check_output(tmp_path):
     file.touch()
     with pytest.raises(InputError, match=re.escape(f'cannot make folder {file}')):
         check_output(file / 'out.json')
+
+
+def test_check_output_leaves_what_is_there(tmp_path):
+    path = tmp_path / 'out.json'
+    check_output(path)
+    assert list(tmp_path.iterdir()) == []
+    path.write_text('old')
+    check_output(path)
+    assert path.read_text() == 'old' and list(tmp_path.iterdir()) == [path]
+
+
+def test_check_output_refuses_inputs_and_other_suffixes(tmp_path):
+    path, link = tmp_path / 'in.json', tmp_path / 'link.json'
+    path.touch()
+    link.symlink_to(path)
+    for out in (path, link, tmp_path / '..' / tmp_path.name / 'in.json'):
+        with pytest.raises(InputError, match='is an input file'):
+            check_output(out, inputs=['other.json', str(path)])
+    with pytest.raises(InputError, match=r'model\.pth: its name must end in \.json'):
+        check_output(tmp_path / 'model.pth')
+    with pytest.raises(InputError, match=r'must end in \.jpg or \.png'):
+        check_output(path, suffixes=('.jpg', '.png'))
+    check_output(tmp_path / 'A.PNG', suffixes=('.jpg', '.png'))
+
+
+def test_check_output_tries_to_write():
+    # os.access calls it writable to root.
+    with pytest.raises(InputError, match=r'cannot write /proc/out\.json: '):
+        check_output('/proc/out.json')
+
+
+def test_write_json_refuses_in_one_sentence_and_leaves_nothing(tmp_path):
+    folder = tmp_path / 'folder.json'
+    (folder / 'full').mkdir(parents=True)
+    for path in (folder, tmp_path / 'none' / 'out.json', tmp_path / ('x' * 300)):
+        with pytest.raises(InputError, match=f'cannot write {path}: '):
+            write_json(COCO, path)
+    assert list(tmp_path.iterdir()) == [folder]
+
+
+def test_decode_annotation():
+    annotation = dict(id=4, segmentation=dict(size=[1, 3], counts=[1, 2]))
+    assert decode_annotation(annotation, (1, 3), 'a.json').tolist() == [[False, True, True]]
+    with pytest.raises(InputError, match=r'mask of annotation 4 in a\.json is broken: its size'):
+        decode_annotation(annotation, (2, 3), 'a.json')
+    with pytest.raises(InputError, match=r'mask of annotation 4 in a\.json is broken: it is neit'):
+        decode_annotation(dict(id=4), (2, 3), 'a.json')
 
 
 def test_write_json_leaves_the_old_file_when_it_fails(tmp_path):

@@ -61,8 +61,9 @@ def test_crowds_and_degenerate_boxes_take_no_part(other):
 
 
 def test_broken_mask():
-    with pytest.raises(InputError, match='raw mask of annotation 1 is broken: its size'):
-        refine_annotations(IMAGE, [annotation(1, [0, 0, 4, 3])], {1: encode_rle(np.zeros((5, 4)))})
+    raw = {1: encode_rle(np.zeros((5, 4)))}
+    with pytest.raises(InputError, match=r'annotation 1 in raw\.json is broken: its size'):
+        refine_annotations(IMAGE, [annotation(1, [0, 0, 4, 3])], raw, 'raw.json')
 
 
 def test_image_without_annotations():

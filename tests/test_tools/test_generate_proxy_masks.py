@@ -243,11 +243,17 @@ FIRST = BOXES['annotations'][0]
         (write_image('no image'), '5.png cannot be decoded'),
         (options('--img-root', 'nowhere'), 'image folder nowhere does not exist'),
         (options('--out', '/dev/null/proxy.json'), 'cannot make folder /dev/null'),
-        (lambda data: ('--out', data / 'boxes.json'), 'must be different files'),
-        (lambda data: ('--raw-out', data / 'proxy.json'), 'must be different files'),
+        (options('--out', '/proc/proxy.json'), 'cannot write /proc/proxy.json'),
+        (lambda data: ('--out', data / 'boxes.json'), 'boxes.json is an input file'),
+        (lambda data: ('--out', data / 'img' / '5.png'), '5.png is an input file'),
+        (lambda data: ('--raw-out', data / 'boxes.json'), 'boxes.json is an input file'),
+        (options('--out', 'proxy.pth'), 'proxy.pth: its name must end in .json'),
+        (lambda data: ('--raw-out', data / 'proxy.json'), 'give different files'),
+        (edit_boxes(annotations=[dict(FIRST, iscrowd=1)]), 'boxes.json holds no box'),
+        (options('--cfg-options', 'model.x.y'), '--cfg-options takes KEY=VALUE'),
         (options('--device', 'gpu'), "device 'gpu' is not available"),
         (options('--device', 'cuda:77'), "device 'cuda:77' is not available"),
-        (options('--batch-size', 0), 'batch-size must be at least 1'),
+        (options('--batch-size', 0), 'batch-size must be a whole number of at least 1'),
     ],
 )
 def test_bad_input_ends_before_the_network_is_loaded(
@@ -271,10 +277,19 @@ def test_missing_config_and_checkpoint(trained, data, run):
     config, checkpoint = trained
     code, _, err = run(arguments(('none.py', checkpoint), data))
     assert code == 2
-    assert_one_sentence(err, 'none.py does not exist')
+    assert_one_sentence(err, 'there is no config file none.py')
     code, _, err = run(arguments((config, 'none.pth'), data))
     assert code == 2
     assert_one_sentence(err, 'none.pth does not exist')
+
+
+def test_does_not_overwrite_config_and_checkpoint(trained, data, run):
+    for path in trained:
+        before = path.read_bytes()
+        code, _, err = run(arguments(trained, data, '--out', path))
+        assert code == 2
+        assert_one_sentence(err, f'{path.name} is an input file')
+        assert path.read_bytes() == before
 
 
 def test_checkpoint_of_another_architecture(trained, data, run):

@@ -98,6 +98,27 @@ def test_seed_decides_and_an_earlier_set_is_replaced(toy, tmp_path):
     assert content(again)['train/000005.jpg'] == content(toy)['train/000005.jpg']
 
 
+def test_only_its_own_folders_are_removed(tmp_path):
+    (tmp_path / 'toy.part').mkdir()
+    (tmp_path / 'toy.part' / 'thesis.txt').touch()
+    make(tmp_path / 'toy')
+    assert sorted(path.name for path in tmp_path.iterdir()) == ['toy', 'toy.part']
+    assert (tmp_path / 'toy.part' / 'thesis.txt').is_file()
+    # As any folder, not for its owner alone.
+    assert (tmp_path / 'toy').stat().st_mode == (tmp_path / 'toy.part').stat().st_mode
+
+
+def test_what_cannot_be_written_is_one_sentence(tmp_path):
+    file = tmp_path / 'file'
+    file.touch()
+    for out in (file / 'toy', Path('/proc/toy')):
+        with pytest.raises(InputError, match=f'cannot write {out}: '):
+            make(out)
+    with pytest.raises(InputError, match='--seed must be 0 or more, not -1'):
+        make(tmp_path / 'toy', seed=-1)
+    assert list(tmp_path.iterdir()) == [file]
+
+
 def test_a_folder_of_something_else_is_refused(tmp_path):
     (tmp_path / 'thesis.txt').write_text('')
     with pytest.raises(InputError, match=str(tmp_path)):

@@ -123,7 +123,7 @@ def remove(file):
         (change(1, 1, RAW[0]), 'entry 1 of .*raw.json belongs to annotation 30, which entry 0'),
         (
             change(1, 0, dict(RAW[0], segmentation=dict(size=[6, 8], counts='04'))),
-            'raw mask of annotation 30 is broken',
+            'mask of annotation 30 in .*raw.json is broken',
         ),
         (lambda files: files[2].mkdir(parents=True), 'out.json: it is a folder'),
         (lambda files: files[2].parent.touch(), 'cannot make folder'),

@@ -13,7 +13,10 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from mmcv.transforms import LoadImageFromFile
+from torch.utils.data import DataLoader
 
+from mmboxcaseg import errors
 from mmboxcaseg.engine.checkpoint import load_checkpoint_file
 
 ROOT = Path(__file__).parent.parent.parent
@@ -143,12 +146,21 @@ def test_metrics_are_written(config, trained, tmp_path, monkeypatch):
         (['train.py', '{config}', '--resume', 'none.pth'], 'no checkpoint file none.pth'),
         (['train.py', '{config}', '--resume', '{half}'], 'half.pth is not a checkpoint'),
         (['train.py', '{config}', '--resume', '{other}'], 'other.pth cannot be resumed'),
+        (['train.py', '{config}', '--resume'], 'there is nothing to resume in'),
+        (['train.py', '{config}', '--cfg-options', 'abc'], "takes KEY=VALUE, such as"),
+        (['train.py', '{config}', '--cfg-options', 'model.alpha=2'], 'alpha must be in [0, 1]'),
+        (['train.py', '{config}', '--cfg-options', 'model.alhpa=.5'], "cannot be built: TypeError"),
+        (['train.py', '{config}', '--cfg-options', 'model.backbone.type=mmboxcaseg.Nope'], 'Nope'),
+        (['train.py', '{config}', '--cfg-options', 'train_dataloader.sampler.ratio=3'], 'two num'),
+        (['train.py', '{config}', '--cfg-options', 'optim_wrapper.optimizer.lrr=1'], 'TypeError'),
         (['train.py', '{config}', '--cfg-options', 'load_from={other}'], 'not one of its'),
         (['train.py', '{config}', '--cfg-options', 'custom_hooks.9.x=1'], 'do not fit in'),
         (['train.py', '{config}', '--cfg-options', 'val_dataloader.dataset.ann_file=x'], 'cannot'),
         (['test.py', '{config}', '{other}'], 'checkpoint of another architecture'),
         (['test.py', '{config}', '{evil}'], 'evil.pth is refused: it holds builtins.print'),
         (['test.py', '{config}', '{other}', '--out', '{folder}'], 'it is a folder'),
+        (['test.py', '{config}', '{other}', '--out', '{other}'], 'is an input file'),
+        (['test.py', '{config}', '{trained}', '--cfg-options', 'test_dataloader.bach=1'], 'bach'),
         (['test.py', '{config}', '{other}', '--show-dir', 'x'], 'no default_hooks.visualization'),
     ],
 )  # fmt: skip
@@ -160,6 +172,7 @@ def test_bad_input_ends_in_one_sentence(
         folder=tmp_path,
         broken=tmp_path / 'broken.py',
         half=tmp_path / 'half.pth',
+        trained=trained / 'epoch_3.pth',
         other=tmp_path / 'other.pth',
         evil=tmp_path / 'evil.pth',
     )
@@ -175,6 +188,35 @@ def test_bad_input_ends_in_one_sentence(
     assert ended.value.code == 2
     (line,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith('error: ')]
     assert message in line
+    # A Runner, and with it a work dir, is there only for what it alone builds.
+    built_by_runner = any(word in ' '.join(args) for word in ('ratio', 'lrr', 'bach'))
+    assert (tmp_path / 'work').exists() == built_by_runner
+
+
+def test_work_dir_below_a_file(config, tmp_path, monkeypatch, capsys):
+    (tmp_path / 'file').touch()
+    with pytest.raises(SystemExit):
+        run_tool(monkeypatch, 'train.py', config, '--work-dir', tmp_path / 'file' / 'work')
+    assert 'file is a file' in capsys.readouterr().err
+
+
+def test_image_that_mmdet_cannot_decode(tmp_path, capsys):
+    (tmp_path / 'x.jpg').write_bytes(b'not an image')
+    load = DataLoader(
+        [dict(img_path=str(tmp_path / 'x.jpg'))],
+        collate_fn=lambda samples: LoadImageFromFile()(samples[0]),
+        num_workers=1,
+    )
+    with pytest.raises(SystemExit) as ended:
+        errors.run_tool(lambda: list(load))
+    assert ended.value.code == 2
+    assert capsys.readouterr().err.startswith(f'error: {tmp_path}/x.jpg cannot be decoded')
+    with pytest.raises(AssertionError, match='^other$'):
+        errors.run_tool(_fail)
+
+
+def _fail():
+    raise AssertionError('other')
 
 
 @pytest.mark.slow

@@ -57,6 +57,16 @@ def test_training_by_iterations(tmp_path):
     np.testing.assert_array_equal(curves.losses['loss_mask'], [[5, 3], [10, 1]])
 
 
+def test_a_half_written_last_line_is_skipped(tmp_path):
+    write_log(tmp_path, '20260101_000000', [training(1, 1, 4.0), training(2, 2, 9.0)])
+    log = tmp_path / '20260101_000000' / 'vis_data' / 'scalars.json'
+    log.write_text(log.read_text()[:-5])
+    np.testing.assert_array_equal(read_curves(tmp_path).losses['loss'], [[1, 4]])
+    log.write_text('{"lr"\n' + log.read_text())
+    with pytest.raises(InputError, match=f'line 1 of {log} is not JSON'):
+        read_curves(tmp_path)
+
+
 def test_a_folder_without_log_is_refused(tmp_path):
     with pytest.raises(InputError, match=str(tmp_path)):
         read_curves(tmp_path)

@@ -8,13 +8,21 @@ from dataclasses import replace
 from pathlib import Path
 
 from mmboxcaseg.errors import run_tool
+from mmboxcaseg.proxy.coco import check_output
 from mmboxcaseg.visualization.curves import plot_curves, read_curves
+
+SUFFIXES = ('.png', '.jpg', '.pdf', '.svg')
 
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('work_dirs', type=Path, nargs='+', help='of tools/train.py')
-    parser.add_argument('--out', type=Path, default=Path('curves.png'))
+    parser.add_argument(
+        '--out',
+        type=Path,
+        default=Path('curves.png'),
+        help=f'picture to write ({", ".join(SUFFIXES)}; default: %(default)s)',
+    )
     parser.add_argument(
         '--metrics', nargs='+', default=['*'], help='which to draw, shell patterns on their names'
     )
@@ -23,6 +31,7 @@ def parse_args() -> argparse.Namespace:
 
 def main() -> None:
     args = parse_args()
+    check_output(args.out, suffixes=SUFFIXES)
     runs = {}
     for work_dir in args.work_dirs:
         curves = read_curves(work_dir)

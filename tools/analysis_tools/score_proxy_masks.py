@@ -5,9 +5,17 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from mmboxcaseg.errors import InputError, run_tool
+from mmboxcaseg.errors import check_share, run_tool
 from mmboxcaseg.evaluation import compare_drops, score_proxies
-from mmboxcaseg.proxy.coco import load_coco, load_results, match_results, wants_mask
+from mmboxcaseg.proxy import AGREEMENTS
+from mmboxcaseg.proxy.coco import (
+    check_bboxes,
+    decode_annotation,
+    load_coco,
+    load_results,
+    match_results,
+    wants_mask,
+)
 
 
 def parse_args() -> argparse.Namespace:
@@ -17,23 +25,40 @@ def parse_args() -> argparse.Namespace:
         'raw', type=Path, help='raw masks, of tools/generate_proxy_masks.py --raw-out'
     )
     parser.add_argument(
-        '--thresholds', type=float, nargs='+', default=[0.75, 0.85, 0.9, 0.95], metavar='T'
+        '--thresholds',
+        type=float,
+        nargs='+',
+        default=AGREEMENTS,
+        metavar='T',
+        help='keep masks whose box agreement is above T; a row each (default: %(default)s)',
     )
     return parser.parse_args()
 
 
 def main() -> None:
     args = parse_args()
+    for threshold in args.thresholds:
+        check_share('--thresholds', threshold)
     truth = load_coco(args.truth)
-    for annotation in filter(wants_mask, truth['annotations']):
-        if not annotation.get('segmentation'):
-            raise InputError(f'annotation {annotation["id"]} of {args.truth} has no segmentation')
+    check_bboxes(truth, args.truth)
     raw = match_results(truth, load_results(args.raw), args.raw)
-    print('| masks | drop below | kept | mean IoU of the kept |')
+    check_masks(truth, raw, args)
+    print('| masks | kept if the agreement is above | kept | mean IoU of the kept |')
     print('|---|---|---|---|')
     for row in compare_drops(score_proxies(truth, raw), args.thresholds):
         threshold = '-' if row.min_agreement is None else f'{row.min_agreement:.2f}'
         print(f'| {row.masks} | {threshold} | {row.kept:.1%} | {row.mean_iou:.3f} |')
+
+
+def check_masks(truth: dict, raw: dict, args: argparse.Namespace) -> None:
+    """Check that the true masks and the raw ones can be decoded."""
+    shapes = {image['id']: (image['height'], image['width']) for image in truth['images']}
+    for annotation in filter(wants_mask, truth['annotations']):
+        shape = shapes[annotation['image_id']]
+        decode_annotation(annotation, shape, args.truth)
+        if annotation['id'] in raw:
+            proxy = annotation | dict(segmentation=raw[annotation['id']])
+            decode_annotation(proxy, shape, args.raw)
 
 
 if __name__ == '__main__':

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from numbers import Real
 
 import numpy as np
 from mmengine.dataset import ConcatDataset
 from mmengine.dist import get_dist_info, sync_random_seed
 from torch.utils.data import Sampler
 
+from mmboxcaseg.errors import InputError, check_count, check_share
 from mmboxcaseg.registry import DATA_SAMPLERS
 
 
@@ -25,16 +27,18 @@ def batch_counts(ratio: Sequence[float], batch_size: int) -> list[int]:
         going to the largest remainders.
 
     Raises:
-        ValueError: If the ratio is negative or zero, or a source gets nothing of a batch.
+        InputError: If the ratio is not of positive numbers, or a source gets nothing of a batch.
     """
-    if min(ratio) < 0 or sum(ratio) <= 0:
-        raise ValueError(f'ratio must be of positive numbers, not {tuple(ratio)}')
+    check_count('batch_size', batch_size)
+    numbers = all(isinstance(share, Real) and 0 <= share < math.inf for share in ratio)
+    if not numbers or sum(ratio) <= 0:
+        raise InputError(f'ratio must be of positive numbers, not {tuple(ratio)}')
     shares = np.asarray(ratio, dtype=np.float64) / sum(ratio) * batch_size
     counts = np.floor(shares).astype(int)
     by_remainder = np.argsort(counts - shares, kind='stable')
     counts[by_remainder[: batch_size - counts.sum()]] += 1
     if (counts <= 0).any():
-        raise ValueError(
+        raise InputError(
             f'ratio {tuple(ratio)} gives source {int(counts.argmin())} nothing of a batch of '
             f'{batch_size}: change the ratio or use a larger batch'
         )
@@ -60,7 +64,8 @@ class RatioSampler(Sampler[int]):
         seed: Seed of the draw; by default one that all ranks agree on.
 
     Raises:
-        ValueError: If the dataset is not such a pair, or a source gets nothing of a batch.
+        InputError: If the dataset is not such a pair, a source gets nothing of a batch, or a
+            number is out of its range.
     """
 
     def __init__(
@@ -75,14 +80,14 @@ class RatioSampler(Sampler[int]):
         sources = getattr(dataset, 'datasets', ())
         kinds = [source.metainfo.get('supervision') for source in sources]
         if kinds != ['box', 'mask']:
-            raise ValueError(
+            raise InputError(
                 'RatioSampler needs a ConcatDataset of a box and a salient dataset, in this '
                 f'order, not {kinds or type(dataset).__name__}'
             )
-        if len(ratio) != 2:
-            raise ValueError(f'ratio must be two numbers, box to salient, not {tuple(ratio)}')
-        if not 0 <= overlap_skip <= 1:
-            raise ValueError(f'overlap_skip must be in [0, 1], not {overlap_skip}')
+        if not isinstance(ratio, list | tuple) or len(ratio) != 2:
+            raise InputError(f'ratio must be two numbers, box to salient, not {ratio!r}')
+        check_share('overlap_iou', overlap_iou)
+        check_share('overlap_skip', overlap_skip)
         self.rank, self.world_size = get_dist_info()
         self.num_boxes, self.num_salient = map(len, sources)
         self.boxes_per_batch, self.salient_per_batch = batch_counts(ratio, batch_size)

@@ -40,7 +40,8 @@ def read_mask(path: str) -> np.ndarray:
     mask = (_decode(path, cv2.IMREAD_GRAYSCALE) > 127).astype(np.uint8)
     if not mask.any():
         raise InputError(
-            f'mask {path} is empty: a salient image needs one object, remove it from the set'
+            f'mask {path} has no pixel above 127: are its values 0 and 255? '
+            'A mask without an object must be removed from the set, with its image'
         )
     return mask
 

@@ -7,6 +7,7 @@ import numpy as np
 from mmcv.transforms import BaseTransform
 from mmdet.structures.bbox import HorizontalBoxes
 
+from mmboxcaseg.errors import InputError, check_count, check_share
 from mmboxcaseg.proxy import pixel_bboxes, tight_bboxes
 from mmboxcaseg.registry import TRANSFORMS
 
@@ -85,8 +86,24 @@ def crop_patches(image: np.ndarray, bboxes: np.ndarray, size: tuple[int, int]) -
     return np.stack(patches) if patches else np.zeros((0, *size, 3), image.dtype)
 
 
-def _pair(size: int | tuple[int, int]) -> tuple[int, int]:
-    return (size, size) if isinstance(size, int) else tuple(size)
+def patch_size(size: int | tuple[int, int]) -> tuple[int, int]:
+    """Read a setting that is the size of a patch.
+
+    Args:
+        size: Height and width, or one number for both.
+
+    Returns:
+        Height and width.
+
+    Raises:
+        InputError: If it is neither, or less than a pixel.
+    """
+    pair = tuple(size) if isinstance(size, list | tuple) else (size, size)
+    if len(pair) != 2:
+        raise InputError(f'size must be height and width, or one number for both, not {size!r}')
+    for side in pair:
+        check_count('size', side)
+    return pair
 
 
 def _crop_resize_mask(mask: np.ndarray, window: np.ndarray, size: tuple[int, int]) -> np.ndarray:
@@ -134,8 +151,8 @@ class RandomBoxPatch(BaseTransform):
         shift_unit: str = 'full',
     ) -> None:
         if shift_unit not in ('full', 'half'):
-            raise ValueError(f"shift_unit must be 'full' or 'half', not {shift_unit!r}")
-        self.size = _pair(size)
+            raise InputError(f"shift_unit must be 'full' or 'half', not {shift_unit!r}")
+        self.size = patch_size(size)
         self.shift = shift
         self.scale = tuple(scale)
         self.shift_unit = shift_unit
@@ -167,10 +184,10 @@ class RandomSalientPatch(BaseTransform):
     def __init__(
         self, resize: int | tuple[int, int] = 320, size: int | tuple[int, int] = 288
     ) -> None:
-        self.resize = _pair(resize)
-        self.size = _pair(size)
+        self.resize = patch_size(resize)
+        self.size = patch_size(size)
         if self.size[0] > self.resize[0] or self.size[1] > self.resize[1]:
-            raise ValueError(f'a patch of {self.size} does not fit into {self.resize}')
+            raise InputError(f'a patch of {self.size} does not fit into {self.resize}')
 
     def transform(self, results: dict) -> dict:
         """Crop."""
@@ -199,7 +216,8 @@ class RandomDownscale(BaseTransform):
     """
 
     def __init__(self, size: tuple[int, int] = (20, 128), prob: float = 0.6) -> None:
-        self.size = tuple(size)
+        check_share('prob', prob)
+        self.size = patch_size(size)
         self.prob = prob
 
     def transform(self, results: dict) -> dict:
@@ -224,7 +242,7 @@ class BoxPatch(BaseTransform):
     """
 
     def __init__(self, size: int | tuple[int, int] = 320) -> None:
-        self.size = _pair(size)
+        self.size = patch_size(size)
 
     def transform(self, results: dict) -> dict:
         """Crop."""

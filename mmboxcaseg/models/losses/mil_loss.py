@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from mmboxcaseg.errors import InputError
 from mmboxcaseg.registry import MODELS
 
 
@@ -91,7 +92,7 @@ class MILLoss(nn.Module):
     def __init__(self, smooth_weight: float = 0.05, reduction: str = 'mean') -> None:
         super().__init__()
         if reduction not in ('mean', 'sum'):
-            raise ValueError(f"reduction must be 'mean' or 'sum', not {reduction!r}")
+            raise InputError(f"reduction must be 'mean' or 'sum', not {reduction!r}")
         self.smooth_weight = smooth_weight
         self.reduction = reduction
 

@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from mmboxcaseg.errors import InputError
 from mmboxcaseg.registry import MODELS
 
 
@@ -69,7 +70,7 @@ class PixelLoss(nn.Module):
     def __init__(self, fuse: str = 'logit') -> None:
         super().__init__()
         if fuse not in ('logit', 'prob'):
-            raise ValueError(f"fuse must be 'logit' or 'prob', not {fuse!r}")
+            raise InputError(f"fuse must be 'logit' or 'prob', not {fuse!r}")
         self.fuse = fuse
 
     def forward(self, salient: Tensor, transferred: Tensor, target: Tensor, alpha: float) -> Tensor:

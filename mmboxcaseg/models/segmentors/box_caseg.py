@@ -12,10 +12,9 @@ from mmengine.model import BaseModel
 from mmengine.structures import PixelData
 from torch import Tensor, nn
 
+from mmboxcaseg.errors import InputError, check_share
 from mmboxcaseg.models.layers import concat_scales
 from mmboxcaseg.registry import MODELS
-
-MAP_NAMES = ('weak', 'salient', 'transferred', 'fused')
 
 
 @MODELS.register_module()
@@ -46,7 +45,7 @@ class BoxCaseg(BaseModel):
         init_cfg: Initialisation, as in mmengine.
 
     Raises:
-        ValueError: If ``alpha`` is not in [0, 1], no head is left, a transferred head stands
+        InputError: If ``alpha`` is not in [0, 1], no head is left, a transferred head stands
             without a weak head, or ``test_cfg`` asks for a map that the heads do not give.
     """
 
@@ -66,12 +65,11 @@ class BoxCaseg(BaseModel):
         init_cfg: dict | None = None,
     ) -> None:
         super().__init__(data_preprocessor, init_cfg)
-        if not 0 <= alpha <= 1:
-            raise ValueError(f'alpha must be in [0, 1], not {alpha}')
+        check_share('alpha', alpha)
         if weak_head is None and transferred_head is not None:
-            raise ValueError('transferred_head takes its weights from weak_head, which is None')
+            raise InputError('transferred_head takes its weights from weak_head, which is None')
         if weak_head is None and salient_head is None:
-            raise ValueError('at least one of weak_head and salient_head must be given')
+            raise InputError('at least one of weak_head and salient_head must be given')
         self.backbone = MODELS.build(backbone)
         self.neck = neck and MODELS.build(neck)
         self.weak_head = weak_head and MODELS.build(weak_head)
@@ -82,7 +80,7 @@ class BoxCaseg(BaseModel):
         self.alpha = alpha
         self.maps = tuple((test_cfg or {}).get('maps') or (self.output_map,))
         if missing := set(self.maps) - set(self.available_maps):
-            raise ValueError(
+            raise InputError(
                 f'test_cfg.maps asks for {sorted(missing)}, but the heads give '
                 f'{list(self.available_maps)}'
             )

@@ -1,3 +1,5 @@
+import math
+
 import numpy as np
 import pytest
 from mmengine.dataset import BaseDataset, ConcatDataset
@@ -5,6 +7,7 @@ from torch.utils.data import DataLoader
 
 from mmboxcaseg.datasets.samplers import RatioSampler, batch_counts
 from mmboxcaseg.datasets.samplers import ratio_sampler as module
+from mmboxcaseg.errors import InputError
 from mmboxcaseg.registry import DATASETS
 
 
@@ -59,16 +62,23 @@ def test_batch_counts(ratio, batch_size, expected):
     assert batch_counts(ratio, batch_size) == expected
 
 
-def test_ratio_that_is_none():
-    with pytest.raises(ValueError, match='positive numbers'):
-        batch_counts((0, 0), 16)
+@pytest.mark.parametrize('ratio', [(0, 0), (-1, 2), ('9', '7'), (math.inf, 1), (math.nan, 1)])
+def test_ratio_that_is_none(ratio):
+    with pytest.raises(InputError, match='positive numbers'):
+        batch_counts(ratio, 16)
+
+
+@pytest.mark.parametrize('batch_size', [0, 1.5, '16'])
+def test_batch_size_that_is_none(batch_size):
+    with pytest.raises(InputError, match='batch_size must be a whole number of at least 1'):
+        batch_counts((9, 7), batch_size)
 
 
 @pytest.mark.parametrize(
     ('ratio', 'batch_size', 'source'), [((100, 1), 16, 1), ((0, 7), 16, 0), ((9, 7), 1, 1)]
 )
 def test_ratio_that_gives_a_source_nothing(ratio, batch_size, source):
-    with pytest.raises(ValueError, match=rf'gives source {source} nothing of a batch of'):
+    with pytest.raises(InputError, match=rf'gives source {source} nothing of a batch of'):
         RatioSampler(sources(), batch_size, ratio, seed=0)
 
 
@@ -225,12 +235,14 @@ def test_real_sources(train_dataset_cfg):
     ],
 )
 def test_other_datasets_are_refused(dataset):
-    with pytest.raises(ValueError, match='of a box and a salient dataset'):
+    with pytest.raises(InputError, match='of a box and a salient dataset'):
         RatioSampler(dataset, seed=0)
 
 
 def test_bad_arguments():
-    with pytest.raises(ValueError, match='two numbers'):
-        RatioSampler(sources(), ratio=(1, 2, 3), seed=0)
-    with pytest.raises(ValueError, match=r'overlap_skip must be in \[0, 1\]'):
-        RatioSampler(sources(), overlap_skip=75, seed=0)
+    for ratio in ((1, 2, 3), 'ab', 7):
+        with pytest.raises(InputError, match='two numbers'):
+            RatioSampler(sources(), ratio=ratio, seed=0)
+    for name in ('overlap_skip', 'overlap_iou'):
+        with pytest.raises(InputError, match=rf'{name} must be in \[0, 1\]'):
+            RatioSampler(sources(), **{name: 75}, seed=0)

@@ -69,7 +69,10 @@ def test_mask_is_split_at_half_of_the_intensity(tmp_path):
         (dict(img_path='image.png', height=6, width=4), r'image\.png is 6x4, but .* says 4x6'),
         (dict(img_path='image.png', mask_path='gone.png'), r'cannot read .*gone\.png'),
         (dict(img_path='image.png', mask_path='broken.png'), r'broken\.png cannot be decoded'),
-        (dict(img_path='image.png', mask_path='dark.png'), r'mask .*dark\.png is empty'),
+        (
+            dict(img_path='image.png', mask_path='dark.png'),
+            r'mask .*dark\.png has no pixel above 127: are its',
+        ),
         (dict(img_path='image.png', mask_path='small.png'), r'small\.png has another size'),
     ],
 )

@@ -13,6 +13,7 @@ from mmboxcaseg.datasets.transforms import (
     crop_patches,
 )
 from mmboxcaseg.datasets.transforms.patches import bbox_in_window, crop_resize, jitter_bbox
+from mmboxcaseg.errors import InputError
 
 HEIGHT, WIDTH = 40, 60
 
@@ -196,7 +197,7 @@ class TestRandomBoxPatch:
         assert results['gt_bboxes'].tensor.tolist() == [[0, 2, 6, 10]]
 
     def test_unknown_shift_unit(self):
-        with pytest.raises(ValueError, match="'full' or 'half'"):
+        with pytest.raises(InputError, match="'full' or 'half'"):
             RandomBoxPatch(shift_unit='quarter')
 
 
@@ -231,8 +232,22 @@ class TestRandomSalientPatch:
         assert results['gt_bboxes'].tensor.tolist() == [[0, 0, 0, 0]]
 
     def test_too_large_a_patch(self):
-        with pytest.raises(ValueError, match='does not fit'):
+        with pytest.raises(InputError, match='does not fit'):
             RandomSalientPatch(resize=32, size=33)
+
+
+@pytest.mark.parametrize('transform', [RandomBoxPatch, RandomSalientPatch, BoxPatch])
+@pytest.mark.parametrize('size', [0, (16, 0), 1.5, '16', None])
+def test_size_that_is_none(transform, size):
+    with pytest.raises(InputError, match='size must be a whole number of at least 1'):
+        transform(size=size)
+
+
+def test_bad_arguments():
+    with pytest.raises(InputError, match='size must be height and width'):
+        BoxPatch(size=(1, 2, 3))
+    with pytest.raises(InputError, match=r'prob must be in \[0, 1\]'):
+        RandomDownscale(prob=60)
 
 
 @pytest.mark.parametrize('size', [(16, 16), (25, 36), (64, 80)])

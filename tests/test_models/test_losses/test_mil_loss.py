@@ -4,6 +4,7 @@ import math
 import pytest
 import torch
 
+from mmboxcaseg.errors import InputError
 from mmboxcaseg.models.losses import MILLoss, line_labels, mil_loss, smooth_loss
 
 HEIGHT, WIDTH = 5, 6
@@ -144,5 +145,5 @@ def test_autocast_computes_in_single_precision():
 
 
 def test_unknown_reduction_is_refused():
-    with pytest.raises(ValueError, match="'mean' or 'sum'"):
+    with pytest.raises(InputError, match="'mean' or 'sum'"):
         MILLoss(reduction='none')

@@ -3,6 +3,7 @@ import math
 import pytest
 import torch
 
+from mmboxcaseg.errors import InputError
 from mmboxcaseg.models.losses import PixelLoss
 
 FUSIONS = ('logit', 'prob')
@@ -82,5 +83,5 @@ def test_autocast_computes_in_single_precision(fuse):
 
 
 def test_unknown_fusion_is_refused():
-    with pytest.raises(ValueError, match="'logit' or 'prob'"):
+    with pytest.raises(InputError, match="'logit' or 'prob'"):
         PixelLoss('logits')

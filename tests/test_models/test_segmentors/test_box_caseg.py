@@ -3,6 +3,7 @@ import math
 import pytest
 import torch
 
+from mmboxcaseg.errors import InputError
 from mmboxcaseg.models.segmentors import box_caseg as box_caseg_module
 from mmboxcaseg.registry import MODELS
 
@@ -314,21 +315,21 @@ class TestPrediction:
 
 
 class TestErrors:
-    @pytest.mark.parametrize('alpha', [-0.1, 1.1, math.nan])
+    @pytest.mark.parametrize('alpha', [-0.1, 1.1, math.nan, '0.7', None])
     def test_alpha(self, build, alpha):
-        with pytest.raises(ValueError, match=r'alpha must be in \[0, 1\]'):
+        with pytest.raises(InputError, match=r'alpha must be in \[0, 1\]'):
             build(alpha=alpha)
 
     def test_transferred_without_weak(self, build):
-        with pytest.raises(ValueError, match='takes its weights from weak_head'):
+        with pytest.raises(InputError, match='takes its weights from weak_head'):
             build(weak_head=None)
 
     def test_no_head(self, build):
-        with pytest.raises(ValueError, match='at least one'):
+        with pytest.raises(InputError, match='at least one'):
             build(weak_head=None, salient_head=None, transferred_head=None)
 
     def test_map_that_no_head_gives(self, build):
-        with pytest.raises(ValueError, match=r"asks for \['salient'\]"):
+        with pytest.raises(InputError, match=r"asks for \['salient'\]"):
             build(salient_head=None, test_cfg=dict(maps=['salient', 'fused']))
 
     def test_mode(self, build, make_batch):

@@ -1,0 +1,57 @@
+import argparse
+
+import pytest
+from mmengine.config import Config
+
+from mmboxcaseg.engine.config import ConfigOptions, naming_config, set_work_dir
+from mmboxcaseg.errors import InputError
+
+
+def parse(*options):
+    parser = argparse.ArgumentParser()
+    parser.add_argument('--cfg-options', nargs='+', action=ConfigOptions)
+    return parser.parse_args(['--cfg-options', *options]).cfg_options
+
+
+def test_options():
+    assert parse('a.b=1', 'c=[1,x]', 'd=e=f') == {'a.b': 1, 'c': [1, 'x'], 'd': 'e=f'}
+
+
+@pytest.mark.parametrize('bad', ['abc', 'a=[(1,2]'])
+def test_option_that_is_none(bad):
+    with pytest.raises(InputError, match='--cfg-options takes KEY=VALUE') as error:
+        parse('a=1', bad)
+    assert str(error.value).endswith(f'not {bad!r}')
+
+
+@pytest.mark.parametrize(
+    ('given', 'own', 'expected'),
+    [('x', 'y', 'x'), (None, 'y', 'y'), (None, None, 'work_dirs/net')],
+)
+def test_work_dir(given, own, expected, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    config = Config(dict(work_dir=own))
+    set_work_dir(config, given, 'configs/net.py')
+    assert config.work_dir == expected
+    assert not list(tmp_path.iterdir())
+
+
+def test_work_dir_that_cannot_be_made(tmp_path, monkeypatch):
+    (tmp_path / 'file').touch()
+    with pytest.raises(InputError, match=r'work dir \S+: \S+file is a file'):
+        set_work_dir(Config(), str(tmp_path / 'file' / 'x' / 'y'), 'net.py')
+    monkeypatch.setattr('os.access', lambda path, mode: False)  # root may write anywhere
+    with pytest.raises(InputError, match=f'no permission in {tmp_path}'):
+        set_work_dir(Config(), str(tmp_path / 'x'), 'net.py')
+
+
+def test_error_that_names_the_config():
+    with pytest.raises(InputError, match='^the config cannot be built: KeyError: .*key'):
+        with naming_config(Config()):
+            raise KeyError('key')
+    with pytest.raises(InputError, match='^as it is$'):
+        with naming_config(Config()):
+            raise InputError('as it is')
+    with pytest.raises(RuntimeError):
+        with naming_config(Config()):
+            raise RuntimeError

@@ -1,0 +1,104 @@
+import json
+import re
+import runpy
+import sys
+from pathlib import Path
+
+import pytest
+
+from mmboxcaseg.proxy import AGREEMENTS
+
+TOOL = Path(__file__).parents[3] / 'tools' / 'analysis_tools' / 'score_proxy_masks.py'
+
+# Column by column: a 2x2 image whose object is its left half.
+LEFT = dict(size=[2, 2], counts=[0, 2, 2])
+TRUTH = dict(
+    images=[dict(id=1, file_name='a.png', width=2, height=2)],
+    categories=[dict(id=1, name='cat')],
+    annotations=[
+        dict(id=5, image_id=1, category_id=1, bbox=[0, 0, 2, 2], segmentation=LEFT),
+    ],
+)
+RAW = [dict(image_id=1, ann_id=5, segmentation=LEFT)]
+
+
+@pytest.fixture
+def run(monkeypatch, capsys):
+    """Run the tool in this process; returns exit code, stdout and stderr."""
+
+    def run(*args):
+        monkeypatch.setattr(sys, 'argv', [str(TOOL), *map(str, args)])
+        try:
+            runpy.run_path(str(TOOL), run_name='__main__')
+            code = 0
+        except SystemExit as error:
+            code = error.code
+        return code, *capsys.readouterr()
+
+    return run
+
+
+@pytest.fixture
+def write(tmp_path):
+    """Write truth and raw masks, by default of one box; returns their files."""
+
+    def write(truth=TRUTH, raw=RAW):
+        paths = tmp_path / 'truth.json', tmp_path / 'raw.json'
+        for path, content in zip(paths, (truth, raw), strict=True):
+            path.write_text(json.dumps(content))
+        return paths
+
+    return write
+
+
+def with_truth(**fields):
+    return dict(TRUTH, annotations=[TRUTH['annotations'][0] | fields])
+
+
+def test_table(write, run):
+    code, out, _ = run(*write(), '--thresholds', 0.25, 0.75)
+    assert code == 0
+    # The mask's tight box is half of its box.
+    assert out.splitlines() == [
+        '| masks | kept if the agreement is above | kept | mean IoU of the kept |',
+        '|---|---|---|---|',
+        '| filled box | - | 100.0% | 0.500 |',
+        '| raw | - | 100.0% | 1.000 |',
+        '| raw | 0.25 | 100.0% | 1.000 |',
+        '| raw | 0.75 | 0.0% | nan |',
+        '| merged | - | 100.0% | 1.000 |',
+        '| merged | 0.25 | 100.0% | 1.000 |',
+        '| merged | 0.75 | 0.0% | nan |',
+    ]
+
+
+def test_thresholds_are_the_papers_by_default(write, run):
+    _, out, _ = run(*write())
+    rows = [line.split(' | ')[1] for line in out.splitlines() if line.startswith('| raw | 0')]
+    assert rows == [f'{threshold:.2f}' for threshold in AGREEMENTS]
+
+
+@pytest.mark.parametrize(
+    ('contents', 'options', 'message'),
+    [
+        ({}, ('--thresholds', '1.5'), r'--thresholds must be in \[0, 1\], not 1.5'),
+        ({}, ('--thresholds', 'nan'), r'--thresholds must be in \[0, 1\], not nan'),
+        (
+            dict(truth=with_truth(segmentation=dict(size=[2, 2], counts=5))),
+            (),
+            'mask of annotation 5 in .*truth.json is broken: its counts',
+        ),
+        (dict(truth=with_truth(segmentation=None)), (), 'annotation 5 in .*truth.json is broken'),
+        (
+            dict(raw=[RAW[0] | dict(segmentation=dict(size=[9, 9], counts='0'))]),
+            (),
+            'mask of annotation 5 in .*raw.json is broken: its size',
+        ),
+        (dict(truth=with_truth(bbox=[9, 9, 1, 1])), (), 'annotation 5 .* outside its image'),
+        (dict(truth=with_truth(iscrowd=1)), (), 'truth.json holds no box'),
+    ],
+)
+def test_bad_input_ends_in_one_sentence(write, run, contents, options, message):
+    code, out, err = run(*write(**contents), *options)
+    assert code == 2 and not out
+    assert err.startswith('error: ') and re.search(message, err), err
