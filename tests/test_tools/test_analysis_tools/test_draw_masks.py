@@ -1,7 +1,5 @@
 import json
 import re
-import runpy
-import sys
 from pathlib import Path
 
 import cv2
@@ -32,22 +30,6 @@ class LeftHalfPredictor:
 
     def predict(self, bboxes):
         return np.stack([MASK] * len(bboxes))
-
-
-@pytest.fixture
-def run(monkeypatch, capsys):
-    """Run the tool in this process; returns exit code, stdout and stderr."""
-
-    def run(*args):
-        monkeypatch.setattr(sys, 'argv', [str(TOOL), *map(str, args)])
-        try:
-            runpy.run_path(str(TOOL), run_name='__main__')
-            code = 0
-        except SystemExit as error:
-            code = error.code
-        return code, *capsys.readouterr()
-
-    return run
 
 
 @pytest.fixture

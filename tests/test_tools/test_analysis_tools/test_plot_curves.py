@@ -1,28 +1,10 @@
 import json
 import re
-import runpy
-import sys
 from pathlib import Path
 
 import pytest
 
 TOOL = Path(__file__).parents[3] / 'tools' / 'analysis_tools' / 'plot_curves.py'
-
-
-@pytest.fixture
-def run(monkeypatch, capsys):
-    """Run the tool in this process; returns exit code, stdout and stderr."""
-
-    def run(*args):
-        monkeypatch.setattr(sys, 'argv', [str(TOOL), *map(str, args)])
-        try:
-            runpy.run_path(str(TOOL), run_name='__main__')
-            code = 0
-        except SystemExit as error:
-            code = error.code
-        return code, *capsys.readouterr()
-
-    return run
 
 
 @pytest.fixture

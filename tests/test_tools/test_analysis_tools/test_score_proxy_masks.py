@@ -1,7 +1,5 @@
 import json
 import re
-import runpy
-import sys
 from pathlib import Path
 
 import pytest
@@ -20,22 +18,6 @@ TRUTH = dict(
     ],
 )
 RAW = [dict(image_id=1, ann_id=5, segmentation=LEFT)]
-
-
-@pytest.fixture
-def run(monkeypatch, capsys):
-    """Run the tool in this process; returns exit code, stdout and stderr."""
-
-    def run(*args):
-        monkeypatch.setattr(sys, 'argv', [str(TOOL), *map(str, args)])
-        try:
-            runpy.run_path(str(TOOL), run_name='__main__')
-            code = 0
-        except SystemExit as error:
-            code = error.code
-        return code, *capsys.readouterr()
-
-    return run
 
 
 @pytest.fixture
