@@ -1,9 +1,9 @@
 # Proxy Mask R-CNN on VOC 2012 + SBD (Table 1): boxes and proxy masks, no true masks. Data as in
-# r101_fpn_voc_supervised.py. The proxy file comes from
+# baselines/mask_rcnn_r101_fpn_voc.py. The proxy file comes from
 #   python tools/generate_proxy_masks.py configs/boxcaseg/hrnet_w48_voc.py \
 #       work_dirs/hrnet_w48_voc/epoch_40.pth --ann data/voc_sbd/annotations/instances_train.json \
 #       --img-root data/voc_sbd/images --out work_dirs/hrnet_w48_voc/proxy.json
-_base_ = './r101_fpn_voc_supervised.py'
+_base_ = '../baselines/mask_rcnn_r101_fpn_voc.py'
 
 proxy_file = 'work_dirs/hrnet_w48_voc/proxy.json'
 img_root = 'data/voc_sbd/images/'

@@ -1,5 +1,5 @@
-# Fully supervised Mask R-CNN on VOC 2012 + SBD, the twin of r101_fpn_voc.py: everything is the
-# same but the masks. Data, in COCO form, under data/voc_sbd: images/,
+# Fully supervised Mask R-CNN on VOC 2012 + SBD, the twin of proxy_mask_rcnn/r101_fpn_voc.py:
+# everything is the same but the masks. Data, in COCO form, under data/voc_sbd: images/,
 # annotations/instances_train.json (10,582 images) and annotations/instances_val.json (1,449).
 _base_ = 'mmdet::mask_rcnn/mask-rcnn_r101_fpn_1x_coco.py'
 

@@ -1,0 +1,49 @@
+# What Mask R-CNN rows change with `tools/ablate.py --set mini`: a small Mask R-CNN with ImageNet
+# weights, on the persons of the small real data, by far its largest class.
+_base_ = '../../proxy_mask_rcnn/r101_fpn_coco-mini.py'
+
+classes = ('person',)
+img_scale = (384, 384)
+max_epochs = 12
+channels = 64
+
+roi_layer = dict(sampling_ratio=1)
+model = dict(
+    backbone=dict(_delete_=True, type='mmboxcaseg.EfficientNetLite', pretrained=True),
+    neck=dict(in_channels=[24, 40, 112, 320], out_channels=channels),
+    rpn_head=dict(in_channels=channels, feat_channels=channels),
+    roi_head=dict(
+        bbox_roi_extractor=dict(out_channels=channels, roi_layer=roi_layer),
+        bbox_head=dict(in_channels=channels, fc_out_channels=256, num_classes=len(classes)),
+        mask_roi_extractor=dict(out_channels=channels, roi_layer=roi_layer),
+        mask_head=dict(in_channels=channels, conv_out_channels=channels, num_classes=len(classes)),
+    ),
+    train_cfg=dict(rpn_proposal=dict(max_per_img=300), rcnn=dict(sampler=dict(num=128))),
+    test_cfg=dict(rpn=dict(max_per_img=300)),
+)
+
+resize = dict(type='Resize', scale=img_scale, keep_ratio=True)
+train_pipeline = [*_base_.train_pipeline[:4], resize, *_base_.train_pipeline[5:]]
+test_pipeline = [_base_.test_pipeline[0], resize, *_base_.test_pipeline[2:]]
+train_dataloader = dict(
+    batch_size=4,
+    persistent_workers=False,
+    dataset=dict(metainfo=dict(classes=classes), pipeline=train_pipeline),
+)
+val_dataloader = dict(
+    persistent_workers=False,
+    dataset=dict(metainfo=dict(classes=classes), pipeline=test_pipeline),
+)
+test_dataloader = val_dataloader
+
+train_cfg = dict(max_epochs=max_epochs, val_interval=max_epochs)
+optim_wrapper = dict(
+    optimizer=dict(_delete_=True, type='AdamW', lr=5e-4, weight_decay=0.01),
+    clip_grad=dict(max_norm=10),
+)
+param_scheduler = [
+    dict(type='LinearLR', start_factor=0.1, by_epoch=False, end=50),
+    dict(type='CosineAnnealingLR', by_epoch=True, T_max=max_epochs, convert_to_iter_based=True),
+]
+default_hooks = dict(checkpoint=dict(interval=max_epochs))
+randomness = dict(seed=0)

@@ -1,2 +1,0 @@
-# Fully supervised Mask R-CNN on COCO 2017, the twin of r101_fpn_coco.py: mmdet's own, as it is.
-_base_ = 'mmdet::mask_rcnn/mask-rcnn_r101_fpn_1x_coco.py'

@@ -1,0 +1,306 @@
+"""Run the rows of one of the paper's tables and print them beside the paper's figures.
+
+The other tools train and score a row, each in a process of its own. What is done is kept: called
+again, this goes on where it was. Rows and paper's figures are in configs/ablations/tables.json.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shlex
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from mmengine.config import Config
+
+from mmboxcaseg import config_path
+from mmboxcaseg.engine.checks import check_data
+from mmboxcaseg.engine.config import load_config
+from mmboxcaseg.errors import InputError, check_count, run_tool
+from mmboxcaseg.proxy.coco import load_coco, wants_mask, write_bytes
+
+TOOLS = Path(__file__).resolve().parent
+TABLES = json.loads(Path(config_path('ablations/tables.json')).read_text())
+
+
+@dataclass
+class Step:
+    """A call of a tool. It is done when ``output`` is there and ends with ``last``."""
+
+    title: str
+    command: list[str]
+    output: Path
+    last: str = ''
+
+    @property
+    def done(self) -> bool:
+        """Whether it has run to its end."""
+        return self.output.is_file() and self.output.read_text().strip().endswith(self.last)
+
+
+@dataclass
+class Training:
+    """A config without bases, and the folder where its training lies."""
+
+    config: Config
+    work_dir: Path
+
+    @property
+    def config_file(self) -> Path:
+        """Where the config lies for the tools."""
+        return self.work_dir / 'config.py'
+
+    @property
+    def checkpoint(self) -> Path:
+        """The last checkpoint."""
+        loop = self.config.train_cfg
+        name = f'epoch_{loop.max_epochs}' if 'max_epochs' in loop else f'iter_{loop.max_iters}'
+        return self.work_dir / f'{name}.pth'
+
+    @property
+    def metrics(self) -> Path:
+        """Where the scores go."""
+        return self.work_dir / 'metrics.json'
+
+    def train(self, num_gpus: int) -> Step:
+        """Begin or resume the training."""
+        last = self.work_dir / 'last_checkpoint'
+        arguments = [self.config_file, '--work-dir', self.work_dir]
+        if last.is_file():
+            arguments.append('--resume')
+        return Step('train', launch('train.py', arguments, num_gpus), last, self.checkpoint.name)
+
+    def test(self, num_gpus: int) -> Step:
+        """Score the last checkpoint."""
+        arguments = [self.config_file, self.checkpoint, '--work-dir', self.work_dir]
+        arguments += ['--out', self.metrics]
+        return Step('test', launch('test.py', arguments, num_gpus), self.metrics)
+
+
+@dataclass
+class Row:
+    """One row: what it trains, and the proxy file between its two trainings."""
+
+    key: str
+    cells: list[str]
+    paper: list[float | None]
+    boxcaseg: Training | None = None
+    proxy_maker: Training | None = None
+    source: str | None = None
+    merge: bool = True
+    proxy_file: Path | None = None
+    mask_rcnn: Training | None = None
+
+    def steps(self, num_gpus: int) -> Iterator[Step]:
+        """What has to run, in order; each is made when those before it have run."""
+        if self.boxcaseg:
+            yield self.boxcaseg.train(num_gpus)
+            yield self.boxcaseg.test(num_gpus)
+        if self.proxy_file:
+            yield from self._proxy_steps(num_gpus)
+        if self.mask_rcnn:
+            yield self.mask_rcnn.train(num_gpus)
+            yield self.mask_rcnn.test(num_gpus)
+
+    def _proxy_steps(self, num_gpus: int) -> Iterator[Step]:
+        boxes = self.proxy_maker.config.train_dataloader.dataset.datasets[0]
+        boxes_file = Path(boxes.data_root, boxes.ann_file)
+        images = ['--img-root', Path(boxes.data_root, boxes.data_prefix.img)]
+        raw = self.proxy_file.with_name('raw.json')
+        if self.source:
+            arguments = [boxes_file, raw, '--source', self.source, *images]
+            yield Step('masks', launch('make_baseline_masks.py', arguments), raw)
+        else:
+            yield self.proxy_maker.train(num_gpus)
+            generated = raw.with_name('proxy.json')
+            arguments = [self.proxy_maker.config_file, self.proxy_maker.checkpoint, *images]
+            arguments += ['--ann', boxes_file, '--out', generated, '--raw-out', raw]
+            yield Step('proxy masks', launch('generate_proxy_masks.py', arguments), generated)
+        merge = [] if self.merge else ['--no-merge']
+        arguments = [boxes_file, raw, self.proxy_file, *merge]
+        # Does nothing where the network's masks are merged, which are refined already.
+        yield Step('refine', launch('refine_proxy_masks.py', arguments), self.proxy_file)
+
+    def figure(self, metric: str) -> float | None:
+        """A figure in the paper's unit; None where it has not been measured."""
+        if metric == 'drop_rate':
+            return self._drop_rate()
+        for training in (self.boxcaseg, self.mask_rcnn):
+            if training and training.metrics.is_file():
+                metrics = json.loads(training.metrics.read_text())
+                # The map that proxy masks are made from: the fused one, or else the weak one.
+                for name in (metric, f'fused/{metric}', f'weak/{metric}'):
+                    if name in metrics:
+                        return 100 * metrics[name]
+        return None
+
+    def _drop_rate(self) -> float | None:
+        if not self.proxy_file.is_file():
+            return None
+        pipeline = self.mask_rcnn.config.train_dataloader.dataset.pipeline
+        drop = next(t for t in pipeline if t['type'] == 'mmboxcaseg.DropProxyMasks')
+        annotations = filter(wants_mask, load_coco(self.proxy_file)['annotations'])
+        return np.mean([a['box_agreement'] <= drop['min_agreement'] for a in annotations])
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument('table', choices=TABLES['tables'], help="the paper's table")
+    parser.add_argument('--rows', nargs='+', metavar='ROW', help='run these rows only, by key')
+    parser.add_argument(
+        '--set',
+        choices=['paper', 'mini'],
+        default='paper',
+        help="the paper's data and networks, or the small real data and networks for CPUs",
+    )
+    parser.add_argument(
+        '--gpus',
+        type=int,
+        default=max(torch.cuda.device_count(), 1),
+        help='processes to train and test with (default: one for each GPU)',
+    )
+    parser.add_argument(
+        '--work-dir',
+        type=Path,
+        default=Path('work_dirs/ablations'),
+        help='where everything goes (work_dirs/ablations)',
+    )
+    parser.add_argument(
+        '--dry-run',
+        action='store_true',
+        help='print the commands that are left and the table as far as it is',
+    )
+    return parser.parse_args()
+
+
+def main() -> None:
+    args = parse_args()
+    check_count('--gpus', args.gpus)
+    table = TABLES['tables'][args.table]
+    folder = args.work_dir / args.set
+    rows = [plan_row(row, args.set, folder) for row in chosen_rows(table, args)]
+    if not args.dry_run:
+        prepare(rows)
+    commands = {}
+    for number, row in enumerate(rows, start=1):
+        for step in row.steps(args.gpus):
+            if args.dry_run and not step.done:
+                commands.setdefault(step.output, shlex.join(step.command))
+            elif not step.done:
+                print(f'== table {args.table}, {row.key} ({number}/{len(rows)}): {step.title}')
+                run_step(step)
+    print(*commands.values(), sep='\n')
+    text = format_table(args, table, rows)
+    print(text, end='')
+    if not args.dry_run:
+        write_bytes(text.encode(), folder / f'table{args.table}.md')
+
+
+def chosen_rows(table: dict, args: argparse.Namespace) -> list[dict]:
+    if args.set == 'mini' and not table.get('mini'):
+        names = ', '.join(name for name, table in TABLES['tables'].items() if table.get('mini'))
+        raise InputError(f'table {args.table} has no mini set: only tables {names} have one')
+    keys = [row['key'] for row in table['rows']]
+    for key in args.rows or ():
+        if key not in keys:
+            raise InputError(f'table {args.table} has no row {key!r}, only {", ".join(keys)}')
+    return [row for row in table['rows'] if row['key'] in (args.rows or keys)]
+
+
+def plan_row(row: dict, set_name: str, folder: Path) -> Row:
+    """Resolve the configs of a row; trainings that rows share lie in the same folder."""
+    plan = Row(row['key'], row['cells'], row['paper'])
+    if 'boxcaseg' in row:
+        plan.boxcaseg = plan_training(row['boxcaseg'], 'boxcaseg', set_name, folder)
+    if 'proxies' in row:
+        plan.proxy_maker = plan_training(row['proxies'], 'boxcaseg', set_name, folder)
+        plan.source, plan.merge = row.get('source'), row.get('merge', True)
+        maker_dir = folder / plan.source if plan.source else plan.proxy_maker.work_dir
+        plan.proxy_file = maker_dir / ('proxy.json' if plan.merge else 'unmerged.json')
+    if 'mask_rcnn' in row:
+        plan.mask_rcnn = plan_training(row['mask_rcnn'], 'mask_rcnn', set_name, folder)
+        if plan.proxy_file:
+            plan.mask_rcnn.config.train_dataloader.dataset.ann_file = str(plan.proxy_file)
+            plan.mask_rcnn.work_dir = plan.proxy_file.parent / plan.mask_rcnn.work_dir.name
+    return plan
+
+
+def plan_training(name: str, kind: str, set_name: str, folder: Path) -> Training:
+    if set_name == 'mini':
+        base = config_path(TABLES['mini'][kind])
+        # The configs of rows read it. Where the row is the base, that of the set takes its place.
+        os.environ['ABLATION_BASE'] = base
+        path = Path(config_path(name) if name.startswith('ablations/') else base)
+    else:
+        os.environ.pop('ABLATION_BASE', None)
+        path = Path(config_path(name))
+    return Training(load_config(path), folder / f'{path.parent.name}_{path.stem}')
+
+
+def prepare(rows: list[Row]) -> None:
+    """Check the data of all rows, and lay down their configs, before the first one runs."""
+    checked = set()
+    for row in rows:
+        for training in (row.boxcaseg, row.proxy_maker, row.mask_rcnn):
+            if training is None or training.work_dir in checked:
+                continue
+            checked.add(training.work_dir)
+            made_here = training is row.mask_rcnn and row.proxy_file
+            check_data(training.config, ('test',) if made_here else ('train', 'val', 'test'))
+            text = training.config.pretty_text
+            if training.config_file.is_file() and training.config_file.read_text() != text:
+                raise InputError(
+                    f'{training.work_dir} holds a training with another config: remove it or give '
+                    'another --work-dir'
+                )
+            training.work_dir.mkdir(parents=True, exist_ok=True)
+            write_bytes(text.encode(), training.config_file)
+        if row.proxy_file:
+            row.proxy_file.parent.mkdir(parents=True, exist_ok=True)
+
+
+def launch(tool: str, arguments: list[str | Path], num_gpus: int = 1) -> list[str]:
+    command = [sys.executable]
+    if num_gpus > 1:
+        command += ['-m', 'mmboxcaseg.engine.launch', f'--nproc_per_node={num_gpus}']
+        arguments = [*arguments, '--launcher', 'pytorch']
+    return [*command, str(TOOLS / tool), *map(str, arguments)]
+
+
+def run_step(step: Step) -> None:
+    sys.stdout.flush()
+    code = subprocess.run(step.command).returncode
+    if code:
+        raise InputError(
+            f'{Path(step.output.parent)}: {step.title} ended with {code}, see above: mend that and '
+            'call again, what is done is kept'
+        )
+
+
+def format_table(args: argparse.Namespace, table: dict, rows: list[Row]) -> str:
+    """Write a Markdown table; of each metric the paper's figure and this package's."""
+    title = f'Table {args.table}: {table["title"]}'
+    if args.set == 'mini':
+        title += '; this package: the small real data'
+    heads = [f'{name}, {who}' for name in table['metrics'] for who in ('paper', 'here')]
+    lines = [[*table['columns'], *heads], ['---'] * (len(table['columns']) + len(heads))]
+    for row in rows:
+        figures = []
+        for metric, paper in zip(table['metrics'].values(), row.paper, strict=True):
+            digits = 2 if metric == 'drop_rate' else 1
+            for value in (paper, row.figure(metric)):
+                figures.append('-' if value is None else f'{value:.{digits}f}')
+        lines.append([*row.cells, *figures])
+    body = '\n'.join(f'| {" | ".join(line)} |' for line in lines)
+    return f'{title}\n\n{body}\n'
+
+
+if __name__ == '__main__':
+    run_tool(main)
