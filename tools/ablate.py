@@ -1,7 +1,7 @@
 """Run the rows of one of the paper's tables and print them beside the paper's figures.
 
 The other tools train and score a row, each in a process of its own. What is done is kept: called
-again, this goes on where it was. Rows and paper's figures are in configs/ablations/tables.json.
+again, this goes on where it was. Rows and the paper's figures are in configs/ablations/tables.json.
 """
 
 from __future__ import annotations
@@ -54,8 +54,8 @@ class Training:
 
     @property
     def config_file(self) -> Path:
-        """Where the config lies for the tools."""
-        return self.work_dir / 'config.py'
+        """Where the config lies for the tools: in the work dir, the Runner would replace it."""
+        return self.work_dir.with_name(f'{self.work_dir.name}.py')
 
     @property
     def checkpoint(self) -> Path:
@@ -128,17 +128,18 @@ class Row:
         # Does nothing where the network's masks are merged, which are refined already.
         yield Step('refine', launch('refine_proxy_masks.py', arguments), self.proxy_file)
 
-    def figure(self, metric: str) -> float | None:
-        """A figure in the paper's unit; None where it has not been measured."""
+    def figure(self, metric: str | list[str]) -> float | None:
+        """A metric, or the first of several that is there, in the paper's unit."""
         if metric == 'drop_rate':
             return self._drop_rate()
         for training in (self.boxcaseg, self.mask_rcnn):
             if training and training.metrics.is_file():
                 metrics = json.loads(training.metrics.read_text())
-                # The map that proxy masks are made from: the fused one, or else the weak one.
-                for name in (metric, f'fused/{metric}', f'weak/{metric}'):
-                    if name in metrics:
-                        return 100 * metrics[name]
+                for name in [metric] if isinstance(metric, str) else metric:
+                    # The map that proxy masks are made from is the fused one, or else the weak one.
+                    for key in (name, f'fused/{name}', f'weak/{name}'):
+                        if key in metrics:
+                            return 100 * metrics[key]
         return None
 
     def _drop_rate(self) -> float | None:
@@ -152,13 +153,13 @@ class Row:
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument('table', choices=TABLES['tables'], help="the paper's table")
+    parser.add_argument('table', choices=TABLES, help="the paper's table")
     parser.add_argument('--rows', nargs='+', metavar='ROW', help='run these rows only, by key')
     parser.add_argument(
         '--set',
-        choices=['paper', 'mini'],
         default='paper',
-        help="the paper's data and networks, or the small real data and networks for CPUs",
+        help="'paper' (default): its data and networks; 'mini': the small real data and networks "
+        'for CPUs; or a folder of your own with the bases boxcaseg.py and mask_rcnn.py',
     )
     parser.add_argument(
         '--gpus',
@@ -183,9 +184,9 @@ def parse_args() -> argparse.Namespace:
 def main() -> None:
     args = parse_args()
     check_count('--gpus', args.gpus)
-    table = TABLES['tables'][args.table]
-    folder = args.work_dir / args.set
-    rows = [plan_row(row, args.set, folder) for row in chosen_rows(table, args)]
+    table, bases = TABLES[args.table], base_folder(args.set)
+    folder = args.work_dir / Path(args.set).name
+    rows = [plan_row(row, bases, folder) for row in chosen_rows(table, args)]
     if not args.dry_run:
         prepare(rows)
     commands = {}
@@ -203,10 +204,27 @@ def main() -> None:
         write_bytes(text.encode(), folder / f'table{args.table}.md')
 
 
+def base_folder(set_name: str) -> Path | None:
+    """Where the bases lie that the rows change; None for the rows' own."""
+    if set_name == 'paper':
+        return None
+    mini = Path(config_path('ablations/mini/boxcaseg.py')).parent
+    folder = mini if set_name == 'mini' else Path(set_name)
+    for name in ('boxcaseg.py', 'mask_rcnn.py'):
+        if not (folder / name).is_file():
+            raise InputError(
+                f"--set must be 'paper', 'mini' or a folder with the configs boxcaseg.py and "
+                f'mask_rcnn.py, and there is no {folder / name}'
+            )
+    return folder.resolve()
+
+
 def chosen_rows(table: dict, args: argparse.Namespace) -> list[dict]:
-    if args.set == 'mini' and not table.get('mini'):
-        names = ', '.join(name for name, table in TABLES['tables'].items() if table.get('mini'))
-        raise InputError(f'table {args.table} has no mini set: only tables {names} have one')
+    if args.set != 'paper' and not table.get('other_sets'):
+        names = ', '.join(name for name, table in TABLES.items() if table.get('other_sets'))
+        raise InputError(
+            f"table {args.table} has the paper's set only, tables {names} have others too"
+        )
     keys = [row['key'] for row in table['rows']]
     for key in args.rows or ():
         if key not in keys:
@@ -214,33 +232,32 @@ def chosen_rows(table: dict, args: argparse.Namespace) -> list[dict]:
     return [row for row in table['rows'] if row['key'] in (args.rows or keys)]
 
 
-def plan_row(row: dict, set_name: str, folder: Path) -> Row:
+def plan_row(row: dict, bases: Path | None, folder: Path) -> Row:
     """Resolve the configs of a row; trainings that rows share lie in the same folder."""
     plan = Row(row['key'], row['cells'], row['paper'])
     if 'boxcaseg' in row:
-        plan.boxcaseg = plan_training(row['boxcaseg'], 'boxcaseg', set_name, folder)
+        plan.boxcaseg = plan_training(row['boxcaseg'], 'boxcaseg', bases, folder)
     if 'proxies' in row:
-        plan.proxy_maker = plan_training(row['proxies'], 'boxcaseg', set_name, folder)
+        plan.proxy_maker = plan_training(row['proxies'], 'boxcaseg', bases, folder)
         plan.source, plan.merge = row.get('source'), row.get('merge', True)
         maker_dir = folder / plan.source if plan.source else plan.proxy_maker.work_dir
         plan.proxy_file = maker_dir / ('proxy.json' if plan.merge else 'unmerged.json')
     if 'mask_rcnn' in row:
-        plan.mask_rcnn = plan_training(row['mask_rcnn'], 'mask_rcnn', set_name, folder)
+        plan.mask_rcnn = plan_training(row['mask_rcnn'], 'mask_rcnn', bases, folder)
         if plan.proxy_file:
             plan.mask_rcnn.config.train_dataloader.dataset.ann_file = str(plan.proxy_file)
             plan.mask_rcnn.work_dir = plan.proxy_file.parent / plan.mask_rcnn.work_dir.name
     return plan
 
 
-def plan_training(name: str, kind: str, set_name: str, folder: Path) -> Training:
-    if set_name == 'mini':
-        base = config_path(TABLES['mini'][kind])
-        # The configs of rows read it. Where the row is the base, that of the set takes its place.
-        os.environ['ABLATION_BASE'] = base
-        path = Path(config_path(name) if name.startswith('ablations/') else base)
-    else:
-        os.environ.pop('ABLATION_BASE', None)
-        path = Path(config_path(name))
+def plan_training(name: str, kind: str, bases: Path | None, folder: Path) -> Training:
+    path = Path(config_path(name))
+    os.environ.pop('ABLATION_BASE', None)
+    if bases:
+        # The rows' configs read it; a row that is its base gives way to the other base.
+        os.environ['ABLATION_BASE'] = str(bases / f'{kind}.py')
+        if not name.startswith('ablations/'):
+            path = bases / f'{kind}.py'
     return Training(load_config(path), folder / f'{path.parent.name}_{path.stem}')
 
 
@@ -260,7 +277,7 @@ def prepare(rows: list[Row]) -> None:
                     f'{training.work_dir} holds a training with another config: remove it or give '
                     'another --work-dir'
                 )
-            training.work_dir.mkdir(parents=True, exist_ok=True)
+            training.config_file.parent.mkdir(parents=True, exist_ok=True)
             write_bytes(text.encode(), training.config_file)
         if row.proxy_file:
             row.proxy_file.parent.mkdir(parents=True, exist_ok=True)
@@ -287,8 +304,8 @@ def run_step(step: Step) -> None:
 def format_table(args: argparse.Namespace, table: dict, rows: list[Row]) -> str:
     """Write a Markdown table; of each metric the paper's figure and this package's."""
     title = f'Table {args.table}: {table["title"]}'
-    if args.set == 'mini':
-        title += '; this package: the small real data'
+    if args.set != 'paper':
+        title += f'; here: --set {args.set}'
     heads = [f'{name}, {who}' for name in table['metrics'] for who in ('paper', 'here')]
     lines = [[*table['columns'], *heads], ['---'] * (len(table['columns']) + len(heads))]
     for row in rows:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -9,7 +10,8 @@ from typing import Any
 
 from mmdet.datasets import CocoDataset
 from mmengine.config import Config
-from mmengine.registry import DATASETS, init_default_scope
+from mmengine.logging import print_log
+from mmengine.registry import DATASETS, METRICS, init_default_scope
 
 from mmboxcaseg.datasets.box_instances import (
     BoxInstanceDataset,
@@ -35,9 +37,9 @@ def check_classes(
 ) -> None:
     """Compare a COCO file's categories with a config's classes.
 
-    mmdet goes wrong in silence on each difference: it numbers classes in the file's order, drops
-    annotations of unknown categories, and ends in "need at least one array to concatenate" when
-    nothing is left.
+    mmdet goes wrong in silence on each difference: it numbers classes in the file's order, and
+    ends in "need at least one array to concatenate" when no annotation is left. That it drops
+    annotations of other categories may be what is wanted, so this is a warning.
 
     Args:
         categories: The file's ``categories``.
@@ -46,8 +48,7 @@ def check_classes(
         ann_file: The file, for the message.
 
     Raises:
-        InputError: A class is not in the file, an annotation's category is not among the classes,
-            or their order differs.
+        InputError: A class is not in the file, or their order differs.
     """
     names = [category['name'] for category in categories]
     missing = [name for name in classes if name not in names]
@@ -58,9 +59,11 @@ def check_classes(
         )
     unknown = [c['name'] for c in categories if c['id'] in used_ids and c['name'] not in classes]
     if unknown:
-        raise InputError(
-            f"category {unknown[0]!r} of {ann_file} is not in the config's metainfo.classes, "
-            f'which are {_some(classes)}'
+        print_log(
+            f"categories {_some(unknown)} of {ann_file} are not in the config's metainfo.classes: "
+            'their annotations are left out',
+            'current',
+            logging.WARNING,
         )
     if [name for name in names if name in classes] != list(classes):
         raise InputError(
@@ -119,16 +122,18 @@ def check_coco_dataset(config: dict[str, Any], default_classes: Sequence[str] = 
 def check_data(config: Config, splits: Iterable[str]) -> None:
     """Check the files of every dataset and metric that a run will use.
 
-    This package's own datasets check themselves when they are built, so they are built for it.
+    This package's own datasets and metrics check themselves when they are built, so they are built
+    for it.
 
     Args:
         config: Config of the run.
         splits: Out of ``'train'``, ``'val'`` and ``'test'``.
 
     Raises:
-        InputError: See :func:`check_coco_dataset`, :class:`mmboxcaseg.datasets.BoxInstanceDataset`
-            and :class:`mmboxcaseg.datasets.SalientObjectDataset`; or a metric's annotation file
-            is missing.
+        InputError: See :func:`check_coco_dataset`, :class:`mmboxcaseg.datasets.BoxInstanceDataset`,
+            :class:`mmboxcaseg.datasets.SalientObjectDataset` and
+            :class:`mmboxcaseg.evaluation.VOCInstanceMetric`; or a metric's annotation file is
+            missing.
     """
     init_default_scope(config.get('default_scope', 'mmdet'))
     for split in splits:
@@ -147,6 +152,9 @@ def check_data(config: Config, splits: Iterable[str]) -> None:
         for metric in _with_key(config.get(f'{split}_evaluator'), 'ann_file'):
             if metric['ann_file'] and not os.path.isfile(metric['ann_file']):
                 raise InputError(f'there is no annotation file {metric["ann_file"]} to score with')
+            if metric.get('type') == 'mmboxcaseg.VOCInstanceMetric':
+                with naming_config(config):
+                    METRICS.build(metric)
 
 
 def check_sampler(config: Config) -> None:

@@ -3,14 +3,19 @@
 _base_ = '../../proxy_mask_rcnn/r101_fpn_coco-mini.py'
 
 classes = ('person',)
-img_scale = (384, 384)
+img_scale = (320, 320)
 max_epochs = 12
 channels = 64
 
 roi_layer = dict(sampling_ratio=1)
 model = dict(
     backbone=dict(_delete_=True, type='mmboxcaseg.EfficientNetLite', pretrained=True),
-    neck=dict(in_channels=[24, 40, 112, 320], out_channels=channels),
+    # The backbone ends its stages without activation; without a norm their scale is too large.
+    neck=dict(
+        in_channels=[24, 40, 112, 320],
+        out_channels=channels,
+        norm_cfg=dict(type='GN', num_groups=16),
+    ),
     rpn_head=dict(in_channels=channels, feat_channels=channels),
     roi_head=dict(
         bbox_roi_extractor=dict(out_channels=channels, roi_layer=roi_layer),
@@ -18,8 +23,10 @@ model = dict(
         mask_roi_extractor=dict(out_channels=channels, roi_layer=roi_layer),
         mask_head=dict(in_channels=channels, conv_out_channels=channels, num_classes=len(classes)),
     ),
-    train_cfg=dict(rpn_proposal=dict(max_per_img=300), rcnn=dict(sampler=dict(num=128))),
-    test_cfg=dict(rpn=dict(max_per_img=300)),
+    train_cfg=dict(
+        rpn_proposal=dict(nms_pre=500, max_per_img=200), rcnn=dict(sampler=dict(num=64))
+    ),
+    test_cfg=dict(rpn=dict(nms_pre=500, max_per_img=200)),
 )
 
 resize = dict(type='Resize', scale=img_scale, keep_ratio=True)

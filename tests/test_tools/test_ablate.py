@@ -1,0 +1,198 @@
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from mmboxcaseg import config_path
+from mmboxcaseg.proxy.coco import load_coco
+
+TOOL = Path(__file__).parents[2] / 'tools' / 'ablate.py'
+TABLES = json.loads(Path(config_path('ablations/tables.json')).read_text())
+
+BOXCASEG = """
+_base_ = ['{configs}/demo/boxcaseg_toy.py']
+alpha = 0.7
+data = '{data}'
+norm_cfg = dict(type='BN')
+head = dict(in_channels=60)
+model = dict(
+    alpha=alpha,
+    backbone=dict(
+        _delete_=True, type='ResNet', depth=18, base_channels=4, norm_eval=False
+    ),
+    weak_head=head,
+    salient_head=head,
+    transferred_head=head,
+)
+datasets = _base_.train_dataloader.dataset.datasets
+coco = dict(data_root=data + '/coco', ann_file='annotations/instances.json')
+train_dataloader = dict(
+    dataset=dict(
+        datasets=[
+            dict(_base_.train_dataloader.dataset.datasets[0], **coco),
+            dict(_base_.train_dataloader.dataset.datasets[1], data_root=data + '/salient'),
+        ]
+    )
+)
+val_dataloader = dict(dataset=dict(data_prefix=dict(img='train'), **coco))
+test_dataloader = val_dataloader
+train_cfg = dict(max_epochs=1)
+default_hooks = dict(checkpoint=dict(interval=1))
+"""
+MASK_RCNN = """
+_base_ = '{configs}/demo/proxy_mask_rcnn_toy.py'
+data = '{data}/coco'
+ann_file = data + '/annotations/instances.json'
+classes = ('cat', 'dog')
+dataset = dict(data_root='', metainfo=dict(classes=classes), data_prefix=dict(img=data + '/train'))
+model = dict(
+    backbone=dict(base_channels=8),
+    neck=dict(in_channels=[8, 16, 32, 64]),
+    roi_head=dict(bbox_head=dict(num_classes=2), mask_head=dict(num_classes=2)),
+)
+train_dataloader = dict(dataset=dataset)
+val_dataloader = dict(dataset=dict(dataset, ann_file=ann_file))
+test_dataloader = val_dataloader
+val_evaluator = dict(ann_file=ann_file)
+test_evaluator = val_evaluator
+train_cfg = dict(max_epochs=1)
+default_hooks = dict(checkpoint=dict(interval=1))
+"""
+
+
+def ablate(*arguments, cwd=None):
+    return subprocess.run(
+        [sys.executable, '-W', 'ignore', str(TOOL), *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        cwd=cwd,
+        env={**os.environ, 'OMP_NUM_THREADS': '1'},
+    )
+
+
+def cells(line):
+    return [cell.strip() for cell in line.strip('|\n ').split('|')]
+
+
+def printed_rows(text):
+    """The cells of the rows of the Markdown table."""
+    lines = [line for line in text.splitlines() if line.startswith('| ')]
+    return [cells(line) for line in lines[2:]]
+
+
+@pytest.fixture(scope='module')
+def bases(data_root, tmp_path_factory):
+    """A set of one's own: tiny networks on the tiny data."""
+    folder = tmp_path_factory.mktemp('bases') / 'tiny'
+    folder.mkdir()
+    names = dict(configs=Path(config_path('ablations/tables.json')).parents[1], data=data_root)
+    (folder / 'boxcaseg.py').write_text(BOXCASEG.format(**names))
+    (folder / 'mask_rcnn.py').write_text(MASK_RCNN.format(**names))
+    return folder
+
+
+@pytest.mark.parametrize('table', TABLES)
+def test_tables_are_whole(table):
+    table = TABLES[table]
+    for row in table['rows']:
+        assert len(row['cells']) == len(table['columns'])
+        assert len(row['paper']) == len(table['metrics'])
+        for kind in ('boxcaseg', 'proxies', 'mask_rcnn'):
+            assert kind not in row or Path(config_path(row[kind])).is_file()
+    keys = [row['key'] for row in table['rows']]
+    assert len(keys) == len(set(keys))
+
+
+def test_dry_run_prints_commands_and_the_papers_figures(tmp_path):
+    done = ablate('7', '--dry-run', '--gpus', '2', '--rows', 'voc_plain', 'voc_merge', cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    commands = [line.split() for line in done.stdout.splitlines() if '.py' in line]
+    tools = [next(Path(word).name for word in c if '/tools/' in word) for c in commands]
+    assert tools == [
+        *('train.py', 'generate_proxy_masks.py', 'refine_proxy_masks.py'),
+        *('train.py', 'test.py', 'train.py', 'test.py'),
+    ]
+    assert '--nproc_per_node=2' in commands[0]
+    assert commands[0][-2:] == ['--launcher', 'pytorch']
+    assert commands[2][-1] == '--no-merge'
+    assert printed_rows(done.stdout) == [
+        ['PASCAL', '', '', '39.6', '-', '67.5', '-', '41.3', '-'],
+        ['PASCAL', 'x', '', '40.2', '-', '67.6', '-', '42.1', '-'],
+    ]
+    assert not list(tmp_path.iterdir())
+
+
+def test_runs_a_row_once(bases, tmp_path):
+    arguments = ('8', '--set', bases, '--rows', '0.95', '0.0', '--work-dir', tmp_path)
+    done = ablate(*arguments)
+    assert done.returncode == 0, done.stderr
+    folder = tmp_path / 'tiny' / 'tiny_boxcaseg'
+    proxies = load_coco(folder / 'proxy.json')['annotations']
+    agreement = np.array([a['box_agreement'] for a in proxies])
+    metrics = {
+        name: json.loads((folder / name / 'metrics.json').read_text())['coco/segm_mAP']
+        for name in ('table8_drop_drop_0.0', 'tiny_mask_rcnn')
+    }
+    rows = printed_rows(done.stdout)
+    assert rows == [
+        ['0.0', '0.00', f'{(agreement <= 0).mean():.2f}', '29.5']
+        + [f'{100 * metrics["table8_drop_drop_0.0"]:.1f}'],
+        # The base itself: min_agreement is the base's.
+        ['0.95', '0.80', f'{(agreement <= 0.85).mean():.2f}', '30.9']
+        + [f'{100 * metrics["tiny_mask_rcnn"]:.1f}'],
+    ]
+    assert printed_rows((tmp_path / 'tiny' / 'table8.md').read_text()) == rows
+
+    # A second call runs nothing; one with another base is refused.
+    again = ablate(*arguments)
+    assert again.returncode == 0, again.stderr
+    assert '== ' not in again.stdout
+    assert printed_rows(again.stdout) == rows
+    base = bases / 'boxcaseg.py'
+    base.write_text(base.read_text().replace('alpha = 0.7', 'alpha = 0.6'))
+    other = ablate(*arguments)
+    assert other.returncode == 2
+    assert f'{folder} holds a training with another config' in other.stderr
+
+
+def test_resumes_a_training(bases, tmp_path):
+    work_dir = tmp_path / 'tiny' / 'tiny_boxcaseg'
+    work_dir.mkdir(parents=True)
+    (work_dir / 'last_checkpoint').write_text(str(work_dir / 'epoch_0.pth'))
+    arguments = ('4', '--set', bases, '--rows', 'all', '--work-dir', tmp_path, '--dry-run')
+    assert '--resume' in ablate(*arguments).stdout
+    (work_dir / 'last_checkpoint').write_text(str(work_dir / 'epoch_1.pth'))
+    assert 'train.py' not in ablate(*arguments).stdout
+
+
+@pytest.mark.parametrize(
+    ('arguments', 'message'),
+    [
+        (['6', '--rows', '0.2'], "table 6 has no row '0.2', only 0.0, 0.3"),
+        (['5', '--set', 'mini'], "table 5 has the paper's set only, tables 4, 6, 8 have others"),
+        (['4', '--set', 'nowhere'], 'there is no nowhere/boxcaseg.py'),
+        (['4', '--gpus', '0'], '--gpus must be a whole number of at least 1, not 0'),
+        (['4'], 'cannot read data/voc_sbd/annotations/instances_train.json'),
+    ],
+)
+def test_bad_input_ends_in_a_sentence(arguments, message, tmp_path):
+    done = ablate(*arguments, cwd=tmp_path)
+    assert done.returncode == 2
+    assert message in done.stderr
+    assert 'Traceback' not in done.stderr
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_failing_tool_is_named(bases, tmp_path):
+    base = (bases / 'boxcaseg.py').read_text()
+    folder = tmp_path / 'broken'
+    folder.mkdir()
+    (folder / 'boxcaseg.py').write_text(base.replace('in_channels=60', 'in_channels=61'))
+    (folder / 'mask_rcnn.py').write_text((bases / 'mask_rcnn.py').read_text())
+    done = ablate('4', '--set', folder, '--rows', 'all', '--work-dir', tmp_path / 'work')
+    assert done.returncode == 2
+    assert 'broken_boxcaseg: train ended with' in done.stderr
