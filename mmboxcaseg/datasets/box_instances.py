@@ -10,7 +10,7 @@ from mmengine.dataset import BaseDataset
 from mmengine.logging import print_log
 
 from mmboxcaseg.errors import InputError
-from mmboxcaseg.proxy import pairwise_iou
+from mmboxcaseg.proxy import bbox_iou
 from mmboxcaseg.proxy.coco import check_bboxes, load_coco, wants_mask
 from mmboxcaseg.registry import DATASETS
 
@@ -158,13 +158,19 @@ class BoxInstanceDataset(BaseDataset):
             ``(len(self),)`` bool, in the dataset's order.
         """
         samples = [self.get_data_info(index) for index in range(len(self))]
-        img_ids = np.array([str(sample['img_id']) for sample in samples])
         bboxes = np.array([sample['bbox'] for sample in samples], dtype=np.float64)
+        images = np.unique([str(sample['img_id']) for sample in samples], return_inverse=True)[1]
+        order = np.argsort(images, kind='stable')
+        bboxes, images = bboxes[order], images[order]
         overlapping = np.zeros(len(samples), dtype=bool)
-        order = np.argsort(img_ids, kind='stable')
-        starts = np.unique(img_ids[order], return_index=True)[1]
-        for group in np.split(order, starts[1:]):
-            ious = pairwise_iou(bboxes[group], bboxes[group])
-            np.fill_diagonal(ious, 0)
-            overlapping[group] = (ious > min_iou).any(axis=1)
+        # Boxes of an image now stand side by side: each is compared with the one that is `step`
+        # places on, for every step that some image is long enough for.
+        first = np.arange(len(samples))
+        for step in range(1, len(samples)):
+            first = first[first + step < len(samples)]
+            first = first[images[first] == images[first + step]]
+            if not len(first):
+                break
+            close = first[bbox_iou(bboxes[first], bboxes[first + step]) > min_iou]
+            overlapping[order[close]] = overlapping[order[close + step]] = True
         return overlapping

@@ -79,7 +79,10 @@ class SalientObjectDataset(BaseDataset):
         path = Path(self.ann_file)
         if not path.is_file():
             raise InputError(f'list file {path} does not exist')
-        names = [line.strip() for line in path.read_text().splitlines()]
+        try:
+            names = [line.strip() for line in path.read_text(encoding='utf-8').splitlines()]
+        except UnicodeDecodeError:
+            raise InputError(f'list file {path} is not text: give one image name a line') from None
         suffixes = IMAGE_SUFFIXES
         stems = [
             name[: name.rindex('.')] if name.lower().endswith(suffixes) else name

@@ -63,6 +63,7 @@ class BoxMaskIoUMetric(BaseMetric):
         thresholds: The k of IoU@k.
         by_size: Whether to give mIoU* of small, medium and large objects too (COCO's bounds on
             the annotation's ``area``).
+        classwise: Whether to give each class's mean IoU too, as ``<map>/mIoU_<class>``.
         **kwargs: As in mmengine's ``BaseMetric``.
     """
 
@@ -72,11 +73,13 @@ class BoxMaskIoUMetric(BaseMetric):
         self,
         thresholds: Sequence[float] = (0.25, 0.5, 0.7, 0.75),
         by_size: bool = False,
+        classwise: bool = False,
         **kwargs,
     ) -> None:
         super().__init__(**kwargs)
         self.thresholds = tuple(thresholds)
         self.by_size = by_size
+        self.classwise = classwise
 
     def process(self, data_batch: dict, data_samples: Sequence[dict]) -> None:
         """Score a batch; one entry for each data sample."""
@@ -109,5 +112,9 @@ class BoxMaskIoUMetric(BaseMetric):
                     if chosen.any():
                         part = summarize_ious(ious[chosen], labels[chosen], ())
                         summary[f'mIoU_{size}'] = part['mIoU']
+            if self.classwise:
+                for label in np.unique(labels):
+                    class_ = self.dataset_meta['classes'][label]
+                    summary[f'mIoU_{class_}'] = float(ious[labels == label].mean())
             metrics.update({f'{name}/{key}': value for key, value in summary.items()})
         return metrics

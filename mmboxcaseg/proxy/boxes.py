@@ -28,6 +28,25 @@ def pixel_bboxes(bboxes: np.ndarray, img_shape: tuple[int, int]) -> np.ndarray:
     return np.concatenate([start, stop], axis=1)
 
 
+def inclusive_bboxes(bboxes: np.ndarray) -> np.ndarray:
+    """Read boxes as the released code reads ground-truth boxes when it measures the agreement.
+
+    Corner, width and height are cut to whole pixels; the last pixel is then corner plus size, and
+    belongs to the box, which makes the box one pixel wider and higher. It may leave the image.
+
+    Args:
+        bboxes: (N, 4) boxes xyxy in pixels.
+
+    Returns:
+        (N, 4) int64 boxes xyxy, x2 and y2 exclusive.
+    """
+    bboxes = np.asarray(bboxes, dtype=np.float32).reshape(-1, 4).astype(np.float64)
+    # A size of 3 read off float32 edges may be 2.9999998, which must not be cut to 2.
+    sizes = np.round(bboxes[:, 2:] - bboxes[:, :2], 3)
+    start = np.trunc(bboxes[:, :2])
+    return np.concatenate([start, start + np.trunc(sizes) + 1], axis=1).astype(np.int64)
+
+
 def tight_bboxes(masks: np.ndarray) -> np.ndarray:
     """Find the smallest box around each mask, the proxy box of Sec. 3.4.
 

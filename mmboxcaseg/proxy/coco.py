@@ -10,11 +10,13 @@ from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
+import cv2
 import numpy as np
+from tqdm import tqdm
 
 from mmboxcaseg.errors import InputError
 
-from .masks import decode_rle
+from .masks import decode_rle, encode_rle
 
 #: Farthest, in pixels, that an edge of a raw mask's box may lie from the annotation's.
 BOX_TOLERANCE = 0.5
@@ -150,6 +152,53 @@ def check_bboxes(coco: dict, path: str | Path) -> None:
                 f'its image {image["file_name"]} ({image["width"]}x{image["height"]}): correct or '
                 'remove it'
             )
+
+
+def check_images(coco: dict, img_root: str | Path) -> None:
+    """Check that the images whose boxes want a mask are there and look like images.
+
+    Args:
+        coco: Content of a COCO file.
+        img_root: Folder of the images.
+
+    Raises:
+        InputError: If the folder or an image is missing, or a file is of no image format.
+    """
+    img_root = Path(img_root)
+    if not img_root.is_dir():
+        raise InputError(f'image folder {img_root} does not exist')
+    groups = annotations_by_image(coco)
+    paths = [
+        img_root / image['file_name']
+        for image in coco['images']
+        if any(map(wants_mask, groups[image['id']]))
+    ]
+    with tqdm(paths, desc='check', unit='image', leave=False) as progress:
+        for path in progress:
+            if not path.is_file():
+                raise InputError(f'image {path} does not exist')
+            if not cv2.haveImageReader(str(path)):
+                raise InputError(f'{path} cannot be decoded: replace it or remove it from the set')
+
+
+def mask_result(annotation: dict, mask: np.ndarray) -> dict:
+    """Write an annotation's raw mask as an entry of a COCO results file.
+
+    Args:
+        annotation: COCO annotation.
+        mask: (H, W) bool or uint8.
+
+    Returns:
+        The entry; ``ann_id`` says to :func:`match_results` whose mask it is.
+    """
+    return dict(
+        image_id=annotation['image_id'],
+        category_id=annotation['category_id'],
+        bbox=annotation['bbox'],
+        segmentation=encode_rle(mask),
+        score=1.0,
+        ann_id=annotation['id'],
+    )
 
 
 def match_results(coco: dict, results: list[dict], path: str | Path) -> dict[int, dict | list]:

@@ -15,22 +15,33 @@ from .merging import merge_masks
 AGREEMENTS = (0.75, 0.85, 0.90, 0.95)
 
 
-def refine_masks(masks: np.ndarray, bboxes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def refine_masks(
+    masks: np.ndarray, bboxes: np.ndarray, *, merge: bool = True, inclusive_boxes: bool = False
+) -> tuple[np.ndarray, np.ndarray]:
     """Merge an image's raw masks and measure how well each then agrees with its box.
 
     Args:
         masks: (N, H, W) bool or uint8 raw masks of one image's objects.
         bboxes: (N, 4) their ground-truth boxes xyxy in image pixels.
+        merge: Whether to merge; without, as in the rows of Table 7 that do not, the agreement is
+            that of the raw masks.
+        inclusive_boxes: See :func:`box_agreement`; true in the released code.
 
     Returns:
-        (N, H, W) bool merged masks and (N,) float64 box agreement.
+        (N, H, W) bool masks and (N,) float64 box agreement.
     """
-    merged = merge_masks(masks, bboxes)
-    return merged, box_agreement(merged, bboxes)
+    masks = merge_masks(masks, bboxes) if merge else masks.astype(bool)
+    return masks, box_agreement(masks, bboxes, inclusive_boxes)
 
 
 def refine_annotations(
-    image: dict, annotations: list[dict], raw: dict, path: str | Path = 'the raw masks'
+    image: dict,
+    annotations: list[dict],
+    raw: dict,
+    path: str | Path = 'the raw masks',
+    *,
+    merge: bool = True,
+    inclusive_boxes: bool = False,
 ) -> list[dict]:
     """Give one image's annotations their proxy masks.
 
@@ -42,6 +53,8 @@ def refine_annotations(
         annotations: Its COCO annotations; ``segmentation`` is not read.
         raw: Annotation id to raw ``segmentation`` of any kind; may hold other images' too.
         path: The file that they come from, for the message.
+        merge: See :func:`refine_masks`.
+        inclusive_boxes: See :func:`box_agreement`.
 
     Returns:
         The annotations with ``segmentation`` (compressed RLE) and ``box_agreement``, and with
@@ -57,10 +70,12 @@ def refine_annotations(
     for mask, annotation in zip(masks, objects, strict=True):
         proxy = annotation | dict(segmentation=raw[annotation['id']])
         mask[:] = decode_annotation(proxy, img_shape, path)
-    merged, agreement = refine_masks(masks, annotation_bboxes(objects))
+    masks, agreement = refine_masks(
+        masks, annotation_bboxes(objects), merge=merge, inclusive_boxes=inclusive_boxes
+    )
     fields = {
         annotation['id']: dict(segmentation=encode_rle(mask), box_agreement=float(value))
-        for annotation, mask, value in zip(objects, merged, agreement, strict=True)
+        for annotation, mask, value in zip(objects, masks, agreement, strict=True)
     }
     empty = dict(segmentation=encode_rle(np.zeros(img_shape, dtype=bool)), box_agreement=0.0)
     return [

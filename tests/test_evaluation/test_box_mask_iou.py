@@ -93,7 +93,8 @@ def test_random_maps_equal_brute_force():
             expected[name].append((index % 3, common / union))
         bbox = [x1, y1, x1 + width, y1 + height]
         samples.append(data_sample(maps['fused'], target, bbox, index % 3, weak=maps['weak']))
-    metric = BoxMaskIoUMetric(thresholds=(0.25,))
+    metric = BoxMaskIoUMetric(thresholds=(0.25,), classwise=True)
+    metric.dataset_meta = dict(classes=('cat', 'dog', 'cow', 'never there'))
     for start, stop in ((0, 5), (5, 10), (10, 13)):  # the last batch is smaller
         metric.process({}, samples[start:stop])
     assert len(metric.results) == 13
@@ -101,9 +102,10 @@ def test_random_maps_equal_brute_force():
     for name, entries in expected.items():
         means = [np.mean([iou for label, iou in entries if label == c]) for c in range(3)]
         assert metrics[f'{name}/mIoU'] == pytest.approx(np.mean(means))
+        assert [metrics[f'{name}/mIoU_{c}'] for c in ('cat', 'dog', 'cow')] == pytest.approx(means)
         share = np.mean([iou >= 0.25 for _, iou in entries])
         assert metrics[f'{name}/IoU@25'] == pytest.approx(share)
-    assert len(metrics) == 4
+    assert len(metrics) == 2 * 5
 
 
 def test_sizes():

@@ -1,7 +1,14 @@
 import numpy as np
 import pytest
 
-from mmboxcaseg.proxy import bbox_areas, bbox_iou, pairwise_iou, pixel_bboxes, tight_bboxes
+from mmboxcaseg.proxy import (
+    bbox_areas,
+    bbox_iou,
+    inclusive_bboxes,
+    pairwise_iou,
+    pixel_bboxes,
+    tight_bboxes,
+)
 
 
 @pytest.mark.parametrize(
@@ -27,6 +34,36 @@ def test_pixel_bboxes(bbox, expected):
 
 def test_pixel_bboxes_empty():
     assert pixel_bboxes(np.zeros((0, 4)), (8, 10)).shape == (0, 4)
+
+
+@pytest.mark.parametrize(
+    ('xywh', 'expected'),
+    [
+        pytest.param([1, 2, 4, 4], [1, 2, 6, 7], id='a pixel wider and higher'),
+        pytest.param([1.9, 2.9, 4.9, 4.9], [1, 2, 6, 7], id='corner and size are cut'),
+        pytest.param([5, 5, 5, 3], [5, 5, 11, 9], id='may leave the image'),
+        pytest.param([-1.5, -0.5, 3, 3], [-1, 0, 3, 4], id='cut towards zero'),
+        pytest.param([3, 3, 0.5, 1], [3, 3, 4, 5], id='less than a pixel'),
+    ],
+)
+def test_inclusive_bboxes(xywh, expected):
+    result = inclusive_bboxes(np.array([[*xywh[:2], xywh[0] + xywh[2], xywh[1] + xywh[3]]]))
+    assert result.dtype == np.int64
+    assert result.tolist() == [expected]
+
+
+def test_inclusive_bboxes_survive_rounding():
+    # The hundredths of COCO, for which x + w - x is often a little less than w.
+    x = np.arange(0, 640, 0.37)
+    bboxes = np.stack([x, x, x + 3, x + 7], axis=1)
+    assert (bboxes[:, 2] - bboxes[:, 0] < 3).any()
+    for given in (bboxes, bboxes.astype(np.float32)):
+        sizes = inclusive_bboxes(given)[:, 2:] - inclusive_bboxes(given)[:, :2]
+        assert (sizes == [4, 8]).all()
+
+
+def test_inclusive_bboxes_empty():
+    assert inclusive_bboxes(np.zeros((0, 4))).shape == (0, 4)
 
 
 def test_tight_bboxes():

@@ -2,17 +2,22 @@ import copy
 import json
 import re
 
+import cv2
+import numpy as np
 import pytest
 
 from mmboxcaseg.errors import InputError
+from mmboxcaseg.proxy import encode_rle
 from mmboxcaseg.proxy.coco import (
     annotation_bboxes,
     annotations_by_image,
     check_bboxes,
+    check_images,
     check_output,
     decode_annotation,
     load_coco,
     load_results,
+    mask_result,
     match_results,
     replace_annotations,
     wants_mask,
@@ -180,6 +185,28 @@ def test_check_bboxes_refuses_a_file_without_a_box_that_wants_a_mask():
 def match(*entries):
     entries = [dict(segmentation=f'mask {n}') | entry for n, entry in enumerate(entries)]
     return match_results(COCO, entries, 'raw.json')
+
+
+def test_check_images(tmp_path):
+    boxes = dict(COCO, annotations=COCO['annotations'][:1])
+    with pytest.raises(InputError, match='image folder .*none does not exist'):
+        check_images(boxes, tmp_path / 'none')
+    with pytest.raises(InputError, match='image .*a.jpg does not exist'):
+        check_images(boxes, tmp_path)
+    (tmp_path / 'a.jpg').write_text('no image')
+    with pytest.raises(InputError, match='a.jpg cannot be decoded'):
+        check_images(boxes, tmp_path)
+    # The other image has no box.
+    cv2.imwrite(str(tmp_path / 'a.jpg'), np.zeros((6, 8, 3), np.uint8))
+    check_images(boxes, tmp_path)
+
+
+def test_mask_result_finds_its_annotation():
+    mask = np.array([[0, 1], [1, 1]], bool)
+    result = json.loads(json.dumps(mask_result(COCO['annotations'][2], mask)))
+    assert result.pop('segmentation') == encode_rle(mask)
+    assert result == dict(image_id=7, category_id=2, bbox=[0.3, 0, 4, 4], score=1.0, ann_id=11)
+    assert list(match_results(COCO, [dict(result, segmentation='x')], 'raw.json')) == [11]
 
 
 def test_match_results_by_id():

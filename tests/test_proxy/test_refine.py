@@ -1,3 +1,5 @@
+from itertools import product
+
 import numpy as np
 import pytest
 
@@ -25,6 +27,54 @@ def test_refine_masks():
     assert agreement.tolist() == [8 / 12, 4 / 8]
 
 
+def test_refine_masks_without_merge():
+    raw, bboxes = np.stack([LARGE, SMALL]), np.array([[0, 0, 4, 3], [0, 2, 4, 4]])
+    for given in (raw, raw.astype(np.uint8)):
+        masks, agreement = refine_masks(given, bboxes, merge=False)
+        assert masks.dtype == bool
+        assert (masks == raw).all()
+        assert agreement.tolist() == [1, 4 / 8]
+
+
+def released(masks, xywh):
+    """The release's procedure, a pixel at a time: merged masks and their agreement."""
+    height, width = masks.shape[1:]
+    owned = [set() for _ in masks]
+    for r, c in product(range(height), range(width)):
+        claimants = [n for n in range(len(masks)) if masks[n, r, c]]
+        if claimants:
+            owned[min(claimants, key=lambda n: xywh[n][2] * xywh[n][3])].add((r, c))
+    agreement = []
+    for pixels, (x, y, w, h) in zip(owned, xywh, strict=True):
+        x, y, w, h = int(x), int(y), int(w), int(h)
+        truth = set(product(range(y, y + h + 1), range(x, x + w + 1)))
+        rows, columns = zip(*pixels, strict=True) if pixels else ((), ())
+        proxy = {
+            (r, c)
+            for r, c in product(range(height), range(width))
+            if pixels and min(rows) <= r <= max(rows) and min(columns) <= c <= max(columns)
+        }
+        agreement.append(len(proxy & truth) / len(proxy | truth))
+    return owned, agreement
+
+
+@pytest.mark.parametrize('seed', range(5))
+def test_as_the_release(seed):
+    rng = np.random.default_rng(seed)
+    raw = np.zeros((6, 9, 11), bool)
+    xywh = np.concatenate([rng.random((6, 2)) * 6, 1 + rng.random((6, 2)) * 5], axis=1).round(2)
+    for mask, (x, y, w, h) in zip(raw[1:], xywh[1:].astype(int), strict=True):
+        mask[y : y + h + 1, x : x + w + 1] = (
+            rng.random(mask[y : y + h + 1, x : x + w + 1].shape) > 0.3
+        )
+    owned, expected = released(raw, xywh.tolist())
+    bboxes = np.concatenate([xywh[:, :2], xywh[:, :2] + xywh[:, 2:]], axis=1)
+    masks, agreement = refine_masks(raw, bboxes, inclusive_boxes=True)
+    assert [set(map(tuple, np.argwhere(mask).tolist())) for mask in masks] == owned
+    assert agreement.tolist() == pytest.approx(expected)
+    assert agreement[0] == 0 and (agreement[1:] > 0).any()
+
+
 def test_refine_annotations():
     raw = {1: encode_rle(LARGE), 2: dict(size=[4, 4], counts=[2, 1, 3, 1, 3, 1, 3, 1, 1])}
     annotations = [
@@ -47,6 +97,14 @@ def test_refine_annotations():
             **proxy,
             'segmentation': before.get('segmentation', proxy['segmentation']),
         }
+
+
+def test_refine_annotations_passes_its_options_on():
+    raw = {1: encode_rle(LARGE), 2: encode_rle(SMALL)}
+    annotations = [annotation(1, [0, 0, 4, 3]), annotation(2, [0, 2, 4, 2])]
+    one, _ = refine_annotations(IMAGE, annotations, raw, merge=False, inclusive_boxes=True)
+    assert (decode_rle(one['segmentation'], (4, 4)) == LARGE).all()
+    assert one['box_agreement'] == 12 / 20
 
 
 @pytest.mark.parametrize('other', [dict(iscrowd=1, bbox=[0, 2, 4, 2]), dict(bbox=[0, 2, 4, 0])])

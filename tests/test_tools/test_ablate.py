@@ -107,6 +107,24 @@ def test_tables_are_whole(table):
     assert len(keys) == len(set(keys))
 
 
+@pytest.mark.parametrize('name', TABLES)
+def test_every_row_is_documented(name):
+    """configs/README.md has the command of each row, its folder's README the paper's figures."""
+    configs = Path(config_path('ablations/tables.json')).parents[1]
+    index = (configs / 'README.md').read_text()
+    table = TABLES[name]
+    for row in table['rows']:
+        command = f'`python tools/ablate.py {name} --rows {row["key"]}`'
+        assert command in index
+        if folder := list((configs / 'ablations').glob(f'table{name}_*')):
+            text = (folder[0] / 'README.md').read_text()
+            line = next(line for line in text.splitlines() if f'| `{row["key"]}` |' in line)
+            for figure, metric in zip(row['paper'], table['metrics'].values(), strict=True):
+                assert f'{figure:.{2 if metric == "drop_rate" else 1}f}' in line
+            for kind in ('boxcaseg', 'mask_rcnn'):
+                assert kind not in row or f'{Path(row[kind]).name})' in line
+
+
 def test_dry_run_prints_commands_and_the_papers_figures(tmp_path):
     done = ablate('7', '--dry-run', '--gpus', '2', '--rows', 'voc_plain', 'voc_merge', cwd=tmp_path)
     assert done.returncode == 0, done.stderr

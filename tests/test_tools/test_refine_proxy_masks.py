@@ -93,6 +93,32 @@ def test_merges_and_keeps_everything(files, run):
     assert [path.name for path in files[2].parent.iterdir()] == ['out.json']
 
 
+def test_no_merge(files, run):
+    assert run(*files, '--no-merge')[0] == 0
+    large, missing, small, crowd = json.loads(files[2].read_text())['annotations']
+    assert (decode_rle(large['segmentation'], (6, 8)) == LARGE).all()
+    assert (decode_rle(small['segmentation'], (6, 8)) == SMALL).all()
+    for none in (missing, crowd):
+        assert not decode_rle(none['segmentation'], (6, 8)).any()
+        assert none['box_agreement'] == 0
+
+
+def test_agreement_is_that_of_the_masks_written(files, run):
+    """Of a large mask of which the small one takes the lower half."""
+    small = SMALL.copy()
+    small[2:4, :6] = True
+    files[1].write_text(json.dumps([RAW[0], dict(RAW[1], segmentation=encode_rle(small))]))
+    for options, expected in {
+        (): 2 / 4,
+        ('--no-merge',): 1,
+        ('--inclusive-boxes',): 6 * 2 / (7 * 5),
+        ('--no-merge', '--inclusive-boxes'): 6 * 4 / (7 * 5),
+    }.items():
+        assert run(*files, *options)[0] == 0
+        large = json.loads(files[2].read_text())['annotations'][0]
+        assert large['box_agreement'] == pytest.approx(expected), options
+
+
 def change(file, key, value):
     def edit(files):
         content = json.loads(files[file].read_text())

@@ -1,14 +1,17 @@
-"""Compare raw proxy masks with true masks: with and without merge and drop, as a table."""
+"""Compare raw proxy masks with true masks: with and without merge and drop, as tables."""
 
 from __future__ import annotations
 
 import argparse
 from pathlib import Path
 
+import numpy as np
+
 from mmboxcaseg.errors import check_share, run_tool
-from mmboxcaseg.evaluation import compare_drops, score_proxies
+from mmboxcaseg.evaluation import ProxyScores, compare_drops, score_proxies, summarize_ious
 from mmboxcaseg.proxy import AGREEMENTS
 from mmboxcaseg.proxy.coco import (
+    annotations_by_image,
     check_bboxes,
     decode_annotation,
     load_coco,
@@ -45,9 +48,22 @@ def main() -> None:
     check_masks(truth, raw, args)
     print('| masks | kept if the agreement is above | kept | mean IoU of the kept |')
     print('|---|---|---|---|')
-    for row in compare_drops(score_proxies(truth, raw), args.thresholds):
+    scores = score_proxies(truth, raw)
+    for row in compare_drops(scores, args.thresholds):
         threshold = '-' if row.min_agreement is None else f'{row.min_agreement:.2f}'
         print(f'| {row.masks} | {threshold} | {row.kept:.1%} | {row.mean_iou:.3f} |')
+    print_ious(scores, truth)
+
+
+def print_ious(scores: dict[str, ProxyScores], truth: dict) -> None:
+    """Print the paper's figures of masks inside boxes (Sec. 4), of all boxes."""
+    groups = annotations_by_image(truth).values()
+    labels = [a['category_id'] for group in groups for a in filter(wants_mask, group)]
+    print('\n| masks | mIoU* | IoU@50 | IoU@75 |')
+    print('|---|---|---|---|')
+    for masks, score in scores.items():
+        summary = summarize_ious(score.ious, np.array(labels), (0.5, 0.75))
+        print(f'| {masks} | ' + ' | '.join(f'{value:.3f}' for value in summary.values()) + ' |')
 
 
 def check_masks(truth: dict, raw: dict, args: argparse.Namespace) -> None:

@@ -53,4 +53,5 @@ param_scheduler = [
     dict(type='CosineAnnealingLR', by_epoch=True, T_max=max_epochs, convert_to_iter_based=True),
 ]
 default_hooks = dict(checkpoint=dict(interval=max_epochs))
+auto_scale_lr = dict(base_batch_size=4)
 randomness = dict(seed=0)

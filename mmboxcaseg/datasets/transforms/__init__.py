@@ -2,7 +2,14 @@
 
 from .formatting import PackPatchInputs
 from .loading import LoadPatchImage
-from .patches import BoxPatch, RandomBoxPatch, RandomDownscale, RandomSalientPatch, crop_patches
+from .patches import (
+    BoxPatch,
+    RandomBoxPatch,
+    RandomDownscale,
+    RandomSalientPatch,
+    WholeImagePatch,
+    crop_patches,
+)
 from .proxy_masks import DropProxyMasks, MergeProxyMasks
 
 __all__ = [
@@ -14,5 +21,6 @@ __all__ = [
     'RandomBoxPatch',
     'RandomDownscale',
     'RandomSalientPatch',
+    'WholeImagePatch',
     'crop_patches',
 ]

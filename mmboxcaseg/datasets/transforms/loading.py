@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import cv2
 import numpy as np
 from mmcv.transforms import BaseTransform
+from PIL import Image
 
 from mmboxcaseg.errors import InputError
 from mmboxcaseg.registry import TRANSFORMS
@@ -44,6 +47,19 @@ def read_mask(path: str) -> np.ndarray:
             'A mask without an object must be removed from the set, with its image'
         )
     return mask
+
+
+def read_image_shape(path: str | Path) -> tuple[int, int]:
+    """Read height and width of an image without decoding it.
+
+    Raises:
+        InputError: If the file is missing or not an image.
+    """
+    try:
+        with Image.open(path) as image:
+            return image.height, image.width
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
+        raise InputError(f'{path} cannot be read as an image: replace it or remove it') from None
 
 
 def _decode(path: str, flag: int) -> np.ndarray:

@@ -252,5 +252,33 @@ class BoxPatch(BaseTransform):
         return results
 
 
+@TRANSFORMS.register_module()
+class WholeImagePatch(BaseTransform):
+    """Resize the whole of a salient image: the patch of a test on a salient set.
+
+    The mask stays as it is, in image pixels, to compare the map with once it is resized.
+
+    Required keys: ``img``, ``gt_seg_map``. Changed or added keys: ``img``, ``img_shape``,
+    ``gt_bboxes`` and ``patch_bbox`` as in :class:`RandomBoxPatch`.
+
+    Args:
+        size: Height and width of the patch.
+    """
+
+    def __init__(self, size: int | tuple[int, int] = 320) -> None:
+        self.size = patch_size(size)
+
+    def transform(self, results: dict) -> dict:
+        """Resize."""
+        height, width = results['img_shape']
+        whole = np.array([0, 0, width, height])
+        results['img'] = crop_resize(results['img'], whole, self.size)
+        results['img_shape'] = self.size
+        results['patch_bbox'] = whole
+        bbox = bbox_in_window(_mask_bbox(results), whole, self.size)
+        results['gt_bboxes'] = HorizontalBoxes(bbox.astype(np.float32)[None])
+        return results
+
+
 def _mask_bbox(results: dict) -> np.ndarray:
     return tight_bboxes(results['gt_seg_map'][None])[0]

@@ -75,10 +75,13 @@ class DropProxyMasks(BaseTransform):
 
     Args:
         min_agreement: A mask is kept if its box agreement is above this. The paper's is 0.95.
+        inclusive_boxes: Whether boxes are read as the released code reads them; see
+            :func:`mmboxcaseg.proxy.box_agreement`.
     """
 
-    def __init__(self, min_agreement: float = 0.95) -> None:
+    def __init__(self, min_agreement: float = 0.95, inclusive_boxes: bool = False) -> None:
         self.min_agreement = min_agreement
+        self.inclusive_boxes = inclusive_boxes
 
     def transform(self, results: dict) -> dict:
         """Drop masks of one image.
@@ -87,12 +90,16 @@ class DropProxyMasks(BaseTransform):
             InputError: If the masks are no bitmaps or not as loaded.
         """
         masks, bboxes = _masks_and_bboxes(results, type(self).__name__)
-        dropped = drop_masks(masks, bboxes, box_agreement(masks, bboxes), self.min_agreement)
+        agreement = box_agreement(masks, bboxes, self.inclusive_boxes)
+        dropped = drop_masks(masks, bboxes, agreement, self.min_agreement)
         results['gt_masks'] = BitmapMasks(dropped, *masks.shape[1:])
         return results
 
     def __repr__(self) -> str:
-        return f'{type(self).__name__}(min_agreement={self.min_agreement})'
+        return (
+            f'{type(self).__name__}(min_agreement={self.min_agreement}, '
+            f'inclusive_boxes={self.inclusive_boxes})'
+        )
 
 
 def _masks_and_bboxes(results: dict, name: str) -> tuple[np.ndarray, np.ndarray]:

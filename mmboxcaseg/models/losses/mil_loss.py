@@ -52,31 +52,45 @@ def mil_loss(logits: Tensor, bboxes: Tensor, reduction: str = 'mean') -> Tensor:
     return F.binary_cross_entropy_with_logits(bags, labels.to(bags), reduction=reduction)
 
 
-def smooth_loss(probs: Tensor, reduction: str = 'mean') -> Tensor:
+def smooth_loss(probs: Tensor, reduction: str = 'mean', border: str = 'ignore') -> Tensor:
     """Eq. 2: squared differences of the probabilities of eight-connected neighbours.
 
-    Only pairs that both lie in the patch count; the released code pads with zeros instead, which
-    pulls the probabilities at the border to zero.
+    The paper does not say what the neighbours of a pixel at the patch's border are.
 
     Args:
         probs: ``(N, 1, H, W)`` float.
-        reduction: ``'mean'`` over all pairs, or ``'sum'`` over them, in which each pair counts
-            twice, once from each of its pixels, as Eq. 2 has it.
+        reduction: ``'mean'`` over all pixels and neighbours that count, or ``'sum'`` over them, in
+            which a pair of pixels counts twice, once from each end, as Eq. 2 has it.
+        border: ``'ignore'``: only neighbours in the patch count. ``'zero'`` (the released code):
+            every pixel has eight, of probability 0 where they lie outside the patch, which pulls
+            the probabilities at the border to zero.
 
     Returns:
-        Scalar; zero for a patch of one pixel.
+        Scalar; zero for a patch of one pixel under ``'ignore'``.
     """
-    height, width = probs.shape[-2:]
-    total = probs.new_zeros(())
+    total, count = _neighbour_differences(probs)
+    if border == 'ignore':
+        # The other half of the directions is the same pairs from their other end.
+        total, count = 2 * total, 2 * count
+    else:
+        # Outside the patch there are no pixels: of the pairs that reach there, one end counts.
+        total = total + _neighbour_differences(F.pad(probs, (1, 1, 1, 1)))[0]
+        count = 8 * probs.numel()
+    return total / max(count, 1) if reduction == 'mean' else total
+
+
+def _neighbour_differences(maps: Tensor) -> tuple[Tensor, int]:
+    """Sum of the squared differences of all pairs of neighbours, each taken once; their number."""
+    height, width = maps.shape[-2:]
+    total = maps.new_zeros(())
     pairs = 0
-    # Half of the directions suffice: the other half is the same pairs from their other end.
     for dy, dx in ((0, 1), (1, 0), (1, 1), (1, -1)):
         left, right = max(0, -dx), max(0, dx)
-        start = probs[..., : height - dy, left : width - right]
-        end = probs[..., dy:, right : width - left]
+        start = maps[..., : height - dy, left : width - right]
+        end = maps[..., dy:, right : width - left]
         total = total + (start - end).square().sum()
         pairs += start.numel()
-    return total / max(pairs, 1) if reduction == 'mean' else 2 * total
+    return total, pairs
 
 
 @MODELS.register_module()
@@ -87,14 +101,25 @@ class MILLoss(nn.Module):
         smooth_weight: Weight of the smooth term.
         reduction: ``'mean'`` (the released code) or ``'sum'`` (as Eq. 1 is written); see
             :func:`mil_loss` and :func:`smooth_loss`.
+        border: What the smooth term makes of neighbours outside the patch: they do not count
+            (``'ignore'``, the default) or have probability 0 (``'zero'``, the released code); see
+            :func:`smooth_loss`.
+
+    Raises:
+        InputError: If ``reduction`` or ``border`` is none of these.
     """
 
-    def __init__(self, smooth_weight: float = 0.05, reduction: str = 'mean') -> None:
+    def __init__(
+        self, smooth_weight: float = 0.05, reduction: str = 'mean', border: str = 'ignore'
+    ) -> None:
         super().__init__()
         if reduction not in ('mean', 'sum'):
             raise InputError(f"reduction must be 'mean' or 'sum', not {reduction!r}")
+        if border not in ('ignore', 'zero'):
+            raise InputError(f"border must be 'ignore' or 'zero', not {border!r}")
         self.smooth_weight = smooth_weight
         self.reduction = reduction
+        self.border = border
 
     def forward(self, logits: Tensor, bboxes: Tensor) -> dict[str, Tensor]:
         """Compute the two terms.
@@ -109,7 +134,7 @@ class MILLoss(nn.Module):
         # Half precision would lose the small differences that the smooth term is made of.
         with torch.autocast(logits.device.type, enabled=False):
             logits = logits if logits.dtype == torch.float64 else logits.float()
-            smooth = smooth_loss(logits.sigmoid(), self.reduction)
+            smooth = smooth_loss(logits.sigmoid(), self.reduction, self.border)
             return dict(
                 loss_mil=mil_loss(logits, bboxes.to(logits), self.reduction),
                 loss_smooth=self.smooth_weight * smooth,

@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 
 from mmboxcaseg.datasets.transforms import LoadPatchImage
-from mmboxcaseg.datasets.transforms.loading import read_mask
+from mmboxcaseg.datasets.transforms.loading import read_image_shape, read_mask
 from mmboxcaseg.errors import InputError
 
 IMAGE = np.arange(4 * 6 * 3, dtype=np.uint8).reshape(4, 6, 3)
@@ -52,6 +52,15 @@ def test_path_that_is_not_ascii(paths, tmp_path):
     path = tmp_path / 'Straße 写真.png'
     path.write_bytes(open(paths[0], 'rb').read())
     assert np.array_equal(LoadPatchImage()(dict(img_path=str(path)))['img'], IMAGE)
+
+
+def test_shape_is_read_without_decoding(paths, tmp_path):
+    assert read_image_shape(paths[0]) == (4, 6)
+    broken = tmp_path / 'broken.png'
+    broken.write_bytes(open(paths[0], 'rb').read()[:20])
+    for path in (broken, tmp_path / 'none.png'):
+        with pytest.raises(InputError, match=f'{path} cannot be read as an image'):
+            read_image_shape(path)
 
 
 def test_mask_is_split_at_half_of_the_intensity(tmp_path):

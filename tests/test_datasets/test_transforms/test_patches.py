@@ -10,6 +10,7 @@ from mmboxcaseg.datasets.transforms import (
     RandomBoxPatch,
     RandomDownscale,
     RandomSalientPatch,
+    WholeImagePatch,
     crop_patches,
 )
 from mmboxcaseg.datasets.transforms.patches import bbox_in_window, crop_resize, jitter_bbox
@@ -322,3 +323,15 @@ class TestRandomDownscale:
             for _ in range(400)
         ]
         assert np.mean(changed) == pytest.approx(0.6, abs=0.08)
+
+
+def test_whole_image_patch():
+    mask = rectangle(15, 8, 30, 40)
+    results = WholeImagePatch(size=(20, 120))(sample(mask=mask))
+    whole = np.array([0, 0, WIDTH, HEIGHT])
+    assert np.array_equal(results['img'], crop_resize(coordinate_image(), whole, (20, 120)))
+    assert results['img_shape'] == (20, 120)
+    assert results['patch_bbox'].tolist() == whole.tolist()
+    # Half as high, twice as wide; the mask stays as it is.
+    assert results['gt_bboxes'].tensor.tolist() == [[30, 4, 60, 20]]
+    assert results['gt_seg_map'] is mask

@@ -88,6 +88,14 @@ def test_drop():
     assert flags(DropProxyMasks(min_agreement=0.2)(loaded())) == dict.fromkeys(range(6), True)
 
 
+def test_drop_by_inclusive_boxes():
+    # Kept masks fill their box of 10x10, 16x12 and 5x4 pixels: of w x h they agree by
+    # wh / ((w + 1) (h + 1)), 0.83, 0.87 and 0.67.
+    drop = DropProxyMasks(min_agreement=0.7, inclusive_boxes=True)
+    assert flags(drop(loaded())) == dict(enumerate([True, False, True, False, False, False]))
+    assert 'inclusive_boxes=True' in repr(drop)
+
+
 def test_drop_leaves_kept_masks_and_boxes_alone():
     before, after = loaded(), dropped()
     for label, kept in enumerate(KEPT):

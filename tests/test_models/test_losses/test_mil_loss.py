@@ -3,6 +3,7 @@ import math
 
 import pytest
 import torch
+import torch.nn.functional as F
 
 from mmboxcaseg.errors import InputError
 from mmboxcaseg.models.losses import MILLoss, line_labels, mil_loss, smooth_loss
@@ -21,6 +22,9 @@ BBOXES = {
     'empty': [0, 0, 0, 0],
     'a line': [2, 0, 2, HEIGHT],
 }
+
+#: Those whose edges are pixel edges.
+WHOLE = [name for name, bbox in BBOXES.items() if all(edge % 1 == 0 for edge in bbox)]
 
 
 def brute_force(logits, bboxes, smooth_weight, reduction):
@@ -47,6 +51,24 @@ def brute_force(logits, bboxes, smooth_weight, reduction):
     return unary, smooth_weight * smooth
 
 
+def released(logits, bboxes):
+    """The release's two terms: lines of a map of the filled box, eight convolutions."""
+    labels = torch.zeros_like(logits)
+    for label, (x1, y1, x2, y2) in zip(labels[:, 0], bboxes.int().tolist(), strict=True):
+        label[y1:y2, x1:x2] = 1
+    bags, positive = [
+        torch.cat([maps.amax(dim=3).flatten(), maps.amax(dim=2).flatten()])
+        for maps in (logits, labels)
+    ]
+    unary = F.binary_cross_entropy(bags.sigmoid(), positive)
+    kernels = torch.zeros(8, 3, 3, dtype=logits.dtype)
+    for kernel, neighbour in zip(kernels, [0, 1, 2, 3, 5, 6, 7, 8], strict=True):
+        kernel[1, 1] = 1
+        kernel.view(-1)[neighbour] = -1
+    differences = F.conv2d(logits.sigmoid(), kernels[:, None], padding=1)
+    return unary, 0.05 * differences.square().mean()
+
+
 def random_logits(count):
     generator = torch.Generator().manual_seed(count)
     shape = (count, 1, HEIGHT, WIDTH)
@@ -56,8 +78,12 @@ def random_logits(count):
 def assert_as_brute_force(bboxes, reduction):
     bboxes = torch.tensor(bboxes, dtype=torch.float64)
     logits = random_logits(len(bboxes)).requires_grad_()
-    losses = MILLoss(reduction=reduction)(logits, bboxes)
     expected = brute_force(logits, bboxes, 0.05, reduction)
+    assert_equal(MILLoss(reduction=reduction)(logits, bboxes), expected, logits)
+
+
+def assert_equal(losses, expected, logits):
+    """Compare values and gradients."""
     for loss, value in zip((losses['loss_mil'], losses['loss_smooth']), expected, strict=True):
         torch.testing.assert_close(loss, value, rtol=0, atol=1e-6)
         gradient = torch.autograd.grad(loss, logits, retain_graph=True)[0]
@@ -79,6 +105,14 @@ def test_batch_equals_brute_force(reduction):
     scale = torch.tensor([WIDTH, HEIGHT])
     random = torch.cat([start * scale, stop * scale], dim=1).tolist()
     assert_as_brute_force(random + list(BBOXES.values()), reduction)
+
+
+@pytest.mark.parametrize('names', [*([name] for name in WHOLE), WHOLE])
+def test_equals_the_release(names):
+    bboxes = torch.tensor([BBOXES[name] for name in names], dtype=torch.float64)
+    logits = random_logits(len(bboxes)).requires_grad_()
+    losses = MILLoss(border='zero')(logits, bboxes)
+    assert_equal(losses, released(logits, bboxes), logits)
 
 
 def test_analytic_gradient_equals_numeric_gradient():
@@ -123,6 +157,16 @@ def test_smooth_loss_does_not_look_beyond_the_border():
     assert smooth_loss(torch.ones(1, 1, 1, 1)).item() == 0
 
 
+def test_zero_border_counts_as_neighbours_of_probability_0():
+    # Each corner has five of its eight neighbours outside.
+    probs = torch.ones(1, 1, 2, 2)
+    assert smooth_loss(probs, 'sum', border='zero').item() == 4 * 5
+    assert smooth_loss(probs, 'mean', border='zero').item() == 4 * 5 / (4 * 8)
+    assert smooth_loss(torch.full((1, 1, 1, 1), 0.5), border='zero').item() == 0.25
+    assert smooth_loss(torch.zeros(1, 1, 2, 2), border='zero').item() == 0
+    assert smooth_loss(torch.zeros(0, 1, 2, 2), border='zero').item() == 0
+
+
 @pytest.mark.parametrize('value', [-1e4, 1e4])
 def test_extreme_logits_stay_finite(value):
     logits = torch.full((1, 1, 4, 4), value, requires_grad=True)
@@ -147,3 +191,8 @@ def test_autocast_computes_in_single_precision():
 def test_unknown_reduction_is_refused():
     with pytest.raises(InputError, match="'mean' or 'sum'"):
         MILLoss(reduction='none')
+
+
+def test_unknown_border_is_refused():
+    with pytest.raises(InputError, match="'ignore' or 'zero', not 'reflect'"):
+        MILLoss(border='reflect')

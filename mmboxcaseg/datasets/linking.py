@@ -1,0 +1,69 @@
+"""Files that lie in a data set's folder without being stored a second time."""
+
+from __future__ import annotations
+
+import filecmp
+import os
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+from tqdm import tqdm
+
+from mmboxcaseg.errors import InputError
+
+
+def link_files(sources: Sequence[Path], folder: Path) -> int:
+    """Put files into a folder, each under its own name, as hard links.
+
+    Hard links take no room and stay when the source's folder is moved or removed. Where there are
+    none, as between two disks, the files are copied. What is there already stays.
+
+    Args:
+        sources: Files; no two of the same name.
+        folder: Made if it is missing.
+
+    Returns:
+        How many files had to be copied.
+
+    Raises:
+        InputError: If a file cannot be written, or the folder has another one of its name.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f'cannot make folder {folder}: {error.strerror}') from None
+    with tqdm(sources, desc=f'link {folder.name}', unit='file', leave=False) as progress:
+        return sum(_link_file(source, folder / source.name) for source in progress)
+
+
+def _link_file(source: Path, target: Path) -> bool:
+    """Tell whether the file had to be copied."""
+    # Of a symbolic link the file itself: a relative one leads nowhere from another folder.
+    source = source.resolve()
+    try:
+        if os.path.lexists(target):
+            # The same file, or a copy, which has its time too; other files are read.
+            if not filecmp.cmp(source, target):
+                raise InputError(
+                    f'{target} is there and differs from {source}: remove it or give another folder'
+                )
+            return False
+        try:
+            os.link(source, target)
+            return False
+        except OSError:
+            _copy_file(source, target)
+            return True
+    except OSError as error:
+        raise InputError(f'cannot write {target}: {error.strerror}') from None
+
+
+def _copy_file(source: Path, target: Path) -> None:
+    # Aside, then renamed: a copy is never there by half.
+    aside = target.with_name(f'{target.name}.{os.getpid()}.tmp')
+    try:
+        shutil.copy2(source, aside)
+        os.replace(aside, target)
+    finally:
+        aside.unlink(missing_ok=True)

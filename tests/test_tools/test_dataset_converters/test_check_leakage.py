@@ -1,0 +1,96 @@
+import runpy
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image, ImageOps
+from scipy.spatial.distance import cdist
+
+TOOL = Path(__file__).parents[3] / 'tools' / 'dataset_converters' / 'check_leakage.py'
+
+
+def photograph(seed):
+    """A blurred noise of 96x72: like a photograph it has most of its energy in coarse detail."""
+    noise = np.random.default_rng(seed).integers(0, 256, (9, 12, 3), dtype=np.uint8)
+    return Image.fromarray(noise).resize((96, 72), Image.Resampling.BICUBIC)
+
+
+@pytest.fixture
+def folders(tmp_path):
+    for folder, seeds in (('a', range(4)), ('b/deep', range(4, 7))):
+        (tmp_path / folder).mkdir(parents=True)
+        for seed in seeds:
+            photograph(seed).save(tmp_path / folder / f'{seed}.jpg')
+    return tmp_path / 'a', tmp_path / 'b'
+
+
+def test_different_images_pass(folders, run):
+    code, out, _ = run(*folders)
+    assert code == 0
+    assert out == '0 pairs of 4 and 3 images differ in 50 or fewer of 256 bits\n'
+
+
+def test_copies_are_found(folders, run):
+    a, b = folders
+    photograph(0).resize((48, 36)).save(b / 'scaled.png')
+    photograph(1).convert('L').save(b / 'deep' / 'grey.jpg', quality=40)
+    ImageOps.mirror(photograph(2)).save(b / 'mirrored.PNG')
+    code, out, _ = run(a, b)
+    assert code == 1
+    lines = [line.split('\t') for line in out.splitlines()[:-1]]
+    assert {tuple(line[1:]) for line in lines} == {
+        (f'{a}/0.jpg', f'{b}/scaled.png'),
+        (f'{a}/1.jpg', f'{b}/deep/grey.jpg'),
+        (f'{a}/2.jpg', f'{b}/mirrored.PNG  mirrored'),
+    }
+    distances = [int(line[0]) for line in lines]
+    assert distances == sorted(distances) and max(distances) < 50
+    assert out.splitlines()[-1].startswith('3 pairs of 4 and 6 images differ in 50 or fewer')
+    assert out.splitlines()[-1].endswith('look at them')
+
+
+def test_distance(folders, run):
+    a, b = folders
+    (b / '0.jpg').write_bytes((a / '0.jpg').read_bytes())
+    code, out, _ = run(a, b, '--distance', 0)
+    assert code == 1
+    assert out.splitlines()[0] == f'0\t{a}/0.jpg\t{b}/0.jpg'
+    # By chance about half of the bits agree.
+    assert int(run(a, b, '--distance', 127)[1].splitlines()[-1].split()[0]) > 1
+
+
+@pytest.mark.parametrize('block', [1, 40, 10**6])
+def test_pairs_are_those_of_scipy(block):
+    tool = runpy.run_path(str(TOOL))
+    near_pairs = tool['near_pairs']
+    near_pairs.__globals__['BLOCK'] = block
+    rng = np.random.default_rng(0)
+    a, b = rng.random((17, 64)) > 0.5, rng.random((23, 64)) > 0.5
+    a[5] = b[7]
+    distances = np.rint(cdist(a, b, 'hamming') * 64)
+    for distance in (0, 20, 28):
+        expected = {(i, j, distances[i, j]) for i, j in np.argwhere(distances <= distance)}
+        pairs = list(near_pairs(a, b, distance))
+        assert len(pairs) == len(expected) > 0
+        assert set(pairs) == expected
+
+
+def test_bad_input_is_one_sentence(folders, run, tmp_path):
+    a, b = folders
+    (tmp_path / 'empty').mkdir()
+    for args, words in (
+        ((a, tmp_path / 'none'), f'folder {tmp_path}/none does not exist'),
+        ((a, tmp_path / 'empty'), f'no image in {tmp_path}/empty'),
+        ((a, a / '..' / 'a'), 'are the same folder: give two'),
+        ((a, b, '--distance', -1), '--distance must be in 0 to 127, not -1'),
+        ((a, b, '--distance', 128), '--distance must be in 0 to 127, not 128'),
+    ):
+        code, _, err = run(*args)
+        assert code == 2
+        assert words in err.splitlines()[-1]
+    (b / 'broken.jpg').write_bytes((a / '0.jpg').read_bytes()[:300])
+    code, out, err = run(a, b)
+    assert (code, out) == (2, '')
+    assert err.splitlines()[-1] == (
+        f'error: {b}/broken.jpg cannot be decoded: replace or remove it'
+    )

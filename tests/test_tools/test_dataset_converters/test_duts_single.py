@@ -1,0 +1,236 @@
+import os
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from mmboxcaseg.datasets import SalientObjectDataset
+
+TOOL = Path(__file__).parents[3] / 'tools' / 'dataset_converters' / 'duts_single.py'
+# 20x30 pixels: 600, so 18 are the default's smallest object. Slices y1, y2, x1, x2.
+MASKS = dict(
+    one=[(5, 15, 5, 25)],
+    two=[(0, 10, 0, 10), (12, 20, 12, 20)],
+    speck=[(5, 15, 5, 15), (18, 19, 18, 21)],  # 3 pixels of 100
+    spot=[(5, 15, 5, 15), (18, 19, 18, 22)],  # 4 pixels of 100
+    corner=[(0, 10, 0, 10), (10, 20, 10, 20)],  # they touch at a corner
+    small=[(0, 1, 0, 17)],
+    least=[(0, 2, 0, 9)],
+)
+KEPT = ['corner', 'least', 'one', 'speck']
+
+
+def write_pair(root, name, parts, value=255, folders=('DUTS-TR-Image', 'DUTS-TR-Mask')):
+    mask = np.zeros((20, 30), np.uint8)
+    for y1, y2, x1, x2 in parts:
+        mask[y1:y2, x1:x2] = value
+    for folder, suffix, pixels in zip(
+        folders, ('jpg', 'png'), (np.dstack([mask] * 3), mask), strict=True
+    ):
+        (root / folder).mkdir(parents=True, exist_ok=True)
+        assert cv2.imwrite(str(root / folder / f'{name}.{suffix}'), pixels)
+
+
+@pytest.fixture
+def duts(tmp_path):
+    for name, parts in MASKS.items():
+        write_pair(tmp_path / 'DUTS-TR', name, parts)
+    return tmp_path / 'DUTS-TR'
+
+
+def names(path):
+    return [line.removesuffix('.jpg') for line in path.read_text().splitlines()]
+
+
+def content(folder):
+    return {path.relative_to(folder): path.read_bytes() for path in folder.rglob('*.*')}
+
+
+def test_keeps_masks_of_one_object(duts, run, tmp_path):
+    out = tmp_path / 'out'
+    code, text, _ = run(duts, out, '--subsets')
+    assert code == 0
+    assert names(out / 'single.txt') == KEPT
+    assert sorted(path.name for path in (out / 'images').iterdir()) == [f'{n}.jpg' for n in KEPT]
+    assert sorted(path.name for path in (out / 'masks').iterdir()) == [f'{n}.png' for n in KEPT]
+    assert (out / 'images' / 'one.jpg').samefile(duts / 'DUTS-TR-Image' / 'one.jpg')
+    assert (out / 'masks' / 'one.png').samefile(duts / 'DUTS-TR-Mask' / 'one.png')
+    assert '4 of 7 images' in text and '7991 of the 10553' in text
+    assert 'refused: 1 have a small object, 2 have several objects' in text
+
+
+@pytest.mark.parametrize(
+    'options, kept',
+    [
+        (['--max-rest', '0.04'], [*KEPT, 'spot']),
+        (['--max-rest', '0'], ['corner', 'least', 'one']),
+        (['--max-rest', '1', '--min-area', '0'], [*MASKS]),
+        (['--min-area', '0'], [*KEPT, 'small']),
+        (['--min-area', '0.031'], ['corner', 'one', 'speck']),
+    ],
+)
+def test_thresholds(duts, run, tmp_path, options, kept):
+    run(duts, tmp_path / 'out', '--subsets', *options)
+    assert names(tmp_path / 'out' / 'single.txt') == sorted(kept)
+
+
+@pytest.mark.parametrize('level, code', [(127, 0), (199, 0), (200, 2)])
+def test_level(run, tmp_path, level, code):
+    write_pair(tmp_path / 'in', 'grey', MASKS['one'], value=200)
+    assert run(tmp_path / 'in', tmp_path / 'out', '--level', level)[0] == code
+
+
+def test_what_is_written_loads(duts, run, tmp_path):
+    run(duts, tmp_path / 'out', '--subsets', 2)
+    assert len(SalientObjectDataset(data_root=str(tmp_path / 'out'))) == 4
+    for name, count in (('single.txt', 4), ('salient_2.txt', 2)):
+        dataset = SalientObjectDataset(data_root=str(tmp_path / 'out'), ann_file=name)
+        assert len(dataset) == count
+
+
+def test_subsets_are_nested_and_drawn_by_seed(run, tmp_path):
+    for index in range(30):
+        write_pair(tmp_path / 'in', f'{index:02d}', MASKS['one'], folders=('images', 'masks'))
+    sizes = (5, 10, 20, 40)
+    lists = []
+    for seed in (0, 1):
+        out = tmp_path / str(seed)
+        _, text, _ = run(tmp_path / 'in', out, '--seed', seed, '--subsets', *sizes)
+        assert 'salient_40.txt: not written, there are only 30 images' in text
+        assert not (out / 'salient_40.txt').exists()
+        lists.append([names(out / f'salient_{size}.txt') for size in sizes[:3]])
+        assert [len(set(list_)) for list_ in lists[-1]] == [5, 10, 20]
+        assert set(lists[-1][0]) < set(lists[-1][1]) < set(lists[-1][2])
+        assert all(list_ == sorted(list_) for list_ in lists[-1])
+    assert lists[0] != lists[1]
+
+
+def test_a_given_list_is_not_filtered(duts, run, tmp_path):
+    # With and without suffix, in any order; masks that were not asked for may be broken.
+    (tmp_path / 'list.txt').write_text('two\none.jpg\n\n')
+    (duts / 'DUTS-TR-Mask' / 'small.png').write_text('broken')
+    code, text, _ = run(duts, tmp_path / 'out', '--list', tmp_path / 'list.txt', '--subsets', 1)
+    assert code == 0
+    assert names(tmp_path / 'out' / 'single.txt') == ['two', 'one']
+    assert '2 of 2 images' in text
+    assert len(names(tmp_path / 'out' / 'salient_1.txt')) == 1
+    assert len(list((tmp_path / 'out' / 'images').iterdir())) == 2
+
+
+def test_a_second_run_changes_nothing(duts, run, tmp_path):
+    out = tmp_path / 'out'
+    run(duts, out, '--subsets', 2)
+    before = content(out)
+    assert len(before) == 4 + 4 + 2
+    assert run(duts, out, '--subsets', 2)[0] == 0
+    assert content(out) == before
+    assert {path.stat().st_nlink for path in out.glob('*/*')} == {2}
+
+
+def test_goes_on_after_an_interruption(duts, run, tmp_path):
+    run(duts, tmp_path / 'out')
+    half = tmp_path / 'half'
+    (half / 'images').mkdir(parents=True)
+    (half / 'images' / 'one.jpg').hardlink_to(duts / 'DUTS-TR-Image' / 'one.jpg')
+    (half / 'images' / 'speck.jpg.1.tmp').write_text('half')
+    assert run(duts, half)[0] == 0
+    (half / 'images' / 'speck.jpg.1.tmp').unlink()
+    assert content(half) == content(tmp_path / 'out')
+
+
+def test_other_images_in_the_output_folder_are_refused(duts, run, tmp_path):
+    # Without a list file training would read them too.
+    out = tmp_path / 'out'
+    run(duts, out, '--min-area', 0)
+    code, _, err = run(duts, out)
+    assert code == 2
+    assert f'{out}/images holds 1 files that are not kept now, such as small.jpg: remove' in err
+    assert names(out / 'single.txt') == sorted([*KEPT, 'small'])
+
+
+def break_and_run(duts, run, tmp_path, break_it, *options):
+    break_it(duts)
+    code, _, err = run(duts, tmp_path / 'out', *options)
+    assert not list((tmp_path / 'out').glob('*/*'))
+    return code, err.splitlines()[-1]
+
+
+def write(path, content=b'broken'):
+    return lambda root: (root / path).write_bytes(content)
+
+
+@pytest.mark.parametrize(
+    'break_it, words',
+    [
+        (lambda root: os.rename(root / 'DUTS-TR-Image', root / 'x'), 'it has neither DUTS-TR-Im'),
+        (lambda root: os.rename(root / 'DUTS-TR-Mask', root / 'x'), 'DUTS-TR-Mask does not exist'),
+        (lambda root: (root / 'DUTS-TR-Mask/one.png').unlink(), 'one.jpg has no mask one.png'),
+        (
+            lambda root: (root / 'DUTS-TR-Image/one.jpg').unlink(),
+            'mask {}/DUTS-TR-Mask/one.png has',
+        ),
+        (write('DUTS-TR-Mask/one.png'), 'one.png cannot be decoded'),
+        (write('DUTS-TR-Mask/one.png', b''), 'one.png cannot be decoded'),
+        (write('DUTS-TR-Image/one.jpg'), 'one.jpg cannot be read as an image'),
+        (lambda root: write_pair(root, 'one', []), 'one.png has no pixel above 127: remove it'),
+        (
+            lambda root: cv2.imwrite(
+                str(root / 'DUTS-TR-Mask/one.png'), np.full((30, 20), 255, np.uint8)
+            ),
+            'one.png has another size than image {}/DUTS-TR-Image/one.jpg',
+        ),
+    ],
+)
+def test_bad_data_is_one_sentence(duts, run, tmp_path, break_it, words):
+    code, err = break_and_run(duts, run, tmp_path, break_it)
+    assert code == 2
+    assert words.format(duts) in err
+
+
+@pytest.mark.parametrize(
+    'options, words',
+    [
+        (['--level', 255], '--level must be in 0 to 254, not 255'),
+        (['--max-rest', -1], '--max-rest must be in [0, 1], not -1'),
+        (['--min-area', 'nan'], '--min-area must be in [0, 1], not nan'),
+        (['--min-area', 1], 'all 7 images of {} are refused (5 have a small object, 2 have sev'),
+        (['--subsets', 0], '--subsets must be a whole number of at least 1, not 0'),
+        (['--seed', -1], '--seed must be 0 or more, not -1'),
+        (['--list', 'none.txt'], 'none.txt does not exist'),
+    ],
+)
+def test_bad_options_are_one_sentence(duts, run, tmp_path, options, words):
+    code, err = break_and_run(duts, run, tmp_path, lambda root: None, *options)
+    assert code == 2
+    assert words.format(duts) in err
+
+
+@pytest.mark.parametrize(
+    'text, words',
+    [
+        (b'one\nnone\n', 'image none of {} is not in'),
+        (b'one\none.jpg\n', 'names image one twice'),
+        (b'\n', 'no salient image'),
+        (b'\xff\xd8', 'list file {} is not text'),
+    ],
+)
+def test_bad_lists_are_one_sentence(duts, run, tmp_path, text, words):
+    path = tmp_path / 'list.txt'
+    path.write_bytes(text)
+    code, err = break_and_run(duts, run, tmp_path, lambda root: None, '--list', path)
+    assert code == 2
+    assert words.format(path) in err
+
+
+def test_inputs_are_not_overwritten(duts, run, tmp_path):
+    before = content(duts)
+    code, _, err = run(duts, duts)
+    assert code == 2 and 'holds the data to filter: give another output folder' in err
+    (tmp_path / 'out').mkdir()
+    given = tmp_path / 'out' / 'single.txt'
+    given.write_text('one\n')
+    code, _, err = run(duts, tmp_path / 'out', '--list', given)
+    assert code == 2 and 'single.txt is an input file: give another output file' in err
+    assert content(duts) == before
+    assert given.read_text() == 'one\n'

@@ -1,0 +1,143 @@
+"""Look for images of one folder that are nearly the same as images of another.
+
+The paper promises that no salient image is in the target data set (Sec. 3.2.1). Images are
+compared by a perceptual hash, as they are and mirrored, which finds them again after new
+compression, scaling and small changes of light or border.
+
+Exit status: 0 if there is no such pair, 1 if there is, 2 if the input cannot be used.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import imagehash
+import numpy as np
+from PIL import Image, ImageOps
+from tqdm import tqdm
+
+from mmboxcaseg.datasets.salient_objects import IMAGE_SUFFIXES
+from mmboxcaseg.errors import InputError, run_tool
+
+# 256 bits. With 64, tens of thousands of images in both folders look alike by chance.
+HASH_SIDE = 16
+NUM_BITS = HASH_SIDE**2
+# Decoding to this side at least, a JPEG may skip its finest detail: several times as fast.
+DECODED_SIDE = 128
+# Distances held at once: 128 MiB.
+BLOCK = 2**25
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument('a', type=Path, help='folder of images, those in its folders included')
+    parser.add_argument('b', type=Path, help='another one')
+    parser.add_argument(
+        '--distance',
+        type=int,
+        default=50,
+        help=f'report pairs that differ in so many bits of {NUM_BITS} or fewer '
+        '(default: %(default)s)',
+    )
+    return parser.parse_args()
+
+
+def main() -> None:
+    args = parse_args()
+    if not 0 <= args.distance < NUM_BITS // 2:
+        raise InputError(f'--distance must be in 0 to {NUM_BITS // 2 - 1}, not {args.distance}')
+    if args.a.resolve() == args.b.resolve():
+        raise InputError(f'{args.a} and {args.b} are the same folder: give two')
+    paths_a, paths_b = list_images(args.a), list_images(args.b)
+    hashes_a = hash_images(paths_a, args.a)
+    hashes_b = hash_images(paths_b, args.b)
+
+    pairs = sorted(
+        (distance, paths_a[row], paths_b[column], mirrored)
+        for mirrored in (False, True)
+        for row, column, distance in near_pairs(
+            hashes_a[:, int(mirrored)], hashes_b[:, 0], args.distance
+        )
+    )
+    for distance, path_a, path_b, mirrored in pairs:
+        print(f'{distance}\t{path_a}\t{path_b}{"  mirrored" if mirrored else ""}')
+    print(
+        f'{len(pairs)} pairs of {len(paths_a)} and {len(paths_b)} images differ in {args.distance} '
+        f'or fewer of {NUM_BITS} bits' + (': look at them' if pairs else '')
+    )
+    raise SystemExit(int(bool(pairs)))
+
+
+def list_images(folder: Path) -> list[Path]:
+    """List the images of a folder and its folders."""
+    if not folder.is_dir():
+        raise InputError(f'folder {folder} does not exist')
+    paths = sorted(path for path in folder.rglob('*') if path.suffix.lower() in IMAGE_SUFFIXES)
+    if not paths:
+        raise InputError(f'no image in {folder}')
+    return paths
+
+
+def hash_images(paths: Sequence[Path], folder: Path) -> np.ndarray:
+    """Hash images, as they are and mirrored.
+
+    Args:
+        paths: N images.
+        folder: Where they lie, for the progress bar.
+
+    Returns:
+        (N, 2, 256) bool.
+
+    Raises:
+        InputError: If an image is broken.
+    """
+    # Threads will do: Pillow decodes without Python's lock.
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        hashes = tqdm(pool.map(_hash_image, paths), f'hash {folder}', len(paths), unit='image')
+        return np.stack(list(hashes))
+
+
+def _hash_image(path: Path) -> np.ndarray:
+    try:
+        with Image.open(path) as image:
+            image.draft('L', (DECODED_SIDE, DECODED_SIDE))
+            grey = image.convert('L')
+    except (OSError, SyntaxError, ValueError):
+        raise InputError(f'{path} cannot be decoded: replace or remove it') from None
+    hashes = [imagehash.phash(view, HASH_SIDE).hash for view in (grey, ImageOps.mirror(grey))]
+    return np.reshape(hashes, (2, NUM_BITS))
+
+
+def near_pairs(
+    hashes_a: np.ndarray, hashes_b: np.ndarray, distance: int
+) -> Iterator[tuple[int, int, int]]:
+    """Find pairs of hashes that differ in few bits.
+
+    Args:
+        hashes_a: (N, B) bool.
+        hashes_b: (M, B) bool.
+        distance: Most bits that may differ.
+
+    Yields:
+        Row of the first, row of the second, bits that differ.
+    """
+    # With bits as -1 and 1 a product counts equal less different ones.
+    signs_a, signs_b = (
+        np.where(hashes, 1, -1).astype(np.float32) for hashes in (hashes_a, hashes_b)
+    )
+    bits = signs_a.shape[1]
+    step = max(1, BLOCK // len(signs_b))
+    for start in tqdm(range(0, len(signs_a), step), desc='compare', leave=False):
+        products = signs_a[start : start + step] @ signs_b.T
+        for row, column in np.argwhere(products >= bits - 2 * distance):
+            yield start + int(row), int(column), int(bits - products[row, column]) // 2
+
+
+if __name__ == '__main__':
+    run_tool(main)

@@ -1,0 +1,214 @@
+"""Keep the images of DUTS-TR whose mask is one object, as in the paper's DUTS-Single (Sec. 4)."""
+
+from __future__ import annotations
+
+import argparse
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import cv2
+import numpy as np
+from tqdm import tqdm
+
+from mmboxcaseg.datasets import SalientObjectDataset
+from mmboxcaseg.datasets.linking import link_files
+from mmboxcaseg.datasets.transforms.loading import read_image, read_image_shape
+from mmboxcaseg.errors import InputError, check_count, check_share, run_tool
+from mmboxcaseg.proxy.coco import check_output, write_bytes
+
+# DUTS-TR's own folders, or those that the package reads.
+LAYOUTS = (('DUTS-TR-Image', 'DUTS-TR-Mask'), ('images', 'masks'))
+SUBSETS = (100, 500, 1000, 2500)
+PAPER = "the paper's hand-made list has 7991 of the 10553 of DUTS-TR"
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument(
+        'duts', type=Path, help='DUTS-TR, with DUTS-TR-Image and DUTS-TR-Mask or images and masks'
+    )
+    parser.add_argument(
+        'out', type=Path, help='folder to write: images/, masks/, single.txt, salient_N.txt'
+    )
+    parser.add_argument(
+        '--list',
+        type=Path,
+        help='take the images of this file, a name a line, instead of looking at the masks',
+    )
+    parser.add_argument(
+        '--level',
+        type=int,
+        default=127,
+        help='pixels of a mask above it are object (default: %(default)s, as in training)',
+    )
+    parser.add_argument(
+        '--max-rest',
+        type=float,
+        default=0.03,
+        help='a connected part of the mask larger than this share of its largest one is a second '
+        'object (default: %(default)s)',
+    )
+    parser.add_argument(
+        '--min-area',
+        type=float,
+        default=0.03,
+        help='smallest share of the image that the object covers (default: %(default)s)',
+    )
+    parser.add_argument(
+        '--subsets',
+        type=int,
+        nargs='*',
+        default=SUBSETS,
+        metavar='N',
+        help='draw so many of the kept images into salient_N.txt, a smaller N from those of a '
+        'larger one (default: %(default)s, Table 3)',
+    )
+    parser.add_argument('--seed', type=int, default=0, help='of the subsets')
+    return parser.parse_args()
+
+
+def main() -> None:
+    args = parse_args()
+    check_settings(args)
+    pairs = list_pairs(args.duts, args.list)
+    lists = {n: args.out / f'salient_{n}.txt' for n in args.subsets}
+    for path in (args.out / 'single.txt', *lists.values()):
+        check_output(path, [args.list] if args.list else [], suffixes=('.txt',))
+
+    reasons = {} if args.list else judge_pairs(pairs, args.level, args.max_rest, args.min_area)
+    refused = [f'{n} have {reason}' for reason, n in sorted(Counter(reasons.values()).items())]
+    kept = [pair for pair in pairs if pair not in reasons]
+    if not kept:
+        raise InputError(
+            f'all {len(pairs)} images of {args.duts} are refused ({", ".join(refused)}): change '
+            '--level, --max-rest or --min-area'
+        )
+    check_leftovers(kept, args.out)
+    copied = sum(
+        link_files(files, args.out / name)
+        for name, files in zip(LAYOUTS[1], zip(*kept, strict=True), strict=True)
+    )
+    names = [image.name for image, _ in kept]
+    write_list(names, args.out / 'single.txt')
+    print(f'{args.out / "single.txt"}: {len(kept)} of {len(pairs)} images; {PAPER}')
+    if refused:
+        print(f'  refused: {", ".join(refused)}')
+    if copied:
+        print(f'{copied} files were copied: {args.out} takes no hard links of them')
+    for number, path in lists.items():
+        if number > len(names):
+            print(f'{path}: not written, there are only {len(names)} images')
+        else:
+            write_list(draw_subset(names, number, args.seed), path)
+            print(f'{path}: {number} images')
+
+
+def check_settings(args: argparse.Namespace) -> None:
+    """Check the options, and that the output folder is not the input."""
+    if not 0 <= args.level < 255:
+        raise InputError(f'--level must be in 0 to 254, not {args.level}')
+    check_share('--max-rest', args.max_rest)
+    check_share('--min-area', args.min_area)
+    for number in args.subsets:
+        check_count('--subsets', number)
+    if args.seed < 0:
+        raise InputError(f'--seed must be 0 or more, not {args.seed}')
+    if args.out.resolve() == args.duts.resolve():
+        raise InputError(f'{args.out} holds the data to filter: give another output folder')
+
+
+def list_pairs(duts: Path, list_file: Path | None) -> list[tuple[Path, Path]]:
+    """List the pairs of image and mask, all of them or those of a list file.
+
+    Raises:
+        InputError: As :class:`SalientObjectDataset`; also if a mask has no image.
+    """
+    layouts = [layout for layout in LAYOUTS if (duts / layout[0]).is_dir()]
+    if not layouts:
+        raise InputError(f'{duts} is not DUTS-TR: it has neither DUTS-TR-Image nor images')
+    image_folder, mask_folder = layouts[0]
+    dataset = SalientObjectDataset(
+        data_prefix=dict(img=str(duts / image_folder), mask=str(duts / mask_folder)),
+        ann_file=str(list_file or ''),
+    )
+    samples = [dataset.get_data_info(index) for index in range(len(dataset))]
+    pairs = [(Path(sample['img_path']), Path(sample['mask_path'])) for sample in samples]
+    if not list_file:
+        alone = set((duts / mask_folder).glob('*.png')) - {mask for _, mask in pairs}
+        if alone:
+            raise InputError(f'mask {min(alone)} has no image: add the image or remove the mask')
+    return pairs
+
+
+def judge_pairs(
+    pairs: Sequence[tuple[Path, Path]], level: int, max_rest: float, min_area: float
+) -> dict[tuple[Path, Path], str]:
+    """Look at the masks.
+
+    Returns:
+        The pairs that are refused and why.
+
+    Raises:
+        InputError: If a file is broken, a mask has no object or another size than its image.
+    """
+    reasons = {}
+    with tqdm(pairs, desc='look', unit='mask') as progress:
+        for image, mask in progress:
+            pixels = read_image(str(mask))[..., 0] > level
+            if not pixels.any():
+                raise InputError(f'mask {mask} has no pixel above {level}: remove it and its image')
+            if read_image_shape(image) != pixels.shape:
+                raise InputError(f'mask {mask} has another size than image {image}: replace them')
+            if reason := judge_mask(pixels, max_rest, min_area):
+                reasons[image, mask] = reason
+    return reasons
+
+
+def judge_mask(mask: np.ndarray, max_rest: float, min_area: float) -> str | None:
+    """Tell why a mask is not the mask of one object of some size.
+
+    "We filter out images which contain multiple objects" (Sec. 4); salient objects "occupy a large
+    region in their images" (Sec. 3.2.1). Parts are connected by edges or corners.
+
+    Args:
+        mask: (H, W) bool, with an object.
+        max_rest: A part larger than this share of the largest one is a second object.
+        min_area: Smallest share of the image that the largest part covers.
+
+    Returns:
+        The reason; None if there is one object.
+    """
+    _, _, stats, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=8)
+    areas = np.sort(stats[1:, cv2.CC_STAT_AREA])[::-1]
+    if len(areas) > 1 and areas[1] > max_rest * areas[0]:
+        return 'several objects'
+    if areas[0] < min_area * mask.size:
+        return 'a small object'
+    return None
+
+
+def check_leftovers(kept: Sequence[tuple[Path, Path]], out: Path) -> None:
+    """Refuse a folder with other images: training reads all that lie there."""
+    for name, files in zip(LAYOUTS[1], zip(*kept, strict=True), strict=True):
+        there = {path.name for path in (out / name).glob('*') if path.suffix != '.tmp'}
+        if others := there - {path.name for path in files}:
+            raise InputError(
+                f'{out / name} holds {len(others)} files that are not kept now, such as '
+                f'{min(others)}: remove the folder or give another one'
+            )
+
+
+def draw_subset(names: Sequence[str], number: int, seed: int) -> list[str]:
+    """Draw names; those of a smaller number are among those of a larger one."""
+    order = np.random.default_rng(seed).permutation(len(names))
+    return [names[index] for index in sorted(order[:number])]
+
+
+def write_list(names: Iterable[str], path: Path) -> None:
+    """Write a list file, a name a line."""
+    write_bytes(''.join(f'{name}\n' for name in names).encode(), path)
+
+
+if __name__ == '__main__':
+    run_tool(main)
