@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from mmdet.structures import DetDataSample
+from mmengine.config import Config
 from mmengine.model import BaseModel
 from mmengine.registry import init_default_scope
 from mmengine.runner import Runner
@@ -45,6 +46,8 @@ def quiet_runner(monkeypatch):
     """A Runner that does not log: formatting its config takes longer than a tiny training."""
     monkeypatch.setattr(Runner, '_log_env', lambda self, env_cfg: None)
     monkeypatch.setattr(Runner, 'dump_config', lambda self: None)
+    monkeypatch.setattr(Config, 'dump', lambda self, file: None)
+    monkeypatch.setattr(Config, 'pretty_text', '')
     monkeypatch.setattr(BaseModel, '_dump_init_info', lambda self: None)
 
 

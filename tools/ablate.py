@@ -7,6 +7,7 @@ again, this goes on where it was. Rows and the paper's figures are in configs/ab
 from __future__ import annotations
 
 import argparse
+import fcntl
 import json
 import os
 import shlex
@@ -15,6 +16,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -32,7 +34,7 @@ TABLES = json.loads(Path(config_path('ablations/tables.json')).read_text())
 
 @dataclass
 class Step:
-    """A call of a tool. It is done when ``output`` is there and ends with ``last``."""
+    """A call of a tool. It is done when ``output`` is there; of a training, names ``last``."""
 
     title: str
     command: list[str]
@@ -42,7 +44,9 @@ class Step:
     @property
     def done(self) -> bool:
         """Whether it has run to its end."""
-        return self.output.is_file() and self.output.read_text().strip().endswith(self.last)
+        if not self.output.is_file() or not self.output.stat().st_size:
+            return False
+        return not self.last or Path(self.output.read_text().strip()).name == self.last
 
 
 @dataclass
@@ -72,7 +76,7 @@ class Training:
     def train(self, num_gpus: int) -> Step:
         """Begin or resume the training."""
         last = self.work_dir / 'last_checkpoint'
-        # The rates are for the paper's number of GPUs.
+        # The rate is for the paper's number of GPUs, and fit_schedule for this one.
         arguments = [self.config_file, '--work-dir', self.work_dir, '--auto-scale-lr']
         if last.is_file():
             arguments.append('--resume')
@@ -135,12 +139,13 @@ class Row:
             return self._drop_rate()
         for training in (self.boxcaseg, self.mask_rcnn):
             if training and training.metrics.is_file():
-                metrics = json.loads(training.metrics.read_text())
+                metrics = read_metrics(training.metrics)
                 for name in [metric] if isinstance(metric, str) else metric:
                     # The map that proxy masks are made from is the fused one, or else the weak one.
                     for key in (name, f'fused/{name}', f'weak/{name}'):
                         if key in metrics:
-                            return 100 * metrics[key]
+                            # COCO's AP is -1 where there is nothing to find.
+                            return 100 * metrics[key] if metrics[key] >= 0 else None
         return None
 
     def _drop_rate(self) -> float | None:
@@ -184,10 +189,10 @@ def parse_args() -> argparse.Namespace:
 
 def main() -> None:
     args = parse_args()
-    check_count('--gpus', args.gpus)
+    check_gpus(args.gpus)
     table, bases = TABLES[args.table], base_folder(args.set)
-    folder = args.work_dir / Path(args.set).name
-    rows = [plan_row(row, bases, folder) for row in chosen_rows(table, args)]
+    folder = args.work_dir / (bases.name if bases else args.set)
+    rows = [plan_row(row, bases, folder, args.gpus) for row in chosen_rows(table, args)]
     if not args.dry_run:
         prepare(rows)
     commands = {}
@@ -205,19 +210,27 @@ def main() -> None:
         write_bytes(text.encode(), folder / f'table{args.table}.md')
 
 
+def check_gpus(num_gpus: int) -> None:
+    check_count('--gpus', num_gpus)
+    if 0 < torch.cuda.device_count() < num_gpus:
+        raise InputError(f'--gpus {num_gpus}: this machine has {torch.cuda.device_count()}')
+
+
 def base_folder(set_name: str) -> Path | None:
     """Where the bases lie that the rows change; None for the rows' own."""
     if set_name == 'paper':
         return None
-    mini = Path(config_path('ablations/mini/boxcaseg.py')).parent
-    folder = mini if set_name == 'mini' else Path(set_name)
+    mini = Path(config_path('ablations/mini/boxcaseg.py')).parent.resolve()
+    folder = (mini if set_name == 'mini' else Path(set_name)).resolve()
+    if folder.name in ('paper', 'mini') and folder != mini:
+        raise InputError(f'--set {set_name}: the names paper and mini are taken, rename the folder')
     for name in ('boxcaseg.py', 'mask_rcnn.py'):
         if not (folder / name).is_file():
             raise InputError(
                 f"--set must be 'paper', 'mini' or a folder with the configs boxcaseg.py and "
                 f'mask_rcnn.py, and there is no {folder / name}'
             )
-    return folder.resolve()
+    return folder
 
 
 def chosen_rows(table: dict, args: argparse.Namespace) -> list[dict]:
@@ -233,7 +246,7 @@ def chosen_rows(table: dict, args: argparse.Namespace) -> list[dict]:
     return [row for row in table['rows'] if row['key'] in (args.rows or keys)]
 
 
-def plan_row(row: dict, bases: Path | None, folder: Path) -> Row:
+def plan_row(row: dict, bases: Path | None, folder: Path, num_gpus: int) -> Row:
     """Resolve the configs of a row; trainings that rows share lie in the same folder."""
     plan = Row(row['key'], row['cells'], row['paper'])
     if 'boxcaseg' in row:
@@ -248,6 +261,15 @@ def plan_row(row: dict, bases: Path | None, folder: Path) -> Row:
         if plan.proxy_file:
             plan.mask_rcnn.config.train_dataloader.dataset.ann_file = str(plan.proxy_file)
             plan.mask_rcnn.work_dir = plan.proxy_file.parent / plan.mask_rcnn.work_dir.name
+    for training in filter(None, (plan.boxcaseg, plan.proxy_maker, plan.mask_rcnn)):
+        fit_schedule(training.config, num_gpus)
+    last = plan.mask_rcnn or plan.boxcaseg
+    for key, value in row.get('holds', {}).items():
+        if (found := setting(last.config, key)) != value:
+            raise InputError(
+                f'row {plan.key} is the base itself, which should have {key}={value!r}, but '
+                f'{last.config.filename} has {found!r}: change it, or leave the row out by --rows'
+            )
     return plan
 
 
@@ -262,6 +284,32 @@ def plan_training(name: str, kind: str, bases: Path | None, folder: Path) -> Tra
     return Training(load_config(path), folder / f'{path.parent.name}_{path.stem}')
 
 
+def fit_schedule(config: Config, num_gpus: int) -> None:
+    """Make a training that is counted in iterations see as many images as on the paper's GPUs."""
+    batch_size = config.train_dataloader.batch_size * num_gpus
+    factor = config.get('auto_scale_lr', {}).get('base_batch_size', batch_size) / batch_size
+    if 'max_iters' not in config.train_cfg or factor == 1:
+        return
+    parts = [config.train_cfg, config.default_hooks.checkpoint, *config.param_scheduler]
+    for part in parts:
+        for key in ('max_iters', 'val_interval', 'interval', 'begin', 'end', 'T_max'):
+            if key in part:
+                part[key] = round(factor * part[key])
+        if 'milestones' in part:
+            part['milestones'] = [round(factor * milestone) for milestone in part['milestones']]
+
+
+def setting(config: Config, key: str) -> Any:
+    """The value of a dotted key, None where there is none."""
+    node = config
+    for name in key.split('.'):
+        if isinstance(node, list):
+            node = node[int(name)] if int(name) < len(node) else None
+        else:
+            node = node.get(name) if isinstance(node, dict | Config) else None
+    return node
+
+
 def prepare(rows: list[Row]) -> None:
     """Check the data of all rows, and lay down their configs, before the first one runs."""
     checked = set()
@@ -270,6 +318,11 @@ def prepare(rows: list[Row]) -> None:
             if training is None or training.work_dir in checked:
                 continue
             checked.add(training.work_dir)
+            if training is row.proxy_maker and row.source:
+                # It lends its boxes alone.
+                boxes = training.config.train_dataloader.dataset.datasets[0]
+                check_data(Config(dict(train_dataloader=dict(dataset=boxes))), ('train',))
+                continue
             made_here = training is row.mask_rcnn and row.proxy_file
             check_data(training.config, ('test',) if made_here else ('train', 'val', 'test'))
             text = training.config.pretty_text
@@ -294,12 +347,26 @@ def launch(tool: str, arguments: list[str | Path], num_gpus: int = 1) -> list[st
 
 def run_step(step: Step) -> None:
     sys.stdout.flush()
-    code = subprocess.run(step.command).returncode
+    folder = step.output.parent
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / '.lock').open('w') as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise InputError(f'another call is at work on {folder}: wait for it') from None
+        code = subprocess.run(step.command).returncode
     if code:
         raise InputError(
-            f'{Path(step.output.parent)}: {step.title} ended with {code}, see above: mend that and '
+            f'{folder}: {step.title} ended with {code}, see above: mend that and '
             'call again, what is done is kept'
         )
+
+
+def read_metrics(path: Path) -> dict[str, float]:
+    try:
+        return json.loads(path.read_text())
+    except ValueError:
+        raise InputError(f'{path} is not JSON: remove it and call again') from None
 
 
 def format_table(args: argparse.Namespace, table: dict, rows: list[Row]) -> str:

@@ -4,7 +4,7 @@ _base_ = '../../proxy_mask_rcnn/r101_fpn_coco-mini.py'
 
 classes = ('person',)
 img_scale = (320, 320)
-max_epochs = 12
+max_epochs = 36
 channels = 64
 
 roi_layer = dict(sampling_ratio=1)
