@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import filecmp
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from tqdm import tqdm
@@ -17,7 +16,8 @@ def link_files(sources: Sequence[Path], folder: Path) -> int:
     """Put files into a folder, each under its own name, as hard links.
 
     Hard links take no room and stay when the source's folder is moved or removed. Where there are
-    none, as between two disks, the files are copied. What is there already stays.
+    none, as between two disks, the files are copied. What is there already stays; a link is known
+    by its inode, a copy is read again and compared byte by byte.
 
     Args:
         sources: Files; no two of the same name.
@@ -37,14 +37,27 @@ def link_files(sources: Sequence[Path], folder: Path) -> int:
         return sum(_link_file(source, folder / source.name) for source in progress)
 
 
+def check_apart(out: Path, inputs: Iterable[Path]) -> None:
+    """Refuse an output folder that is one of the input folders or lies in one.
+
+    Raises:
+        InputError: If it does.
+    """
+    for folder in inputs:
+        if out.resolve().is_relative_to(folder.resolve()):
+            raise InputError(
+                f'{out} is or lies in {folder}, which holds the data to read: give another output '
+                'folder'
+            )
+
+
 def _link_file(source: Path, target: Path) -> bool:
     """Tell whether the file had to be copied."""
     # Of a symbolic link the file itself: a relative one leads nowhere from another folder.
     source = source.resolve()
     try:
         if os.path.lexists(target):
-            # The same file, or a copy, which has its time too; other files are read.
-            if not filecmp.cmp(source, target):
+            if not (source.samefile(target) or source.read_bytes() == target.read_bytes()):
                 raise InputError(
                     f'{target} is there and differs from {source}: remove it or give another folder'
                 )
@@ -63,7 +76,7 @@ def _copy_file(source: Path, target: Path) -> None:
     # Aside, then renamed: a copy is never there by half.
     aside = target.with_name(f'{target.name}.{os.getpid()}.tmp')
     try:
-        shutil.copy2(source, aside)
+        shutil.copyfile(source, aside)
         os.replace(aside, target)
     finally:
         aside.unlink(missing_ok=True)

@@ -22,6 +22,10 @@ _METHODS = {
 }
 
 
+# What weights are saved in, and counters of batches.
+_WEIGHT_DTYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64, torch.int64)
+
+
 def _method(owner: type, name: str) -> Any:
     # Stands in for the builtin getattr, by which pickle writes a method: with the real one a file
     # could reach any attribute of anything that is allowed.
@@ -73,7 +77,8 @@ def load_checkpoint_file(path: str | os.PathLike[str]) -> dict[str, Any]:
 
     Raises:
         InputError: The file is missing, is no checkpoint, holds a type other than those of
-            :func:`allow_checkpoint_types`, or has weights that are not finite.
+            :func:`allow_checkpoint_types`, or has weights that are sparse or quantised, neither
+            floating point nor, as counters are, int64, or not finite.
     """
     if not os.path.isfile(path):
         raise InputError(f'there is no checkpoint file {path}')
@@ -82,15 +87,28 @@ def load_checkpoint_file(path: str | os.PathLike[str]) -> dict[str, Any]:
         checkpoint = torch.load(path, map_location='cpu', weights_only=True)
     except Exception as error:  # bytes that are no checkpoint fail anywhere in torch.load
         raise InputError(_why_not_loaded(path, error)) from error
-    if isinstance(checkpoint, dict) and 'state_dict' not in checkpoint:
-        checkpoint = {'state_dict': checkpoint}
-    weights = checkpoint.get('state_dict') if isinstance(checkpoint, dict) else None
+    weights = checkpoint.get('state_dict', checkpoint) if isinstance(checkpoint, dict) else None
     if not (
         isinstance(weights, dict)
         and weights
         and all(isinstance(k, str) and isinstance(v, torch.Tensor) for k, v in weights.items())
     ):
-        raise InputError(f'{path} is not a checkpoint: it holds no state dict')
+        keys = list(weights)[:5] if isinstance(weights, dict) else ()
+        raise InputError(
+            f'{path} is not a checkpoint: it holds no state dict'
+            + (f' but the keys {", ".join(map(repr, keys))}' if keys else '')
+            + "; give the weights by their names, bare or under the key 'state_dict'"
+        )
+    for name, value in weights.items():
+        plain = value.layout == torch.strided and not value.is_meta
+        if not plain or value.dtype not in _WEIGHT_DTYPES:
+            kind = f'{value.dtype}, {value.layout}'.replace('torch.', '')
+            raise InputError(
+                f'{path} holds the weight {name} as {kind}{" without data" * value.is_meta}: save '
+                'dense floating-point weights'
+            )
+    if weights is checkpoint:
+        checkpoint = {'state_dict': weights}
     broken = [name for name, value in weights.items() if not torch.isfinite(value).all()]
     if broken:
         raise InputError(

@@ -11,7 +11,7 @@ from mmdet.evaluation import CocoMetric
 from mmengine.fileio import load
 from pycocotools.cocoeval import COCOeval
 
-from mmboxcaseg.errors import check_share
+from mmboxcaseg.errors import InputError, check_share
 from mmboxcaseg.registry import METRICS
 
 
@@ -40,7 +40,13 @@ class CocoAPMetric(CocoMetric):
         self.further_iou_thrs = np.array(further_iou_thrs)
 
     def compute_metrics(self, results: list) -> dict[str, float]:
-        """Sum up all entries; nothing is added where mmdet gives nothing."""
+        """Sum up all entries; nothing is added where mmdet gives nothing.
+
+        Raises:
+            InputError: There is no entry, of which mmdet makes a ValueError without a word.
+        """
+        if not results:
+            raise InputError('CocoAPMetric has nothing to score: the data set has no image')
         metrics = super().compute_metrics(results)
         if not metrics:
             return metrics
@@ -54,7 +60,6 @@ class CocoAPMetric(CocoMetric):
     def _further_aps(self, kind: str, file: str | Path) -> dict[str, float]:
         evaluation = COCOeval(self._coco_api, self._coco_api.loadRes(load(file)), kind)
         evaluation.params.catIds = self.cat_ids
-        evaluation.params.imgIds = self.img_ids
         evaluation.params.maxDets = self.proposal_nums
         evaluation.params.iouThrs = self.further_iou_thrs
         # All sizes of objects.

@@ -133,7 +133,9 @@ class SalientObjectMetric(BaseMetric):
             self.results.append(entry)
 
     def compute_metrics(self, results: list[dict[str, SalientScores]]) -> dict[str, float]:
-        """Sum up all entries."""
+        """Sum up all entries; raises :class:`InputError` if there is none."""
+        if not results:
+            raise InputError('SalientObjectMetric has nothing to score: the data set has no image')
         return {
             f'{name}/{key}': value
             for name in sorted(results[0])

@@ -230,7 +230,9 @@ class VOCInstanceMetric(BaseMetric):
             self.results.append(match_detections(masks, labels, scores, *self._truth(image)))
 
     def compute_metrics(self, results: list[Matches]) -> dict[str, float]:
-        """Sum up all entries."""
+        """Sum up all entries; raises :class:`InputError` if there is none."""
+        if not results:
+            raise InputError('VOCInstanceMetric has nothing to score: the data set has no image')
         matches = join_matches(results)
         metrics, by_class = {}, {}
         for name, thresholds in _THRESHOLDS.items():

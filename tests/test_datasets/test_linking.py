@@ -2,7 +2,7 @@ import os
 
 import pytest
 
-from mmboxcaseg.datasets.linking import link_files
+from mmboxcaseg.datasets.linking import check_apart, link_files
 from mmboxcaseg.errors import InputError
 
 
@@ -31,9 +31,7 @@ def test_copies_where_there_are_no_links(sources, tmp_path, monkeypatch):
 
     monkeypatch.setattr(os, 'link', refuse)
     out = tmp_path / 'out'
-    os.utime(sources[0], (1, 1))
     assert link_files(sources, out) == 2
-    assert (out / 'a.jpg').stat().st_mtime == 1  # which spares a second call from reading it
     before = [(out / source.name).stat() for source in sources]
     assert link_files(sources, out) == 0
     assert [(out / source.name).stat() for source in sources] == before
@@ -82,3 +80,24 @@ def test_what_cannot_be_written_is_named(sources, tmp_path):
     broken.symlink_to('nowhere')
     with pytest.raises(InputError, match=f'cannot write {broken}: '):
         link_files(sources, broken.parent)
+
+
+def test_size_and_time_do_not_make_files_the_same(sources, tmp_path):
+    target = tmp_path / 'out' / 'a.jpg'
+    target.parent.mkdir()
+    target.write_text('b.jpg')
+    for path in (sources[0], target):
+        os.utime(path, (1, 1))
+    with pytest.raises(InputError, match=f'{target} is there and differs from {sources[0]}'):
+        link_files(sources, target.parent)
+
+
+def test_output_is_apart_from_inputs(tmp_path):
+    voc, sbd = tmp_path / 'voc', tmp_path / 'sbd'
+    (voc / 'images').mkdir(parents=True)
+    (tmp_path / 'link').symlink_to(voc)
+    for out in (voc, voc / 'images', voc / 'new' / 'deep', tmp_path / 'link' / 'images'):
+        with pytest.raises(InputError, match=f'{out} is or lies in {voc}, which holds the data'):
+            check_apart(out, (sbd, voc))
+    for out in (tmp_path, tmp_path / 'voc2', tmp_path / 'out'):
+        check_apart(out, (sbd, voc))

@@ -182,6 +182,31 @@ def test_no_state_dict(content, tmp_path):
         load_checkpoint_file(tmp_path / 'x.pth')
 
 
+def test_weights_under_another_key_are_named(tmp_path):
+    torch.save(dict(model=nn.Linear(2, 1).state_dict(), epoch=3), tmp_path / 'x.pth')
+    with pytest.raises(InputError, match=r"no state dict but the keys 'model', 'epoch'; give"):
+        load_checkpoint_file(tmp_path / 'x.pth')
+
+
+@pytest.mark.parametrize(
+    ('change', 'kind'),
+    [
+        (lambda weight: weight.to_sparse(), 'float32, sparse_coo'),
+        (lambda weight: torch.quantize_per_tensor(weight, 0.1, 0, torch.qint8), 'qint8, strided'),
+        (lambda weight: weight.to(torch.int8), 'int8, strided'),
+        (lambda weight: weight.to(torch.complex64), 'complex64, strided'),
+        (lambda weight: weight.to(torch.float8_e4m3fn), 'float8_e4m3fn, strided'),
+        (lambda weight: weight.to('meta'), 'float32, strided without data'),
+    ],
+)
+@pytest.mark.filterwarnings('ignore:.*quantize_per_tensor:UserWarning')
+def test_weights_that_are_not_plain_numbers(tmp_path, change, kind):
+    weights = dict(count=torch.zeros(2, dtype=torch.int64), weight=change(torch.eye(2)))
+    torch.save(weights, tmp_path / 'x.pth')
+    with pytest.raises(InputError, match=rf'x\.pth holds the weight weight as {kind}: save dense'):
+        load_checkpoint_file(tmp_path / 'x.pth')
+
+
 @pytest.mark.parametrize('value', [float('nan'), float('inf')])
 def test_weights_that_are_not_finite(tmp_path, value):
     torch.save(

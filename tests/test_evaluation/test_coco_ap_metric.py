@@ -115,3 +115,71 @@ def test_nothing_detected(scene):
         predicted = sample['pred_instances']
         sample['pred_instances'] = {name: value[:0] for name, value in predicted.items()}
     assert evaluate(CocoAPMetric(ann_file=ann_file, metric='segm'), samples) == {}
+
+
+def write_boxes(path, *boxes):
+    """A file with classes a and b, whose boxes are (image, category id, x, y) of 10x10 pixels."""
+    coco = dict(
+        images=[dict(id=i, file_name='x', width=SIZE, height=SIZE) for i in (1, 2)],
+        categories=[dict(id=9, name='a'), dict(id=4, name='b')],
+        annotations=[
+            dict(id=n, image_id=i, category_id=c, bbox=[x, y, 10, 10], area=100, iscrowd=0)
+            for n, (i, c, x, y) in enumerate(boxes, start=1)
+        ],
+    )
+    path.write_text(json.dumps(coco))
+    return str(path)
+
+
+def detect(img_id, *rows):
+    """Detections as (label, score, x, y)."""
+    boxes = [[x, y, x + 10, y + 10] for _, _, x, y in rows]
+    predicted = dict(
+        bboxes=torch.tensor(boxes, dtype=torch.float32),
+        scores=torch.tensor([score for _, score, _, _ in rows]),
+        labels=torch.tensor([label for label, *_ in rows]),
+    )
+    return dict(img_id=img_id, ori_shape=(SIZE, SIZE), pred_instances=predicted)
+
+
+@pytest.mark.parametrize(
+    ('classes', 'objects', 'detections', 'expected'),
+    [
+        # The right one is the 125th of its image: a precision of 1/125 at each recall.
+        pytest.param(
+            ('a', 'b'),
+            [(1, 9, 40, 40)],
+            [(0, 0.9, 0, 0)] * 124 + [(0, 0.1, 40, 40)],
+            1 / 125,
+            id='more than 100 detections',
+        ),
+        # The class that the dataset leaves out does not count as missed.
+        pytest.param(
+            ('b',),
+            [(1, 9, 0, 0), (1, 4, 40, 40)],
+            [(0, 0.9, 40, 40)],
+            1,
+            id='some of the classes',
+        ),
+        # An image that the dataset leaves out does, as in mmdet: 51 of 101 recalls are reached.
+        pytest.param(
+            ('a', 'b'),
+            [(1, 9, 40, 40), (2, 9, 40, 40)],
+            [(0, 0.9, 40, 40)],
+            51 / 101,
+            id='some of the images',
+        ),
+    ],
+)
+def test_counts_what_mmdet_counts(classes, objects, detections, expected, tmp_path):
+    metric = CocoAPMetric(ann_file=write_boxes(tmp_path / 'ann.json', *objects), metric='bbox')
+    metric.dataset_meta = dict(classes=classes)
+    metric.process({}, [detect(1, *detections)])
+    metrics = metric.evaluate(1)
+    for threshold in (25, 50, 70):
+        assert metrics[f'coco/bbox_mAP_{threshold}'] == pytest.approx(expected, abs=5.1e-4)
+
+
+def test_no_image(scene):
+    with pytest.raises(InputError, match='CocoAPMetric has nothing to score: the data set has'):
+        evaluate(CocoAPMetric(ann_file=scene[0], metric='segm'), [])

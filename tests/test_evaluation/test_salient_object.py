@@ -108,6 +108,11 @@ def test_mask_that_a_patch_was_cut_from():
         evaluate(SalientObjectMetric(), sample([[1]], half_plane(), ori_shape=(9, 9)))
 
 
+def test_no_image():
+    with pytest.raises(InputError, match='SalientObjectMetric has nothing to score: the data set'):
+        evaluate(SalientObjectMetric())
+
+
 def test_library_is_missing(monkeypatch):
     monkeypatch.setattr(salient_object, 'find_spec', lambda name: None)
     with pytest.raises(InputError, match='needs PySODMetrics: install it'):

@@ -368,3 +368,11 @@ def test_class_that_the_file_lacks(tmp_path):
     path = write_coco(tmp_path / 'ann.json', [dict(shape=(1, 10), objects=[(0, row(A), {})])])
     with pytest.raises(InputError, match=r"class 'bird' of the dataset is not in \S+, .* 'cat', "):
         VOCInstanceMetric(path).dataset_meta = dict(classes=('cat', 'bird'))
+
+
+def test_no_image(tmp_path):
+    path = write_coco(tmp_path / 'ann.json', [dict(shape=(1, 10), objects=[(0, row(A), {})])])
+    metric = VOCInstanceMetric(path)
+    metric.dataset_meta = dict(classes=CLASSES)
+    with pytest.raises(InputError, match='VOCInstanceMetric has nothing to score: the data set'):
+        metric.evaluate(0)

@@ -1,5 +1,7 @@
 import runpy
+import struct
 import sys
+import zlib
 
 import pytest
 
@@ -19,3 +21,11 @@ def run(request, monkeypatch, capsys):
         return code, *capsys.readouterr()
 
     return run
+
+
+@pytest.fixture
+def bomb():
+    """A PNG file of 33 bytes that says it has 60000x60000 pixels."""
+    header = b'IHDR' + struct.pack('>IIBBBBB', 60_000, 60_000, 8, 0, 0, 0, 0)
+    chunk = struct.pack('>I', 13) + header + struct.pack('>I', zlib.crc32(header))
+    return b'\x89PNG\r\n\x1a\n' + chunk

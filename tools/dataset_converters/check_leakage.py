@@ -23,6 +23,8 @@ from tqdm import tqdm
 from mmboxcaseg.datasets.salient_objects import IMAGE_SUFFIXES
 from mmboxcaseg.errors import InputError, run_tool
 
+# Those that training reads and others that Pillow does.
+SUFFIXES = (*IMAGE_SUFFIXES, '.gif', '.jp2', '.tif', '.tiff')
 # 256 bits. With 64, tens of thousands of images in both folders look alike by chance.
 HASH_SIDE = 16
 NUM_BITS = HASH_SIDE**2
@@ -52,9 +54,13 @@ def main() -> None:
     args = parse_args()
     if not 0 <= args.distance < NUM_BITS // 2:
         raise InputError(f'--distance must be in 0 to {NUM_BITS // 2 - 1}, not {args.distance}')
-    if args.a.resolve() == args.b.resolve():
-        raise InputError(f'{args.a} and {args.b} are the same folder: give two')
-    paths_a, paths_b = list_images(args.a), list_images(args.b)
+    folders_a, folders_b = list_folders(args.a), list_folders(args.b)
+    if shared := folders_a.keys() & folders_b.keys():
+        raise InputError(
+            f'folder {min(shared)} belongs to {args.a} and to {args.b}, whose images would be '
+            'compared with themselves: give folders that share none'
+        )
+    paths_a, paths_b = list_images(folders_a, args.a), list_images(folders_b, args.b)
     hashes_a = hash_images(paths_a, args.a)
     hashes_b = hash_images(paths_b, args.b)
 
@@ -74,13 +80,45 @@ def main() -> None:
     raise SystemExit(int(bool(pairs)))
 
 
-def list_images(folder: Path) -> list[Path]:
-    """List the images of a folder and its folders."""
+def list_folders(folder: Path) -> dict[Path, list[Path]]:
+    """List the files of a folder and its folders, those behind symbolic links included.
+
+    Args:
+        folder: Where to begin.
+
+    Returns:
+        Files by the real path of their folder, each of which is visited once: links may lead back.
+
+    Raises:
+        InputError: If a folder cannot be read, or a link leads nowhere.
+    """
+
+    def refuse(error: OSError) -> None:
+        raise InputError(f'cannot read folder {error.filename}: {error.strerror}')
+
     if not folder.is_dir():
         raise InputError(f'folder {folder} does not exist')
-    paths = sorted(path for path in folder.rglob('*') if path.suffix.lower() in IMAGE_SUFFIXES)
+    folders: dict[Path, list[Path]] = {}
+    for root, names, files in os.walk(folder, onerror=refuse, followlinks=True):
+        real = Path(root).resolve()
+        if real in folders:
+            names.clear()
+            continue
+        folders[real] = [Path(root, name) for name in files]
+        for path in folders[real]:
+            if not path.exists():
+                raise InputError(f'{path} is a link that leads nowhere: mend or remove it')
+    return folders
+
+
+def list_images(folders: dict[Path, list[Path]], folder: Path) -> list[Path]:
+    """Pick the images of the files found, and say how many others there are."""
+    files = sorted(path for paths in folders.values() for path in paths)
+    paths = [path for path in files if path.suffix.lower() in SUFFIXES]
     if not paths:
         raise InputError(f'no image in {folder}')
+    if others := [path for path in files if path.suffix.lower() not in SUFFIXES]:
+        print(f'{folder}: {len(others)} files are no images and are skipped, such as {others[0]}')
     return paths
 
 
@@ -108,7 +146,7 @@ def _hash_image(path: Path) -> np.ndarray:
         with Image.open(path) as image:
             image.draft('L', (DECODED_SIDE, DECODED_SIDE))
             grey = image.convert('L')
-    except (OSError, SyntaxError, ValueError):
+    except Exception:  # a broken file makes Pillow raise nearly anything
         raise InputError(f'{path} cannot be decoded: replace or remove it') from None
     hashes = [imagehash.phash(view, HASH_SIDE).hash for view in (grey, ImageOps.mirror(grey))]
     return np.reshape(hashes, (2, NUM_BITS))
@@ -139,5 +177,15 @@ def near_pairs(
             yield start + int(row), int(column), int(bits - products[row, column]) // 2
 
 
+def run() -> None:
+    """Run, and let no failure end with status 1, which says that there is a pair."""
+    try:
+        main()
+    except InputError:
+        raise
+    except Exception as error:
+        raise InputError(f'could not look: {type(error).__name__}: {error}') from error
+
+
 if __name__ == '__main__':
-    run_tool(main)
+    run_tool(run)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -12,14 +13,17 @@ import numpy as np
 from tqdm import tqdm
 
 from mmboxcaseg.datasets import SalientObjectDataset
-from mmboxcaseg.datasets.linking import link_files
-from mmboxcaseg.datasets.transforms.loading import read_image, read_image_shape
+from mmboxcaseg.datasets.linking import check_apart, link_files
+from mmboxcaseg.datasets.salient_objects import IMAGE_SUFFIXES
+from mmboxcaseg.datasets.transforms.loading import read_image_shape, read_mask
 from mmboxcaseg.errors import InputError, check_count, check_share, run_tool
 from mmboxcaseg.proxy.coco import check_output, write_bytes
 
 # DUTS-TR's own folders, or those that the package reads.
 LAYOUTS = (('DUTS-TR-Image', 'DUTS-TR-Mask'), ('images', 'masks'))
 SUBSETS = (100, 500, 1000, 2500)
+# Names the subsets that the tool drew, to tell them from lists that a user put beside them.
+DRAWN = 'drawn.txt'
 PAPER = "the paper's hand-made list has 7991 of the 10553 of DUTS-TR"
 
 
@@ -73,10 +77,12 @@ def main() -> None:
     check_settings(args)
     pairs = list_pairs(args.duts, args.list)
     lists = {n: args.out / f'salient_{n}.txt' for n in args.subsets}
-    for path in (args.out / 'single.txt', *lists.values()):
+    for path in (args.out / 'single.txt', args.out / DRAWN, *lists.values()):
         check_output(path, [args.list] if args.list else [], suffixes=('.txt',))
 
-    reasons = {} if args.list else judge_pairs(pairs, args.level, args.max_rest, args.min_area)
+    # Of a list all are taken, but no broken file.
+    limits = (1, 0) if args.list else (args.max_rest, args.min_area)
+    reasons = judge_pairs(pairs, args.level, *limits)
     refused = [f'{n} have {reason}' for reason, n in sorted(Counter(reasons.values()).items())]
     kept = [pair for pair in pairs if pair not in reasons]
     if not kept:
@@ -96,16 +102,16 @@ def main() -> None:
         print(f'  refused: {", ".join(refused)}')
     if copied:
         print(f'{copied} files were copied: {args.out} takes no hard links of them')
+    for number in [number for number in lists if number > len(names)]:
+        print(f'{lists.pop(number)}: not written, there are only {len(names)} images')
+    remove_drawn(args.out, [path.name for path in lists.values()])
     for number, path in lists.items():
-        if number > len(names):
-            print(f'{path}: not written, there are only {len(names)} images')
-        else:
-            write_list(draw_subset(names, number, args.seed), path)
-            print(f'{path}: {number} images')
+        write_list(draw_subset(names, number, args.seed), path)
+        print(f'{path}: {number} images')
 
 
 def check_settings(args: argparse.Namespace) -> None:
-    """Check the options, and that the output folder is not the input."""
+    """Check the options, and that the output folder is apart from the input."""
     if not 0 <= args.level < 255:
         raise InputError(f'--level must be in 0 to 254, not {args.level}')
     check_share('--max-rest', args.max_rest)
@@ -114,8 +120,7 @@ def check_settings(args: argparse.Namespace) -> None:
         check_count('--subsets', number)
     if args.seed < 0:
         raise InputError(f'--seed must be 0 or more, not {args.seed}')
-    if args.out.resolve() == args.duts.resolve():
-        raise InputError(f'{args.out} holds the data to filter: give another output folder')
+    check_apart(args.out, [args.duts])
 
 
 def list_pairs(duts: Path, list_file: Path | None) -> list[tuple[Path, Path]]:
@@ -144,7 +149,7 @@ def list_pairs(duts: Path, list_file: Path | None) -> list[tuple[Path, Path]]:
 def judge_pairs(
     pairs: Sequence[tuple[Path, Path]], level: int, max_rest: float, min_area: float
 ) -> dict[tuple[Path, Path], str]:
-    """Look at the masks.
+    """Look at the masks; decode the images too, so that none is cut off.
 
     Returns:
         The pairs that are refused and why.
@@ -153,12 +158,10 @@ def judge_pairs(
         InputError: If a file is broken, a mask has no object or another size than its image.
     """
     reasons = {}
-    with tqdm(pairs, desc='look', unit='mask') as progress:
+    with tqdm(pairs, desc='look', unit='pair') as progress:
         for image, mask in progress:
-            pixels = read_image(str(mask))[..., 0] > level
-            if not pixels.any():
-                raise InputError(f'mask {mask} has no pixel above {level}: remove it and its image')
-            if read_image_shape(image) != pixels.shape:
+            pixels = read_mask(str(mask), level)
+            if not read_image_shape(image) == read_image_shape(mask) == pixels.shape:
                 raise InputError(f'mask {mask} has another size than image {image}: replace them')
             if reason := judge_mask(pixels, max_rest, min_area):
                 reasons[image, mask] = reason
@@ -172,14 +175,14 @@ def judge_mask(mask: np.ndarray, max_rest: float, min_area: float) -> str | None
     region in their images" (Sec. 3.2.1). Parts are connected by edges or corners.
 
     Args:
-        mask: (H, W) bool, with an object.
+        mask: (H, W) uint8, 0 or 1, with an object.
         max_rest: A part larger than this share of the largest one is a second object.
         min_area: Smallest share of the image that the largest part covers.
 
     Returns:
         The reason; None if there is one object.
     """
-    _, _, stats, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=8)
+    _, _, stats, _ = cv2.connectedComponentsWithStats(mask, connectivity=8)
     areas = np.sort(stats[1:, cv2.CC_STAT_AREA])[::-1]
     if len(areas) > 1 and areas[1] > max_rest * areas[0]:
         return 'several objects'
@@ -190,13 +193,31 @@ def judge_mask(mask: np.ndarray, max_rest: float, min_area: float) -> str | None
 
 def check_leftovers(kept: Sequence[tuple[Path, Path]], out: Path) -> None:
     """Refuse a folder with other images: training reads all that lie there."""
-    for name, files in zip(LAYOUTS[1], zip(*kept, strict=True), strict=True):
-        there = {path.name for path in (out / name).glob('*') if path.suffix != '.tmp'}
+    suffixes = (IMAGE_SUFFIXES, ('.png',))
+    for name, read, files in zip(LAYOUTS[1], suffixes, zip(*kept, strict=True), strict=True):
+        there = {path.name for path in (out / name).glob('*') if path.suffix.lower() in read}
         if others := there - {path.name for path in files}:
             raise InputError(
                 f'{out / name} holds {len(others)} files that are not kept now, such as '
                 f'{min(others)}: remove the folder or give another one'
             )
+
+
+def remove_drawn(out: Path, names: Sequence[str]) -> None:
+    """Remove the subsets of an earlier run that are not drawn now: they may be of another seed.
+
+    Args:
+        out: Output folder; its record of subsets is brought up to date.
+        names: Files that are written next.
+    """
+    record = out / DRAWN
+    before = record.read_text(errors='replace').split() if record.exists() else []
+    for name in before:
+        # Whatever the record says, nothing else is removed.
+        if name not in names and re.fullmatch(r'salient_\d+\.txt', name):
+            (out / name).unlink(missing_ok=True)
+            print(f'{out / name}: removed, it was drawn by an earlier run')
+    write_list(names, record)
 
 
 def draw_subset(names: Sequence[str], number: int, seed: int) -> list[str]:

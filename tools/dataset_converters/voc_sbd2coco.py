@@ -13,7 +13,7 @@ from scipy.io import loadmat
 from scipy.optimize import linear_sum_assignment
 from tqdm import tqdm
 
-from mmboxcaseg.datasets.linking import link_files
+from mmboxcaseg.datasets.linking import check_apart, link_files
 from mmboxcaseg.datasets.transforms.loading import read_image_shape
 from mmboxcaseg.errors import InputError, run_tool
 from mmboxcaseg.proxy import encode_rle, pairwise_iou, tight_bboxes
@@ -111,17 +111,17 @@ def main() -> None:
     args = parse_args()
     voc = find_folder(args.voc, ('VOC2012', ''), 'ImageSets/Segmentation', 'VOC 2012')
     sbd = find_folder(args.sbd, ('dataset', '', 'benchmark_RELEASE/dataset'), 'inst', 'SBD')
-    if args.out.resolve() in {path.resolve() for path in (args.voc, args.sbd, voc, sbd)}:
-        raise InputError(f'{args.out} holds the data to convert: give another output folder')
+    check_apart(args.out, (args.voc, args.sbd, voc, sbd))
     splits = list_samples(voc, sbd)
     outputs = {name: args.out / 'annotations' / f'instances_{name}.json' for name in splits}
     for path in outputs.values():
         check_output(path)
 
-    samples = [sample for split in splits.values() for sample in split]
-    copied = link_files([sample.image for sample in samples], args.out / 'images')
     reports = dict(VOC=Report(), SBD=Report())
     cocos = {name: convert(name, split, reports) for name, split in splits.items()}
+    # After all files were read: a broken image is not linked.
+    samples = [sample for split in splits.values() for sample in split]
+    copied = link_files([sample.image for sample in samples], args.out / 'images')
     for name, coco in cocos.items():
         write_json(coco, outputs[name])
         print(f'{outputs[name]}: {summarize(coco)}')
@@ -274,14 +274,12 @@ def read_indices(path: Path) -> np.ndarray:
     """Read the (H, W) uint8 palette indices, not the colours, of a PNG file."""
     try:
         with Image.open(path) as image:
-            if image.mode not in ('P', 'L'):
-                raise InputError(f'{path} holds colours, not indices: take the released PNG file')
-            return np.array(image)
-    except (OSError, SyntaxError, ValueError) as error:
-        # Pillow's error of a broken PNG file is a SyntaxError.
-        if isinstance(error, InputError):
-            raise
+            mode, indices = image.mode, np.array(image)
+    except Exception:  # a broken file makes Pillow raise nearly anything
         raise InputError(f'{path} cannot be decoded: unpack the data set again') from None
+    if mode not in ('P', 'L'):
+        raise InputError(f'{path} holds colours, not indices: take the released PNG file')
+    return indices
 
 
 def read_sbd_bitmaps(mat: Path) -> Bitmaps:

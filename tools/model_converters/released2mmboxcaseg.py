@@ -81,7 +81,8 @@ def convert_released(source: dict[str, Tensor], target: dict[str, Tensor]) -> di
 
     Raises:
         InputError: If two weights have the same name but for the prefix, or one is missing, left
-            over or of another shape. The names are those of the release.
+            over, of another shape or whole numbers instead of floating point or the other way
+            round. The names are those of the release.
     """
     names: dict[str, str] = {}
     for key in source:
@@ -90,7 +91,7 @@ def convert_released(source: dict[str, Tensor], target: dict[str, Tensor]) -> di
             raise InputError(f'it has {name} twice, as {names[name]} and as {key}')
         names[name] = key
 
-    weights, missing, misshapen = {}, [], []
+    weights, missing, misshapen, mistyped = {}, [], [], []
     for key, value in target.items():
         name = _released_name(key)
         if name not in names:
@@ -104,12 +105,16 @@ def convert_released(source: dict[str, Tensor], target: dict[str, Tensor]) -> di
         if given.shape != value.shape and not given.numel() == value.numel() == 1:
             misshapen.append(f'{name} {tuple(given.shape)} instead of {tuple(value.shape)}')
             continue
+        if given.is_floating_point() != value.is_floating_point():
+            mistyped.append(f'{name} {given.dtype} instead of {value.dtype}'.replace('torch.', ''))
+            continue
         weights[key] = given.to(value.dtype).reshape(value.shape)
 
     faults = {
         'missing': missing,
         'left over': list(names.values()),
         'of another shape': misshapen,
+        'of another type': mistyped,
     }
     if any(faults.values()):
         said = '; '.join(f'{len(f)} {kind}: {shorten(f)}' for kind, f in faults.items() if f)

@@ -1,6 +1,10 @@
+import struct
+import zlib
+
 import cv2
 import numpy as np
 import pytest
+from PIL import Image
 
 from mmboxcaseg.datasets.transforms import LoadPatchImage
 from mmboxcaseg.datasets.transforms.loading import read_image_shape, read_mask
@@ -54,19 +58,56 @@ def test_path_that_is_not_ascii(paths, tmp_path):
     assert np.array_equal(LoadPatchImage()(dict(img_path=str(path)))['img'], IMAGE)
 
 
-def test_shape_is_read_without_decoding(paths, tmp_path):
+def test_shape_of_a_whole_file(paths, tmp_path):
+    noise = np.random.default_rng(0).integers(0, 256, (70, 90, 3), dtype=np.uint8)
+    jpeg, broken = tmp_path / 'noise.jpg', tmp_path / 'broken'
+    cv2.imwrite(str(jpeg), noise)
     assert read_image_shape(paths[0]) == (4, 6)
-    broken = tmp_path / 'broken.png'
-    broken.write_bytes(open(paths[0], 'rb').read()[:20])
-    for path in (broken, tmp_path / 'none.png'):
-        with pytest.raises(InputError, match=f'{path} cannot be read as an image'):
-            read_image_shape(path)
+    assert read_image_shape(jpeg) == (70, 90)
+    content = jpeg.read_bytes()
+    for length in (20, len(content) // 2, len(content) - 300, len(content) - 2):
+        broken.write_bytes(content[:length])
+        with pytest.raises(InputError, match=f'{broken} cannot be read as an image or is cut off'):
+            read_image_shape(broken)
+    with pytest.raises(InputError, match='none.png cannot be read'):
+        read_image_shape(tmp_path / 'none.png')
+
+
+@pytest.mark.parametrize('orientation', [3, 6])
+def test_pixels_stay_as_they_are_stored(tmp_path, orientation):
+    noise = np.random.default_rng(0).integers(0, 256, (40, 60, 3), dtype=np.uint8)
+    grey = np.where(noise[..., :1] > 127, 255, 0).astype(np.uint8)
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    plain, image, mask = (str(tmp_path / name) for name in ('plain.jpg', 'i.jpg', 'm.png'))
+    Image.fromarray(noise).save(plain)
+    Image.fromarray(noise).save(image, exif=exif)
+    Image.fromarray(grey[..., 0]).save(mask, exif=exif)
+    assert Image.open(image).getexif()[0x0112] == orientation
+    results = LoadPatchImage()(dict(img_path=image, mask_path=mask, height=40, width=60))
+    assert np.array_equal(results['img'], cv2.imread(plain))
+    assert np.array_equal(results['gt_seg_map'], grey[..., 0] > 0)
+    assert read_image_shape(image) == (40, 60)
+
+
+def test_an_image_that_says_it_is_huge(paths):
+    with open(paths[0], 'r+b') as file:
+        content = bytearray(file.read())
+        content[16:24] = struct.pack('>II', 60_000, 60_000)
+        content[29:33] = struct.pack('>I', zlib.crc32(content[12:29]))
+        file.seek(0)
+        file.write(content)
+    with pytest.raises(InputError, match='image.png cannot be decoded'):
+        LoadPatchImage()(dict(img_path=paths[0]))
+    with pytest.raises(InputError, match='image.png cannot be read'):
+        read_image_shape(paths[0])
 
 
 def test_mask_is_split_at_half_of_the_intensity(tmp_path):
     path = str(tmp_path / 'grey.png')
     cv2.imwrite(path, np.array([[0, 127, 128, 255]], np.uint8))
     assert read_mask(path).tolist() == [[0, 0, 1, 1]]
+    assert read_mask(path, 128).tolist() == [[0, 0, 0, 1]]
 
 
 @pytest.mark.parametrize(

@@ -81,7 +81,7 @@ def test_bad_input_is_one_sentence(folders, run, tmp_path):
     for args, words in (
         ((a, tmp_path / 'none'), f'folder {tmp_path}/none does not exist'),
         ((a, tmp_path / 'empty'), f'no image in {tmp_path}/empty'),
-        ((a, a / '..' / 'a'), 'are the same folder: give two'),
+        ((a, a / '..' / 'a'), f'folder {a} belongs to {a} and to {a}/../a, whose images'),
         ((a, b, '--distance', -1), '--distance must be in 0 to 127, not -1'),
         ((a, b, '--distance', 128), '--distance must be in 0 to 127, not 128'),
     ):
@@ -94,3 +94,62 @@ def test_bad_input_is_one_sentence(folders, run, tmp_path):
     assert err.splitlines()[-1] == (
         f'error: {b}/broken.jpg cannot be decoded: replace or remove it'
     )
+
+
+def test_linked_folders_are_looked_at(folders, run, tmp_path):
+    a, b = folders
+    (tmp_path / 'far').mkdir()
+    photograph(0).save(tmp_path / 'far' / 'copy.jpg')
+    (b / 'link').symlink_to('../far')
+    (b / 'deep' / 'back').symlink_to(b)
+    (tmp_path / 'far' / 'loop').symlink_to('.')
+    code, out, _ = run(a, b)
+    assert code == 1
+    assert out.splitlines()[0].split('\t')[1:] == [f'{a}/0.jpg', f'{b}/link/copy.jpg']
+    assert out.splitlines()[-1].startswith('1 pairs of 4 and 4 images')
+
+
+def test_other_image_formats_are_read_and_other_files_counted(folders, run):
+    a, b = folders
+    for name in ('tall.tif', 'deep/still.GIF'):
+        photograph(0).save(b / name)
+    for name in ('notes.txt', 'deep/more.json'):
+        (b / name).write_text('x')
+    code, out, _ = run(a, b)
+    assert code == 1
+    assert f'{b}: 2 files are no images and are skipped, such as {b}/deep/more.json\n' in out
+    assert '2 pairs of 4 and 5 images' in out
+
+
+def test_folders_that_share_one_are_refused(folders, run):
+    a, b = folders
+    (a / 'link').symlink_to(b / 'deep')
+    for pair in ((b, b / 'deep'), (b / 'deep', b), (a, b)):
+        code, out, err = run(*pair)
+        assert (code, out) == (2, '')
+        assert f'error: folder {b}/deep belongs to {pair[0]} and to {pair[1]}, whose' in err
+
+
+def test_links_that_lead_nowhere_are_refused(folders, run):
+    a, b = folders
+    (b / 'gone').symlink_to('none')
+    code, _, err = run(a, b)
+    assert code == 2
+    assert f'{b}/gone is a link that leads nowhere' in err
+
+
+def test_no_failure_looks_like_a_pair(folders, run, bomb, monkeypatch):
+    a, b = folders
+    (b / 'bomb.png').write_bytes(bomb)
+    code, _, err = run(a, b)
+    assert code == 2
+    assert err.splitlines()[-1].startswith(f'error: {b}/bomb.png cannot be decoded')
+    (b / 'bomb.png').unlink()
+
+    def fail(*args, **kwargs):
+        raise MemoryError('no room')
+
+    monkeypatch.setattr(np, 'argwhere', fail)
+    code, _, err = run(a, b)
+    assert code == 2
+    assert err.splitlines()[-1] == 'error: could not look: MemoryError: no room'

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from mmboxcaseg.datasets import SalientObjectDataset
+from mmboxcaseg.datasets.transforms.loading import read_mask
 
 TOOL = Path(__file__).parents[3] / 'tools' / 'dataset_converters' / 'duts_single.py'
 # 20x30 pixels: 600, so 18 are the default's smallest object. Slices y1, y2, x1, x2.
@@ -122,7 +123,7 @@ def test_a_second_run_changes_nothing(duts, run, tmp_path):
     out = tmp_path / 'out'
     run(duts, out, '--subsets', 2)
     before = content(out)
-    assert len(before) == 4 + 4 + 2
+    assert len(before) == 4 + 4 + 3  # the list, a subset, the names of subsets
     assert run(duts, out, '--subsets', 2)[0] == 0
     assert content(out) == before
     assert {path.stat().st_nlink for path in out.glob('*/*')} == {2}
@@ -160,6 +161,10 @@ def write(path, content=b'broken'):
     return lambda root: (root / path).write_bytes(content)
 
 
+def cut(path, count):
+    return lambda root: (root / path).write_bytes((root / path).read_bytes()[:-count])
+
+
 @pytest.mark.parametrize(
     'break_it, words',
     [
@@ -173,7 +178,13 @@ def write(path, content=b'broken'):
         (write('DUTS-TR-Mask/one.png'), 'one.png cannot be decoded'),
         (write('DUTS-TR-Mask/one.png', b''), 'one.png cannot be decoded'),
         (write('DUTS-TR-Image/one.jpg'), 'one.jpg cannot be read as an image'),
-        (lambda root: write_pair(root, 'one', []), 'one.png has no pixel above 127: remove it'),
+        (cut('DUTS-TR-Image/one.jpg', 2), 'one.jpg cannot be read as an image or is cut off'),
+        (cut('DUTS-TR-Image/one.jpg', 90), 'one.jpg cannot be read as an image or is cut off'),
+        (cut('DUTS-TR-Mask/one.png', 30), 'one.png cannot be'),
+        (
+            lambda root: write_pair(root, 'one', []),
+            'one.png has no pixel above 127: are its values',
+        ),
         (
             lambda root: cv2.imwrite(
                 str(root / 'DUTS-TR-Mask/one.png'), np.full((30, 20), 255, np.uint8)
@@ -226,7 +237,9 @@ def test_bad_lists_are_one_sentence(duts, run, tmp_path, text, words):
 def test_inputs_are_not_overwritten(duts, run, tmp_path):
     before = content(duts)
     code, _, err = run(duts, duts)
-    assert code == 2 and 'holds the data to filter: give another output folder' in err
+    assert code == 2 and 'DUTS-TR, which holds the data to read: give another' in err
+    code, _, err = run(duts, duts / 'DUTS-TR-Image')
+    assert code == 2 and 'DUTS-TR, which holds the data to read: give another' in err
     (tmp_path / 'out').mkdir()
     given = tmp_path / 'out' / 'single.txt'
     given.write_text('one\n')
@@ -234,3 +247,55 @@ def test_inputs_are_not_overwritten(duts, run, tmp_path):
     assert code == 2 and 'single.txt is an input file: give another output file' in err
     assert content(duts) == before
     assert given.read_text() == 'one\n'
+
+
+def test_listed_files_are_read_too(duts, run, tmp_path):
+    (tmp_path / 'list.txt').write_text('two\none\n')
+    for name in ('Image/one.jpg', 'Mask/two.png'):
+        path = duts / f'DUTS-TR-{name}'
+        whole = path.read_bytes()
+        path.write_bytes(whole[: len(whole) // 2])
+        code, _, err = run(duts, tmp_path / 'out', '--list', tmp_path / 'list.txt')
+        assert code == 2
+        assert f'{path} cannot be' in err.splitlines()[-1]
+        path.write_bytes(whole)
+
+
+def test_a_coloured_mask_is_what_training_makes_of_it(run, tmp_path):
+    # In grey red is 76, green 150 and blue 29: of three objects training sees the green one.
+    write_pair(tmp_path / 'in', 'colours', [])
+    mask = np.zeros((20, 30, 3), np.uint8)
+    for channel in range(3):
+        mask[5:15, 10 * channel + 1 : 10 * channel + 8, channel] = 255
+    path = tmp_path / 'in' / 'DUTS-TR-Mask' / 'colours.png'
+    cv2.imwrite(str(path), mask)
+    assert read_mask(str(path)).sum() == 10 * 7
+    assert run(tmp_path / 'in', tmp_path / 'out', '--subsets')[0] == 0
+    mask[..., 1] = 0
+    cv2.imwrite(str(path), mask)
+    assert run(tmp_path / 'in', tmp_path / 'other', '--subsets')[0] == 2
+
+
+def test_subsets_of_an_earlier_run_are_removed(duts, run, tmp_path):
+    out = tmp_path / 'out'
+    run(duts, out, '--subsets', 2, 3, '--seed', 1)
+    (out / 'salient_4.txt').write_text('made by hand')
+    with (out / 'drawn.txt').open('a') as record:
+        record.write('single.txt\n../DUTS-TR/DUTS-TR-Image/one.jpg\n')
+    code, text, _ = run(duts, out, '--subsets', 2, 9, '--seed', 2)
+    assert code == 0
+    assert f'{out}/salient_3.txt: removed, it was drawn by an earlier run' in text
+    lists = ['drawn.txt', 'salient_2.txt', 'salient_4.txt', 'single.txt']
+    assert sorted(path.name for path in out.glob('*.txt')) == lists
+    assert (out / 'drawn.txt').read_text() == 'salient_2.txt\n'
+    assert len(list((duts / 'DUTS-TR-Image').iterdir())) == len(MASKS)
+
+
+def test_files_that_training_does_not_read_may_lie_in_the_output_folder(duts, run, tmp_path):
+    out = tmp_path / 'out'
+    run(duts, out)
+    for name in ('images/.DS_Store', 'masks/.DS_Store', 'masks/Thumbs.db'):
+        (out / name).write_text('x')
+    assert run(duts, out)[0] == 0
+    (out / 'images' / 'other.JPG').write_text('x')
+    assert run(duts, out)[0] == 2

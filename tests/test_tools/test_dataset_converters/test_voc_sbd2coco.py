@@ -313,8 +313,8 @@ def write(path, content=b'broken'):
     return lambda root: (root / path).write_bytes(content)
 
 
-def truncate(path):
-    return lambda root: (root / path).write_bytes((root / path).read_bytes()[:-30])
+def truncate(path, count=30):
+    return lambda root: (root / path).write_bytes((root / path).read_bytes()[:-count])
 
 
 def mat(segmentation, categories):
@@ -366,6 +366,8 @@ XML = f'<annotation><object><name>cat</name>{BOX}{{}}</object></annotation>'
         (write(f'{V}SegmentationObject/2007_000001.png'), '2007_000001.png cannot be decoded'),
         (truncate(f'{V}SegmentationObject/2007_000001.png'), '2007_000001.png cannot be decoded'),
         (write(f'{V}JPEGImages/2007_000001.jpg'), '2007_000001.jpg cannot be read as an image'),
+        (truncate(f'{V}JPEGImages/2007_000002.jpg', 2), '2007_000002.jpg cannot be read as an ima'),
+        (truncate(f'{S}img/2008_000004.jpg', 2), '2008_000004.jpg cannot be read as an image'),
         (
             lambda root: write_png(
                 root / f'{V}SegmentationClass/2007_000001.png', np.zeros((12, 10))
@@ -394,13 +396,26 @@ def test_bad_input_is_one_sentence(tree, run, tmp_path, break_it, words):
     assert not list(tmp_path.glob('out/annotations/*'))
 
 
+def test_a_png_that_says_it_is_huge_is_one_sentence(tree, run, bomb):
+    for name in ('SegmentationObject/2007_000001.png', 'JPEGImages/2008_000003.jpg'):
+        path = tree[0] / 'VOC2012' / name
+        whole = path.read_bytes()
+        path.write_bytes(bomb)
+        code, _, err = run(*tree)
+        assert code == 2
+        assert err.splitlines()[-1].startswith(f'error: {path} cannot be')
+        path.write_bytes(whole)
+    assert not list(tree[2].glob('*/*'))
+
+
 def test_wrong_folders(tree, run, tmp_path):
     voc, sbd, out = tree
     for args, words in (
         ((tmp_path / 'none', sbd, out), 'none is not VOC 2012: no folder ImageSets/Segmentation'),
         ((voc, tmp_path / 'none', out), 'none is not SBD: no folder inst'),
-        ((voc, sbd, voc / 'VOC2012'), 'VOC2012 holds the data to convert: give another'),
-        ((voc, sbd, sbd), 'benchmark_RELEASE holds the data to convert: give another'),
+        ((voc, sbd, voc / 'VOC2012'), f'{voc}, which holds the data to read: give another'),
+        ((voc, sbd, voc / 'VOC2012/JPEGImages'), f'{voc}, which holds the data to read: give'),
+        ((voc, sbd, sbd), f'{sbd}, which holds the data to read: give another'),
     ):
         code, _, err = run(*args)
         assert code == 2

@@ -398,6 +398,18 @@ def renamed(old, new):
             r'transfer1\.k \(2,\) instead of \(1,\)',
         ),
         (
+            lambda weights: weights | {'bn1.bias': weights['bn1.bias'].long()},
+            r'\(1 of another type: bn1\.bias int64 instead of float32\)',
+        ),
+        (
+            lambda weights: {k: v.to(torch.float32) for k, v in weights.items()},
+            r'of another type: bn1\.num_batches_tracked float32 instead of int64, ',
+        ),
+        (
+            lambda weights: weights | {'bn1.bias': weights['bn1.bias'].to(torch.int8)},
+            r'src\.pth holds the weight bn1\.bias as int8, strided: save dense',
+        ),
+        (
             lambda weights: weights | {'module.bn1.bias': weights['bn1.bias']},
             r'it has bn1\.bias twice, as bn1\.bias and as module\.bn1\.bias',
         ),
