@@ -10,6 +10,7 @@ from mmengine.registry import FUNCTIONS as ROOT_FUNCTIONS
 from mmengine.registry import HOOKS as ROOT_HOOKS
 from mmengine.registry import METRICS as ROOT_METRICS
 from mmengine.registry import MODELS as ROOT_MODELS
+from mmengine.registry import OPTIM_WRAPPERS as ROOT_OPTIM_WRAPPERS
 from mmengine.registry import TRANSFORMS as ROOT_TRANSFORMS
 from mmengine.registry import Registry
 
@@ -28,3 +29,4 @@ DATA_SAMPLERS = _child(ROOT_DATA_SAMPLERS, 'datasets.samplers')
 METRICS = _child(ROOT_METRICS, 'evaluation')
 HOOKS = _child(ROOT_HOOKS, 'engine.hooks')
 FUNCTIONS = _child(ROOT_FUNCTIONS, 'engine.hooks')
+OPTIM_WRAPPERS = _child(ROOT_OPTIM_WRAPPERS, 'engine.optim')

@@ -127,7 +127,8 @@ class Row:
             generated = raw.with_name('proxy.json')
             arguments = [self.proxy_maker.config_file, self.proxy_maker.checkpoint, *images]
             arguments += ['--ann', boxes_file, '--out', generated, '--raw-out', raw]
-            yield Step('proxy masks', launch('generate_proxy_masks.py', arguments), generated)
+            command = launch('generate_proxy_masks.py', arguments, num_gpus)
+            yield Step('proxy masks', command, generated)
         merge = [] if self.merge else ['--no-merge']
         arguments = [boxes_file, raw, self.proxy_file, *merge]
         # Does nothing where the network's masks are merged, which are refined already.

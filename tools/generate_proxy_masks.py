@@ -1,35 +1,32 @@
-"""Predict a mask for every box of a COCO file, merge them and measure their box agreement."""
+"""Predict a mask for every box of a COCO file, merge them and measure their box agreement.
+
+An interrupted run goes on where it was when it is started again. Several processes or machines:
+tools/dist_generate_proxy_masks.sh.
+"""
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator
-from itertools import islice
+import json
+import time
 from pathlib import Path
 
-import numpy as np
+import cv2
 import torch
+from mmengine.config import Config
+from mmengine.dist import all_gather_object, broadcast_object_list, get_rank, get_world_size
 from tqdm import tqdm
 
+import mmboxcaseg
 from mmboxcaseg.apis import BoxCasegPredictor, init_model
-from mmboxcaseg.datasets.transforms import LoadPatchImage
+from mmboxcaseg.apis.proxy_generation import ProxyGenerator
 from mmboxcaseg.engine.config import ConfigOptions, load_config
 from mmboxcaseg.engine.device import check_device
+from mmboxcaseg.engine.distributed import is_first_process, join_processes
 from mmboxcaseg.errors import InputError, check_count, run_tool
-from mmboxcaseg.proxy import paste_probability
-from mmboxcaseg.proxy.coco import (
-    annotation_bboxes,
-    annotations_by_image,
-    check_bboxes,
-    check_images,
-    check_output,
-    load_coco,
-    mask_result,
-    replace_annotations,
-    wants_mask,
-    write_json,
-)
-from mmboxcaseg.proxy.refine import refine_annotations, summarize_proxies
+from mmboxcaseg.proxy.coco import check_bboxes, check_images, check_output
+from mmboxcaseg.proxy.packed import ImageGroups, load_packed_coco
+from mmboxcaseg.proxy.shards import SHARD_IMAGES, ShardFolder, file_hash, text_hash
 
 
 def parse_args() -> argparse.Namespace:
@@ -59,36 +56,47 @@ def parse_args() -> argparse.Namespace:
     )
     parser.add_argument('--batch-size', type=int, default=32, help='boxes predicted at once')
     parser.add_argument(
+        '--workers',
+        type=int,
+        default=2,
+        help='processes that decode images, and as many that make masks of the predictions, beside '
+        'the one that runs the network; more if the network waits',
+    )
+    parser.add_argument(
         '--cfg-options',
         nargs='+',
         action=ConfigOptions,
         metavar='KEY=VALUE',
         help='override settings of the config',
     )
+    parser.add_argument('--launcher', choices=['none', 'pytorch'], default='none')
     return parser.parse_args()
 
 
 def main() -> None:
     args = parse_args()
     config = load_config(args.config, args.cfg_options)
-    coco = load_inputs(args)
+    if is_first_process():
+        groups = ImageGroups(load_inputs(args))
+        folder = ShardFolder(args.out, groups)
+        folder.open(manifest(args, config, groups))
+    join_processes(args.launcher)
+    if not is_first_process():
+        groups = ImageGroups(load_packed_coco(args.ann))
+        folder = ShardFolder(args.out, groups)
+
     model = init_model(config, args.checkpoint, args.device)
     predictor = BoxCasegPredictor(model, batch_size=args.batch_size)
-
-    proxies, raw_results = [], []
-    num_boxes = sum(map(wants_mask, coco['annotations']))
-    with tqdm(total=num_boxes, desc='predict', unit='box') as progress:
-        for image, annotations, results in predict_masks(coco, args.img_root, predictor):
-            raw = {entry['ann_id']: entry['segmentation'] for entry in results}
-            proxies += refine_annotations(image, annotations, raw)
-            if args.raw_out:
-                raw_results += results
-            progress.update(len(results))
-
-    if args.raw_out:
-        write_json(raw_results, args.raw_out)
-    write_json(replace_annotations(coco, proxies), args.out)
-    print(f'{args.out}: {summarize_proxies(proxies)}')
+    threads = torch.get_num_threads() if torch.device(args.device).type == 'cpu' else 0
+    generator = ProxyGenerator(groups, args.img_root, predictor, args.workers, threads)
+    generate(generator, folder)
+    if is_first_process():
+        summary = folder.summarize()
+        if args.raw_out:
+            folder.join_raw(args.raw_out)
+        folder.join_proxies(args.out)
+        folder.remove()
+        print(f'{args.out}: {summary}')
 
 
 def load_inputs(args: argparse.Namespace) -> dict:
@@ -97,7 +105,9 @@ def load_inputs(args: argparse.Namespace) -> dict:
         raise InputError(f'checkpoint {args.checkpoint} does not exist')
     check_device(args.device)
     check_count('--batch-size', args.batch_size)
-    coco = load_coco(args.ann)
+    if args.workers < 0:
+        raise InputError(f'--workers must be 0 or more, not {args.workers}')
+    coco = load_packed_coco(args.ann)
     check_bboxes(coco, args.ann)
     inputs = [args.config, args.checkpoint, args.ann]
     inputs += [args.img_root / image['file_name'] for image in coco['images']]
@@ -110,52 +120,55 @@ def load_inputs(args: argparse.Namespace) -> dict:
     return coco
 
 
-def predict_masks(
-    coco: dict, img_root: Path, predictor: BoxCasegPredictor
-) -> Iterator[tuple[dict, list[dict], list[dict]]]:
-    """Predict image by image; boxes of several images share a batch.
-
-    Args:
-        coco: Content of a COCO file.
-        img_root: Folder of the images.
-        predictor: The network.
-
-    Yields:
-        An image, its annotations and COCO results with the raw masks of those that want one.
-    """
-    groups = annotations_by_image(coco)
-    objects = {id_: list(filter(wants_mask, group)) for id_, group in groups.items()}
-    maps = predict_stream(crop_stream(coco['images'], objects, img_root, predictor), predictor)
-    for image in coco['images']:
-        shape = (image['height'], image['width'])
-        group = objects[image['id']]
-        results = [
-            mask_result(annotation, paste_probability(prob, bbox, shape, predictor.threshold))
-            for annotation, bbox, prob in zip(
-                group, annotation_bboxes(group), islice(maps, len(group)), strict=True
-            )
-        ]
-        yield image, groups[image['id']], results
+def manifest(args: argparse.Namespace, config: Config, groups: ImageGroups) -> dict[str, str]:
+    """All that the masks depend on; not how many processes make them, which changes nothing."""
+    paths = (args.img_root / groups.image(i)['file_name'] for i in groups.num_boxes.nonzero()[0])
+    return {
+        'annotation file': file_hash(args.ann),
+        # To read the whole set would take minutes.
+        'state of the images': text_hash(
+            f'{stat.st_size} {stat.st_mtime_ns}' for stat in map(Path.stat, paths)
+        ),
+        'checkpoint': file_hash(args.checkpoint),
+        'config': text_hash([json.dumps(config.to_dict(), default=repr)]),
+        'batch size': str(args.batch_size),
+        'kind of device': torch.device(args.device).type,
+        'version of mmboxcaseg': mmboxcaseg.__version__,
+        'version of torch': torch.__version__,
+        'version of opencv': cv2.__version__,
+    }
 
 
-def crop_stream(
-    images: list[dict], objects: dict, img_root: Path, predictor: BoxCasegPredictor
-) -> Iterator[np.ndarray]:
-    """Yield the (h, w, 3) patch of every object, image after image."""
-    load = LoadPatchImage()
-    for image in images:
-        if group := objects[image['id']]:
-            size = dict(height=image['height'], width=image['width'])
-            pixels = load(dict(img_path=str(img_root / image['file_name'])) | size)['img']
-            yield from predictor.crop_patches(pixels, annotation_bboxes(group))
+def generate(generator: ProxyGenerator, folder: ShardFolder) -> None:
+    """Do this process's part of the shards; in the first one, wait for the others' too."""
+    # Asked once, by one process: the first finished shard would change another's answer.
+    shared = [[shard for shard in range(len(folder)) if not folder.is_done(shard)]]
+    broadcast_object_list(shared)
+    own = shared[0][get_rank() :: get_world_size()]
+    others = set(shared[0]) - set(own)
+    start = time.perf_counter()
+    total = int(folder.groups.num_boxes.sum())
+    done = total - sum(map(folder.num_boxes, shared[0]))
+    with tqdm(
+        total=total, initial=done, desc='predict', unit='box', disable=not is_first_process()
+    ) as progress:
 
+        def see_others() -> None:
+            finished = set(filter(folder.is_done, others))
+            others.difference_update(finished)
+            progress.update(sum(map(folder.num_boxes, finished)))
 
-def predict_stream(
-    patches: Iterator[np.ndarray], predictor: BoxCasegPredictor
-) -> Iterator[np.ndarray]:
-    """Yield the (h, w) probability map of every patch, predicted in full batches."""
-    while batch := list(islice(patches, predictor.batch_size)):
-        yield from predictor.predict_patches(np.stack(batch))
+        for number, boxes in enumerate(generator.run(folder, own)):
+            progress.update(boxes)
+            if number % SHARD_IMAGES == 0 and is_first_process():
+                see_others()
+        elapsed = time.perf_counter() - start
+        while others and is_first_process():
+            time.sleep(0.5)
+            see_others()
+    shares = [share for share in all_gather_object(generator.network_s / elapsed) if share]
+    if shares and is_first_process():
+        print(f'time in the network: {", ".join(f"{share:.1%}" for share in shares)}')
 
 
 if __name__ == '__main__':

@@ -12,7 +12,7 @@ from tqdm import tqdm
 
 from mmboxcaseg.datasets.transforms import LoadPatchImage
 from mmboxcaseg.errors import InputError, run_tool
-from mmboxcaseg.proxy import box_mask, ellipse_mask, grabcut_mask
+from mmboxcaseg.proxy import box_mask, ellipse_mask, encode_rle, grabcut_mask
 from mmboxcaseg.proxy.coco import (
     annotation_bboxes,
     annotations_by_image,
@@ -55,7 +55,7 @@ def main() -> None:
             if objects := list(filter(wants_mask, groups[image['id']])):
                 draw = choose_source(args, image)
                 for annotation, bbox in zip(objects, annotation_bboxes(objects), strict=True):
-                    results.append(mask_result(annotation, draw(bbox)))
+                    results.append(mask_result(annotation, encode_rle(draw(bbox))))
                     progress.update()
     write_json(results, args.out)
     print(f'{args.out}: {len(results)} masks')

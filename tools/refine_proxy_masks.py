@@ -3,24 +3,11 @@
 from __future__ import annotations
 
 import argparse
-from itertools import chain
 from pathlib import Path
 
-from tqdm import tqdm
-
 from mmboxcaseg.errors import run_tool
-from mmboxcaseg.proxy.coco import (
-    annotations_by_image,
-    check_bboxes,
-    check_output,
-    load_coco,
-    load_results,
-    match_results,
-    replace_annotations,
-    wants_mask,
-    write_json,
-)
-from mmboxcaseg.proxy.refine import refine_annotations, summarize_proxies
+from mmboxcaseg.proxy.coco import check_output
+from mmboxcaseg.proxy.refine import refine_file
 
 
 def parse_args() -> argparse.Namespace:
@@ -53,27 +40,10 @@ def parse_args() -> argparse.Namespace:
 def main() -> None:
     args = parse_args()
     check_output(args.out, inputs=[args.boxes, args.raw])
-    coco = load_coco(args.boxes)
-    check_bboxes(coco, args.boxes)
-    raw = match_results(coco, load_results(args.raw), args.raw)
-
-    groups = annotations_by_image(coco)
-    with tqdm(coco['images'], desc='refine', unit='image') as images:
-        proxies = [
-            refine_annotations(
-                image,
-                groups[image['id']],
-                raw,
-                args.raw,
-                merge=args.merge,
-                inclusive_boxes=args.inclusive_boxes,
-            )
-            for image in images
-        ]
-    coco = replace_annotations(coco, chain.from_iterable(proxies))
-    write_json(coco, args.out)
-    missing = sum(wants_mask(a) and a['id'] not in raw for a in coco['annotations'])
-    print(f'{args.out}: {summarize_proxies(coco["annotations"])}')
+    summary, missing = refine_file(
+        args.boxes, args.raw, args.out, merge=args.merge, inclusive_boxes=args.inclusive_boxes
+    )
+    print(f'{args.out}: {summary}')
     if missing:
         print(f'{missing} boxes have no raw mask: their masks are empty, their agreement is 0')
 

@@ -29,7 +29,11 @@ def parse_args() -> argparse.Namespace:
         help='go on from this checkpoint; without a path, from the latest one in the work dir, '
         'which has to be there',
     )
-    parser.add_argument('--amp', action='store_true', help='train in mixed precision (on a GPU)')
+    parser.add_argument(
+        '--amp',
+        action='store_true',
+        help='train in mixed precision: float16 on a GPU, bfloat16 on the CPU',
+    )
     parser.add_argument(
         '--auto-scale-lr',
         action='store_true',
@@ -52,9 +56,10 @@ def configure(args: argparse.Namespace) -> Config:
     set_work_dir(config, args.work_dir, args.config)
     if args.amp:
         if get_device() == 'cpu':
-            raise InputError('--amp needs a GPU, and none is found')
-        config.optim_wrapper.type = 'AmpOptimWrapper'
-        config.optim_wrapper.setdefault('loss_scale', 'dynamic')
+            config.optim_wrapper.type = 'mmboxcaseg.AutocastOptimWrapper'
+        else:
+            config.optim_wrapper.type = 'AmpOptimWrapper'
+            config.optim_wrapper.setdefault('loss_scale', 'dynamic')
     if args.auto_scale_lr:
         if 'base_batch_size' not in config.get('auto_scale_lr', {}):
             raise InputError(f'--auto-scale-lr: {args.config} has no auto_scale_lr.base_batch_size')

@@ -165,7 +165,9 @@ class BoxCasegPredictor:
         name = self.model.output_map
         for start in range(0, len(patches), self.batch_size):
             batch = patches[start : start + self.batch_size]
-            inputs = list(torch.from_numpy(batch.transpose(0, 3, 1, 2).copy()))
+            inputs = torch.from_numpy(batch.transpose(0, 3, 1, 2).copy())
+            # At once, not patch by patch as the preprocessor would.
+            inputs = list(inputs.to(self.model.data_preprocessor.device))
             inputs = self.model.data_preprocessor(dict(inputs=inputs))['inputs']
             probs = self.model.probability_maps(inputs, [name])[name]
             maps[start : start + len(batch)] = probs[:, 0].float().cpu().numpy()

@@ -11,7 +11,7 @@ from mmengine.logging import print_log
 
 from mmboxcaseg.errors import InputError
 from mmboxcaseg.proxy import bbox_iou
-from mmboxcaseg.proxy.coco import check_bboxes, load_coco, wants_mask
+from mmboxcaseg.proxy.coco import check_bboxes, load_coco, paused_gc, wants_mask
 from mmboxcaseg.registry import DATASETS
 
 
@@ -105,6 +105,7 @@ class BoxInstanceDataset(BaseDataset):
         self.with_segmentation = with_segmentation
         super().__init__(ann_file, data_prefix=data_prefix or dict(img=''), **kwargs)
 
+    @paused_gc()
     def load_data_list(self) -> list[dict]:
         """Read the file; see the class for what a sample holds and what is raised."""
         coco = load_coco(self.ann_file)
@@ -114,7 +115,8 @@ class BoxInstanceDataset(BaseDataset):
         classes = self._metainfo.setdefault('classes', tuple(names.values()))
         labels = {id_: classes.index(name) for id_, name in names.items() if name in classes}
         annotations = [a for a in coco['annotations'] if wants_mask(a)]
-        wanted = [images[id_] for id_ in sorted({a['image_id'] for a in annotations})]
+        used = {annotation['image_id'] for annotation in annotations}
+        wanted = [image for image in coco['images'] if image['id'] in used]
         paths = image_paths(wanted, self.data_prefix['img'], self.ann_file)
         data_list = []
         for annotation in annotations:
@@ -157,17 +159,22 @@ class BoxInstanceDataset(BaseDataset):
         Returns:
             ``(len(self),)`` bool, in the dataset's order.
         """
-        samples = [self.get_data_info(index) for index in range(len(self))]
-        bboxes = np.array([sample['bbox'] for sample in samples], dtype=np.float64)
-        images = np.unique([str(sample['img_id']) for sample in samples], return_inverse=True)[1]
+        bboxes = np.empty((len(self), 4))
+        images = np.empty(len(self), dtype=np.int64)
+        numbers: dict[int | str, int] = {}
+        for index in range(len(self)):
+            # One at a time: to keep them all takes three times as long.
+            sample = self.get_data_info(index)
+            bboxes[index] = sample['bbox']
+            images[index] = numbers.setdefault(sample['img_id'], len(numbers))
         order = np.argsort(images, kind='stable')
         bboxes, images = bboxes[order], images[order]
-        overlapping = np.zeros(len(samples), dtype=bool)
+        overlapping = np.zeros(len(self), dtype=bool)
         # Boxes of an image now stand side by side: each is compared with the one that is `step`
         # places on, for every step that some image is long enough for.
-        first = np.arange(len(samples))
-        for step in range(1, len(samples)):
-            first = first[first + step < len(samples)]
+        first = np.arange(len(self))
+        for step in range(1, len(self)):
+            first = first[first + step < len(self)]
             first = first[images[first] == images[first + step]]
             if not len(first):
                 break

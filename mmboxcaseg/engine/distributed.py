@@ -6,6 +6,7 @@ import ctypes
 import os
 import signal
 import sys
+from datetime import timedelta
 from typing import Any
 
 import torch.distributed
@@ -36,7 +37,7 @@ def start_process(config: Config) -> None:
     if config.launcher == 'none':
         return
     if config.launcher == 'pytorch':
-        _end_with_launcher()
+        end_with_parent()
     if get_device() != 'cpu':
         return
     if config.launcher != 'pytorch':
@@ -57,8 +58,26 @@ def start_process(config: Config) -> None:
     torch.distributed.init_process_group('gloo')
 
 
-def _end_with_launcher() -> None:
-    # A torchrun that is killed leaves its processes running, to be in the way of the next run.
+def join_processes(launcher: str) -> None:
+    """Join the processes of a run that is not a Runner's: each works alone, rank 0 gathers.
+
+    Args:
+        launcher: ``'pytorch'`` for torchrun; with ``'none'`` nothing is done.
+    """
+    if launcher == 'none':
+        return
+    end_with_parent()
+    if torch.cuda.is_available():
+        torch.cuda.set_device(int(os.environ['LOCAL_RANK']))
+    # On GPUs too: only a few Python objects are sent, and one rank may wait long for another.
+    torch.distributed.init_process_group('gloo', timeout=timedelta(days=30))
+
+
+def end_with_parent() -> None:
+    """Let this process be killed when the one that started it ends, however that ends.
+
+    A torchrun that is killed leaves its processes running, to be in the way of the next run.
+    """
     if sys.platform == 'linux':
         set_parent_death_signal = 1  # PR_SET_PDEATHSIG of prctl(2)
         ctypes.CDLL(None).prctl(set_parent_death_signal, signal.SIGKILL)

@@ -1,6 +1,7 @@
 """Networks, losses and heads."""
 
 from .backbones import EfficientNetLite
+from .data_preprocessors import PatchPreprocessor
 from .heads import PatchHead, TransferredHead
 from .layers import WeightTransfer
 from .losses import MILLoss, PixelLoss
@@ -13,6 +14,7 @@ __all__ = [
     'MILLoss',
     'MILMaskHead',
     'PatchHead',
+    'PatchPreprocessor',
     'PixelLoss',
     'ProxyMaskHead',
     'TransferredHead',

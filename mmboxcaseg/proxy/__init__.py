@@ -1,6 +1,6 @@
 """From predictions to proxy masks: pure functions on arrays, boxes and COCO files (Sec. 3.4)."""
 
-from .agreement import box_agreement
+from .agreement import box_agreement, tight_bbox_agreement
 from .boxes import (
     bbox_areas,
     bbox_iou,
@@ -10,31 +10,62 @@ from .boxes import (
     tight_bboxes,
 )
 from .dropping import DROPPED, drop_masks, is_kept
-from .masks import decode_rle, encode_rle, normalize_probability, paste_probability
-from .merging import merge_masks
-from .refine import AGREEMENTS, refine_annotations, refine_masks
+from .masks import (
+    normalize_probability,
+    paste_probability,
+    probability_edges,
+    probability_rles,
+    threshold_probability,
+)
+from .merging import merge_masks, merge_rles
+from .refine import AGREEMENTS, refine_annotations, refine_rles
+from .rle import (
+    Edges,
+    complement_rles,
+    decode_rle,
+    empty_rle,
+    encode_edges,
+    encode_rle,
+    read_edges,
+    read_rles,
+    rle_bboxes,
+    window_edges,
+)
 from .sources import box_mask, ellipse_mask, grabcut_mask
 
 __all__ = [
     'AGREEMENTS',
     'DROPPED',
+    'Edges',
     'bbox_areas',
     'bbox_iou',
     'box_agreement',
     'box_mask',
+    'complement_rles',
     'decode_rle',
     'drop_masks',
     'ellipse_mask',
+    'empty_rle',
+    'encode_edges',
     'encode_rle',
     'grabcut_mask',
     'inclusive_bboxes',
     'is_kept',
     'merge_masks',
+    'merge_rles',
     'normalize_probability',
     'pairwise_iou',
     'paste_probability',
     'pixel_bboxes',
+    'probability_edges',
+    'probability_rles',
+    'read_edges',
+    'read_rles',
     'refine_annotations',
-    'refine_masks',
+    'refine_rles',
+    'rle_bboxes',
+    'threshold_probability',
+    'tight_bbox_agreement',
     'tight_bboxes',
+    'window_edges',
 ]

@@ -25,6 +25,26 @@ def box_agreement(
     Returns:
         (N,) float64 in [0, 1]; 0 for an empty mask.
     """
+    return tight_bbox_agreement(tight_bboxes(masks), bboxes, masks.shape[1:], inclusive_boxes)
+
+
+def tight_bbox_agreement(
+    tight: np.ndarray,
+    bboxes: np.ndarray,
+    img_shape: tuple[int, int],
+    inclusive_boxes: bool = False,
+) -> np.ndarray:
+    """Measure :func:`box_agreement` where the masks' tight boxes are known.
+
+    Args:
+        tight: (N, 4) boxes xyxy, x2 and y2 exclusive, zeros for an empty mask.
+        bboxes: (N, 4) ground-truth boxes xyxy in image pixels.
+        img_shape: (height, width) of the image.
+        inclusive_boxes: As in :func:`box_agreement`.
+
+    Returns:
+        (N,) float64 in [0, 1].
+    """
     if inclusive_boxes:
-        return bbox_iou(tight_bboxes(masks), inclusive_bboxes(bboxes))
-    return bbox_iou(tight_bboxes(masks), pixel_bboxes(bboxes, masks.shape[1:]))
+        return bbox_iou(tight, inclusive_bboxes(bboxes))
+    return bbox_iou(tight, pixel_bboxes(bboxes, img_shape))

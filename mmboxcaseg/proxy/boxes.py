@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 
-def pixel_bboxes(bboxes: np.ndarray, img_shape: tuple[int, int]) -> np.ndarray:
+def pixel_bboxes(
+    bboxes: np.ndarray, img_shape: tuple[int, int] | Sequence[tuple[int, int]]
+) -> np.ndarray:
     """Put boxes on the pixel grid, the one on which patches are cropped and masks are pasted.
 
     Edges go to the nearest pixel edge (halves up) and into the image; a box is at least one
@@ -14,17 +18,16 @@ def pixel_bboxes(bboxes: np.ndarray, img_shape: tuple[int, int]) -> np.ndarray:
 
     Args:
         bboxes: (N, 4) boxes xyxy in pixels.
-        img_shape: (height, width) of the image.
+        img_shape: (height, width) of the image, or of each box's image N of them.
 
     Returns:
         (N, 4) int64 boxes xyxy, x2 and y2 exclusive.
     """
-    height, width = img_shape
     edges = np.asarray(bboxes, dtype=np.float32).reshape(-1, 4).astype(np.float64)
     edges = np.floor(edges + 0.5).astype(np.int64)
-    limit = np.array([width, height])
-    start = edges[:, :2].clip(0, limit - 1)
-    stop = np.maximum(edges[:, 2:].clip(0, limit), start + 1)
+    limit = np.asarray(img_shape, dtype=np.int64).reshape(-1, 2)[:, ::-1]
+    start = np.minimum(np.maximum(edges[:, :2], 0), limit - 1)
+    stop = np.maximum(np.minimum(edges[:, 2:], limit), start + 1)
     return np.concatenate([start, stop], axis=1)
 
 
@@ -76,7 +79,8 @@ def bbox_areas(bboxes: np.ndarray) -> np.ndarray:
         (...) float64 areas in square pixels.
     """
     bboxes = np.asarray(bboxes, dtype=np.float64)
-    return (bboxes[..., 2:] - bboxes[..., :2]).clip(min=0).prod(axis=-1)
+    sizes = np.maximum(bboxes[..., 2:] - bboxes[..., :2], 0)
+    return sizes[..., 0] * sizes[..., 1]
 
 
 def bbox_iou(bboxes1: np.ndarray, bboxes2: np.ndarray) -> np.ndarray:
@@ -93,7 +97,7 @@ def bbox_iou(bboxes1: np.ndarray, bboxes2: np.ndarray) -> np.ndarray:
     bboxes2 = np.asarray(bboxes2, dtype=np.float64)
     start = np.maximum(bboxes1[..., :2], bboxes2[..., :2])
     stop = np.minimum(bboxes1[..., 2:], bboxes2[..., 2:])
-    overlap = (stop - start).clip(min=0).prod(axis=-1)
+    overlap = bbox_areas(np.concatenate([start, stop], axis=-1))
     union = bbox_areas(bboxes1) + bbox_areas(bboxes2) - overlap
     return np.divide(overlap, union, out=np.zeros_like(union), where=union > 0)
 

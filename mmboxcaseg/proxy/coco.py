@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import math
 import os
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
-from contextlib import suppress
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from itertools import count
 from pathlib import Path
+from typing import Any, BinaryIO
 
 import cv2
 import numpy as np
@@ -16,7 +19,7 @@ from tqdm import tqdm
 
 from mmboxcaseg.errors import InputError
 
-from .masks import decode_rle, encode_rle
+from .rle import decode_rle, read_rles
 
 #: Farthest, in pixels, that an edge of a raw mask's box may lie from the annotation's.
 BOX_TOLERANCE = 0.5
@@ -25,6 +28,22 @@ BOX_TOLERANCE = 0.5
 _FARTHEST_EDGE = 1e7
 
 
+@contextmanager
+def paused_gc() -> Iterator[None]:
+    """Build millions of objects, none of them in a cycle, without searching them for cycles.
+
+    The search grows with what is there already: half of the time that COCO's size takes to read.
+    """
+    running = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if running:
+            gc.enable()
+
+
+@paused_gc()
 def load_coco(path: str | Path) -> dict:
     """Read a COCO annotation file and check what everything else relies on.
 
@@ -40,13 +59,27 @@ def load_coco(path: str | Path) -> dict:
         InputError: If the file cannot be read, is not JSON or not COCO; names what is wrong.
     """
     coco = _load_json(path, 'a COCO annotation file')
+    check_coco(coco, path)
+    return coco
+
+
+def check_coco(coco: Any, path: str | Path) -> None:
+    """Check that what a JSON file holds is what :func:`load_coco` promises.
+
+    Args:
+        coco: The content; its lists may be any sequence that holds no text.
+        path: The file, for the message.
+
+    Raises:
+        InputError: If it is not; names what is wrong.
+    """
     if not isinstance(coco, dict):
         raise InputError(
             f'{path} is not a COCO file: it holds a {type(coco).__name__}, not a dict; give a COCO '
             'annotation file'
         )
     for name, fields in _FIELDS.items():
-        if not isinstance(coco.get(name), list):
+        if not isinstance(coco.get(name), Sequence) or isinstance(coco[name], str):
             raise InputError(
                 f'{path} is not a COCO file: it has no list {name!r}; give a COCO annotation file'
             )
@@ -67,9 +100,9 @@ def load_coco(path: str | Path) -> dict:
             raise InputError(
                 f'{where} has category {annotation["category_id"]!r}, which the file does not list'
             )
-    return coco
 
 
+@paused_gc()
 def load_results(path: str | Path) -> list[dict]:
     """Read a COCO results file of masks.
 
@@ -83,18 +116,39 @@ def load_results(path: str | Path) -> list[dict]:
         InputError: If the file cannot be read, is not JSON or not such a list.
     """
     results = _load_json(path, 'a COCO results file')
+    check_results(results, path)
+    for index, entry in enumerate(results):
+        check_result(entry, f'entry {index} of {path}')
+    return results
+
+
+def check_results(results: Any, path: str | Path) -> None:
+    """Check that what a JSON file holds is a list.
+
+    Raises:
+        InputError: If it is not.
+    """
     if not isinstance(results, list):
         raise InputError(
             f'{path} is not a COCO results file: it is not a list; give raw masks, one entry each'
         )
-    for index, entry in enumerate(results):
-        if not isinstance(entry, dict):
-            raise InputError(f'entry {index} of {path} is not a dict')
-        box = dict(ann_id=_ID) if 'ann_id' in entry else dict(bbox=_BOX)
-        where = f'entry {index} of {path}'
-        _check_keys(entry, ('image_id', 'segmentation', *box), where)
-        _check_values(entry, dict(image_id=_ID, **box), where)
-    return results
+
+
+def check_result(entry: Any, where: str) -> None:
+    """Check an entry of a COCO results file of masks.
+
+    Args:
+        entry: As it is read.
+        where: It, for the message.
+
+    Raises:
+        InputError: If something that :func:`load_results` promises is missing or wrong.
+    """
+    if not isinstance(entry, dict):
+        raise InputError(f'{where} is not a dict')
+    box = dict(ann_id=_ID) if 'ann_id' in entry else dict(bbox=_BOX)
+    _check_keys(entry, ('image_id', 'segmentation', *box), where)
+    _check_values(entry, dict(image_id=_ID, **box), where)
 
 
 def wants_mask(annotation: dict) -> bool:
@@ -167,13 +221,9 @@ def check_images(coco: dict, img_root: str | Path) -> None:
     img_root = Path(img_root)
     if not img_root.is_dir():
         raise InputError(f'image folder {img_root} does not exist')
-    groups = annotations_by_image(coco)
-    paths = [
-        img_root / image['file_name']
-        for image in coco['images']
-        if any(map(wants_mask, groups[image['id']]))
-    ]
-    with tqdm(paths, desc='check', unit='image', leave=False) as progress:
+    wanted = {a['image_id'] for a in coco['annotations'] if wants_mask(a)}
+    paths = (img_root / image['file_name'] for image in coco['images'] if image['id'] in wanted)
+    with tqdm(paths, 'check', len(wanted), unit='image', leave=False) as progress:
         for path in progress:
             if not path.is_file():
                 raise InputError(f'image {path} does not exist')
@@ -181,12 +231,12 @@ def check_images(coco: dict, img_root: str | Path) -> None:
                 raise InputError(f'{path} cannot be decoded: replace it or remove it from the set')
 
 
-def mask_result(annotation: dict, mask: np.ndarray) -> dict:
+def mask_result(annotation: dict, rle: dict) -> dict:
     """Write an annotation's raw mask as an entry of a COCO results file.
 
     Args:
         annotation: COCO annotation.
-        mask: (H, W) bool or uint8.
+        rle: The mask, as of :func:`encode_rle`.
 
     Returns:
         The entry; ``ann_id`` says to :func:`match_results` whose mask it is.
@@ -195,13 +245,18 @@ def mask_result(annotation: dict, mask: np.ndarray) -> dict:
         image_id=annotation['image_id'],
         category_id=annotation['category_id'],
         bbox=annotation['bbox'],
-        segmentation=encode_rle(mask),
+        segmentation=rle,
         score=1.0,
         ann_id=annotation['id'],
     )
 
 
-def match_results(coco: dict, results: list[dict], path: str | Path) -> dict[int, dict | list]:
+def match_results(
+    coco: dict,
+    results: Iterable[dict],
+    path: str | Path,
+    indices: Iterable[int] | None = None,
+) -> dict[int, dict | list]:
     """Find the annotation of every raw mask.
 
     By ``ann_id`` where an entry has one. Otherwise the annotation of the same image whose box is
@@ -212,6 +267,7 @@ def match_results(coco: dict, results: list[dict], path: str | Path) -> dict[int
         coco: Content of a COCO file.
         results: Entries of a results file.
         path: The results file, for the message.
+        indices: Where the entries are in the file, if they are not all of it.
 
     Returns:
         Annotation id to ``segmentation``.
@@ -222,7 +278,8 @@ def match_results(coco: dict, results: list[dict], path: str | Path) -> dict[int
     annotations = {annotation['id']: annotation for annotation in coco['annotations']}
     by_image = annotations_by_image(coco)
     matched: dict[int, int] = {}
-    for index, entry in enumerate(results):
+    segmentations = {}
+    for index, entry in zip(count() if indices is None else indices, results, strict=False):
         where = f'entry {index} of {path}'
         if 'ann_id' in entry:
             annotation = annotations.get(entry['ann_id'])
@@ -239,7 +296,8 @@ def match_results(coco: dict, results: list[dict], path: str | Path) -> dict[int
                 f'{where} belongs to annotation {annotation["id"]}, which entry {first} gave a '
                 'mask already'
             )
-    return {ann_id: results[index]['segmentation'] for ann_id, index in matched.items()}
+        segmentations[annotation['id']] = entry['segmentation']
+    return segmentations
 
 
 def replace_annotations(coco: dict, annotations: Iterable[dict]) -> dict:
@@ -279,6 +337,34 @@ def decode_annotation(annotation: dict, img_shape: tuple[int, int], path: str | 
         ) from None
 
 
+def read_annotations(
+    annotations: Sequence[dict],
+    segmentations: Sequence,
+    img_shape: tuple[int, int],
+    path: str | Path,
+) -> list[dict]:
+    """Read the masks of one image's annotations as :func:`read_rles` does.
+
+    Args:
+        annotations: N with ``id``; their own ``segmentation`` is not read.
+        segmentations: Theirs, N of any kind.
+        img_shape: (height, width) of the image.
+        path: The file that the segmentations come from, for the message.
+
+    Returns:
+        N RLEs.
+
+    Raises:
+        InputError: If a segmentation is broken; names the annotation and the file.
+    """
+    try:
+        return read_rles(segmentations, img_shape)
+    except ValueError:
+        for annotation, segmentation in zip(annotations, segmentations, strict=True):
+            decode_annotation(annotation | dict(segmentation=segmentation), img_shape, path)
+        raise
+
+
 def check_output(
     path: str | Path,
     inputs: Iterable[str | Path] = (),
@@ -306,7 +392,8 @@ def check_output(
     if path.suffix.lower() not in suffixes:
         raise InputError(f'cannot write {path}: its name must end in {" or ".join(suffixes)}')
     # Only trying tells: os.access says yes to root even where nothing can be written.
-    _write_aside(b'', path).unlink()
+    with suppress(_Untried), writing(path):
+        raise _Untried
 
 
 def write_json(content: dict | list, path: str | Path) -> None:
@@ -321,24 +408,80 @@ def write_bytes(content: bytes, path: str | Path) -> None:
     Raises:
         InputError: If it cannot be written; nothing is left of it.
     """
-    aside = _write_aside(content, Path(path))
-    try:
-        os.replace(aside, path)
-    except OSError as error:
-        aside.unlink()
-        raise InputError(f'cannot write {path}: {error.strerror}') from None
+    with writing(Path(path)) as file:
+        file.write(content)
 
 
-def _write_aside(content: bytes, path: Path) -> Path:
+def write_coco(coco: dict, annotations: Iterable[bytes], path: str | Path) -> None:
+    """Write a COCO file as :func:`write_bytes` does, without holding it.
+
+    Args:
+        coco: Its content; the annotations are not read, its lists may be any sequence.
+        annotations: The annotations to write instead, a JSON text each.
+        path: File to write.
+
+    Raises:
+        InputError: If it cannot be written; nothing is left of it.
+    """
+    with writing(Path(path)) as file:
+        opening = b'{'
+        for key, value in coco.items():
+            file.write(opening + json.dumps(key).encode() + b': ')
+            if key == 'annotations':
+                write_list(annotations, file)
+            elif isinstance(value, Sequence) and not isinstance(value, str):
+                write_list((json.dumps(entry).encode() for entry in value), file)
+            else:
+                file.write(json.dumps(value).encode())
+            opening = b', '
+        file.write(b'}')
+
+
+class _Untried(Exception):
+    """Ends a trial of :func:`writing` before the file is renamed."""
+
+
+def write_list(texts: Iterable[bytes], file: BinaryIO) -> None:
+    """Write a JSON list.
+
+    Args:
+        texts: The JSON texts of its entries.
+        file: Where to.
+    """
+    separator = b'['
+    for text in texts:
+        file.write(separator + text)
+        separator = b', '
+    file.write(b']' if separator == b', ' else b'[]')
+
+
+@contextmanager
+def writing(path: Path, aside: Path | None = None) -> Iterator[BinaryIO]:
+    """Open a file aside; it is renamed when all is written, and removed when something fails.
+
+    Args:
+        path: The file to write.
+        aside: Where it is written first, in the same folder; by default under a name that no other
+            process takes.
+
+    Yields:
+        The open file.
+
+    Raises:
+        InputError: If it cannot be written.
+    """
     # The process's number: no file of the user's has this name.
-    aside = path.with_name(f'{path.name}.{os.getpid()}.tmp')
+    aside = aside or path.with_name(f'{path.name}.{os.getpid()}.tmp')
     try:
-        aside.write_bytes(content)
-    except OSError as error:
+        with open(aside, 'wb') as file:
+            yield file
+        os.replace(aside, path)
+    except BaseException as error:
         with suppress(OSError):
             aside.unlink()
+        if not isinstance(error, OSError):
+            raise
         raise InputError(f'cannot write {path}: {error.strerror}') from None
-    return aside
 
 
 def _load_json(path: str | Path, kind: str) -> dict | list:
@@ -350,7 +493,7 @@ def _load_json(path: str | Path, kind: str) -> dict | list:
         raise InputError(f'{path} is not JSON: give {kind}') from None
 
 
-def _check_entries(entries: list, name: str, fields: dict, path: str | Path) -> None:
+def _check_entries(entries: Sequence, name: str, fields: dict, path: str | Path) -> None:
     ids = set()
     for index, entry in enumerate(entries):
         _check_keys(entry, fields, f'{path} is not a COCO file: {name}[{index}]')

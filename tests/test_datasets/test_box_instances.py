@@ -1,3 +1,4 @@
+import gc
 import json
 
 import numpy as np
@@ -205,3 +206,44 @@ def test_pipeline_gives_a_patch(build, coco):
     assert packed['inputs'].shape == (3, 16, 16)
     assert packed['data_samples'].patch_bbox.tolist() == [26, 8, 40, 38]
     assert np.allclose(packed['data_samples'].gt_instances.bboxes, [[0, 0, 16, 16]])
+
+
+def test_overlapping_against_every_pair(build, coco):
+    rng = np.random.default_rng(0)
+    for image, img_id in zip(coco['images'], (1, '1', 'two', 2), strict=True):
+        image['id'] = img_id
+    coco['annotations'] = [
+        dict(
+            id=index,
+            image_id=coco['images'][rng.integers(4)]['id'],
+            category_id=3,
+            bbox=[*rng.integers(0, 20, 2).tolist(), *rng.integers(5, 20, 2).tolist()],
+        )
+        for index in range(60)
+    ]
+    expected = [False] * 60
+    for a in coco['annotations']:
+        for b in coco['annotations']:
+            same_image = a['image_id'] == b['image_id'] and a is not b
+            (ax, ay, aw, ah), (bx, by, bw, bh) = a['bbox'], b['bbox']
+            overlap = max(min(ax + aw, bx + bw) - max(ax, bx), 0) * max(
+                min(ay + ah, by + bh) - max(ay, by), 0
+            )
+            if same_image and overlap / (aw * ah + bw * bh - overlap) > 0.3:
+                expected[a['id']] = True
+    assert 5 < sum(expected) < 55
+    assert build(coco).overlapping(0.3).tolist() == expected
+
+
+@pytest.mark.parametrize('running', [True, False])
+def test_garbage_collection_is_as_before(build, coco, running):
+    was_running = gc.isenabled()
+    try:
+        gc.enable() if running else gc.disable()
+        build(coco)
+        assert gc.isenabled() == running
+        with pytest.raises(InputError):
+            build([])
+        assert gc.isenabled() == running
+    finally:
+        gc.enable() if was_running else gc.disable()

@@ -4,7 +4,8 @@ import torch
 
 from mmboxcaseg.errors import InputError
 from mmboxcaseg.evaluation import BoxMaskIoUMetric, mask_iou, summarize_ious
-from mmboxcaseg.proxy import encode_rle
+from mmboxcaseg.evaluation.box_mask_iou import edges_ious
+from mmboxcaseg.proxy import encode_rle, read_edges, window_edges
 
 
 def mask(*rows):
@@ -23,6 +24,33 @@ def mask(*rows):
 )
 def test_mask_iou(prediction, target, expected):
     assert mask_iou(prediction, target) == pytest.approx(expected)
+    edges = [window_edges([m], [(0, 0)], [m.shape]) for m in (prediction, target)]
+    assert edges_ious(*edges) == pytest.approx([expected])
+
+
+def test_edges_ious_equal_brute_force():
+    rng = np.random.default_rng(0)
+    for count in range(20):
+        shapes = rng.integers(1, 20, (count, 2)).tolist()
+        sides, expected = ([], []), []
+        for shape in shapes:
+            masks = [rng.random(shape) > rng.choice([0, 0.1, 0.5, 0.9, 1]) for _ in sides]
+            pairs = list(zip(*(mask.ravel().tolist() for mask in masks), strict=True))
+            union = sum(a or b for a, b in pairs)
+            expected.append(sum(a and b for a, b in pairs) / union if union else 0)
+            for side, mask in zip(sides, masks, strict=True):
+                side.append(mask)
+        edges = [window_edges(side, np.zeros((count, 2)), shapes) for side in sides]
+        assert edges_ious(*edges).tolist() == expected
+
+
+def test_edges_ious_take_runs_of_no_pixels():
+    # Pixels 1 and 2; pixel 2 with empty runs before, in and behind it.
+    plain, split = (
+        read_edges([dict(size=[1, 4], counts=counts)], [(1, 4)])
+        for counts in ([1, 2, 1], [1, 0, 1, 0, 0, 1, 1, 0])
+    )
+    assert edges_ious(plain, split) == edges_ious(split, plain) == 1 / 2
 
 
 def test_summarize_ious():

@@ -120,3 +120,10 @@ def test_bbox_iou_counts_pixels():
     ]
     np.testing.assert_allclose(pairwise_iou(bboxes1, bboxes2), expected)
     np.testing.assert_allclose(bbox_iou(bboxes1, bboxes2), np.diag(expected))
+
+
+def test_pixel_bboxes_of_several_images():
+    rng = np.random.default_rng(0)
+    bboxes, shapes = rng.uniform(-5, 30, (9, 4)), rng.integers(1, 25, (9, 2)).tolist()
+    alone = [pixel_bboxes(bbox, shape)[0] for bbox, shape in zip(bboxes, shapes, strict=True)]
+    assert (pixel_bboxes(bboxes, shapes) == alone).all()

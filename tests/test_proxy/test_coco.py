@@ -203,7 +203,7 @@ def test_check_images(tmp_path):
 
 def test_mask_result_finds_its_annotation():
     mask = np.array([[0, 1], [1, 1]], bool)
-    result = json.loads(json.dumps(mask_result(COCO['annotations'][2], mask)))
+    result = json.loads(json.dumps(mask_result(COCO['annotations'][2], encode_rle(mask))))
     assert result.pop('segmentation') == encode_rle(mask)
     assert result == dict(image_id=7, category_id=2, bbox=[0.3, 0, 4, 4], score=1.0, ann_id=11)
     assert list(match_results(COCO, [dict(result, segmentation='x')], 'raw.json')) == [11]

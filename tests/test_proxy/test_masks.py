@@ -1,8 +1,14 @@
+import cv2
 import numpy as np
 import pytest
-from pycocotools import mask as coco_mask
 
-from mmboxcaseg.proxy import decode_rle, encode_rle, normalize_probability, paste_probability
+from mmboxcaseg.proxy import (
+    encode_rle,
+    normalize_probability,
+    paste_probability,
+    probability_rles,
+    threshold_probability,
+)
 
 
 def test_normalize_probability():
@@ -49,84 +55,50 @@ def test_paste_probability_box_over_the_border():
     assert mask.astype(int).tolist() == expected
 
 
-def test_encode_rle_is_what_coco_reads():
-    mask = np.array([[0, 1, 1], [1, 0, 0]], bool)
-    rle = encode_rle(mask)
-    assert rle['size'] == [2, 3]
-    assert isinstance(rle['counts'], str)
-    assert coco_mask.decode(rle).tolist() == mask.astype(int).tolist()
+def draw_probability(rng, kind):
+    size = tuple(rng.integers(1, 40, 2).tolist())
+    prob = rng.random((5, 4)).astype(np.float32)
+    prob = cv2.resize(prob, size, interpolation=cv2.INTER_CUBIC).clip(0, 1)
+    if kind == 'steps':  # on and around the threshold once it is normalised
+        return (prob * 4).round() / np.float32(4.7) + np.float32(0.1)
+    if kind == 'faint':  # rounding is large beside what the map spans
+        return np.float32(0.7) + prob * np.float32(1e-6)
+    return prob
 
 
-def test_encode_rle_empty():
-    rle = encode_rle(np.zeros((2, 3), bool))
-    assert coco_mask.area(rle) == 0
-    assert isinstance(rle['counts'], str)
-
-
-@pytest.mark.parametrize(
-    'segmentation',
-    [
-        # Column by column: 0, 1; 1, 0; 1, 0.
-        dict(size=[2, 3], counts=[1, 2, 1, 1, 1]),
-        encode_rle(np.array([[0, 1, 1], [1, 0, 0]])),
-        coco_mask.encode(np.asfortranarray([[0, 1, 1], [1, 0, 0]], np.uint8)),
-    ],
-    ids=['uncompressed', 'str', 'bytes'],
-)
-def test_decode_rle(segmentation):
-    mask = decode_rle(segmentation, (2, 3))
-    assert mask.dtype == bool
-    assert mask.astype(int).tolist() == [[0, 1, 1], [1, 0, 0]]
-
-
-def test_decode_rle_polygons():
-    polygons = [[0, 0, 2, 0, 2, 2, 0, 2], [3, 3, 4, 3, 4, 4, 3, 4]]
-    expected = [[1, 1, 0, 0], [1, 1, 0, 0], [0, 0, 0, 0], [0, 0, 0, 1]]
-    assert decode_rle(polygons, (4, 4)).astype(int).tolist() == expected
-
-
-def test_rle_round_trip():
+@pytest.mark.parametrize('kind', ['smooth', 'steps', 'faint'])
+@pytest.mark.parametrize('threshold', [0.5, 0.25, 0.9])
+def test_threshold_probability_equals_the_description(kind, threshold):
+    """Normalised first, every pixel of it, as the paper's procedure has it."""
     rng = np.random.default_rng(0)
     for _ in range(200):
-        mask = rng.random(rng.integers(1, 60, 2)) > rng.random()
-        assert (decode_rle(encode_rle(mask), mask.shape) == mask).all()
-    large = np.zeros((1500, 1200), bool)
-    large[7:1400, 1:1199] = True
-    assert (decode_rle(encode_rle(large), large.shape) == large).all()
+        prob = draw_probability(rng, kind)
+        size = tuple(rng.integers(1, 60, 2).tolist())
+        low, high = prob.min(), prob.max()
+        values = (prob - low) / (high - low) if high > low else prob
+        expected = cv2.resize(values, size, interpolation=cv2.INTER_LINEAR) > threshold
+        mask = threshold_probability(prob, size, threshold)
+        assert mask.dtype == bool
+        assert (mask == expected).all()
 
 
-@pytest.mark.parametrize(
-    'segmentation',
-    [
-        [],
-        [[1, 2, 3, 4]],
-        [[1, 2, 3, 4, 5, 6, 7]],
-        dict(counts='04'),
-        dict(size=[2, 2], counts=[2, 2]),
-        dict(size=[2, 3], counts=[2, 2]),
-        dict(size=[2, 3], counts=[5, 5]),
-        dict(size=[2, 3], counts=[8, -2]),
-        dict(size=[2, 3], counts=''),
-        dict(size=[2, 3], counts='11'),
-        dict(size=[2, 3], counts='zzz'),
-        dict(size=[2, 3], counts='06\u00e9'),
-        dict(size=[2, 3], counts='06P'),
-        dict(size=[2, 3], counts=b'\xff'),
-        dict(size=[2, 3], counts=5),
-        dict(size=[2, 3], counts=None),
-        dict(size=[2, 3], counts=['a']),
-        dict(size=[2, 3], counts=[0.5, 5.5]),
-        dict(size=None, counts='06'),
-        dict(size=6, counts='06'),
-        [[0, 0, 2, 0, 2, float('nan')]],
-        [[0, 0, 2, 0, 2, float('inf')]],
-        [[0, 0, 2, 0, 2, 1e12]],
-        [[0, 0, 2, 0, 2, 10**400]],
-        [[0, 0, 2, 0, 2, 'a']],
-        'a mask',
-        None,
-    ],
-)
-def test_decode_rle_refuses(segmentation):
-    with pytest.raises(ValueError, match='its|polygon|neither'):
-        decode_rle(segmentation, (2, 3))
+def test_threshold_probability_where_rounding_decides():
+    """A pixel so near the threshold that it falls to either side with the order of the steps."""
+    rng = np.random.default_rng(0)
+    for threshold in (0.25, 0.5, 0.9):
+        for low, high in np.sort(rng.random((1000, 2)).astype(np.float32), axis=1):
+            near = np.float32(low + (high - low) * np.float32(threshold))
+            near += np.spacing(near) * np.float32(rng.integers(-2, 3))
+            prob = np.array([[low, near, high]])
+            expected = (prob - low) / (high - low) > threshold
+            assert (threshold_probability(prob, (3, 1), threshold) == expected).all()
+
+
+def test_probability_rles_are_those_of_the_pasted_masks():
+    rng = np.random.default_rng(0)
+    for count in [*range(20), 1, 1]:
+        shape = tuple(rng.integers(1, 50, 2).tolist())
+        bboxes = np.sort(rng.uniform(-10, 60, (count, 2, 2)), axis=1).reshape(-1, 4)
+        probs = [draw_probability(rng, 'smooth') for _ in bboxes]
+        pasted = map(paste_probability, probs, bboxes, [shape] * count, [0.4] * count)
+        assert probability_rles(probs, bboxes, shape, 0.4) == list(map(encode_rle, pasted))

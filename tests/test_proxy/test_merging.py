@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from mmboxcaseg.proxy import merge_masks
+from mmboxcaseg.proxy import encode_rle, merge_masks, merge_rles
 
 
 def brute_force(masks, bboxes):
@@ -70,3 +70,45 @@ def test_against_brute_force(seed):
 
 def test_no_masks():
     assert merge_masks(np.zeros((0, 4, 5), bool), np.zeros((0, 4))).shape == (0, 4, 5)
+
+
+def assert_merges_alike(masks, bboxes):
+    rles = [encode_rle(mask) for mask in masks]
+    before = [dict(rle) for rle in rles]
+    merged = merge_rles(rles, bboxes)
+    assert merged == [encode_rle(mask) for mask in merge_masks(masks, bboxes)]
+    assert rles == before
+
+
+@pytest.mark.parametrize('share', [0.05, 0.4, 0.9])
+def test_rles_as_masks(share):
+    rng = np.random.default_rng(0)
+    for _ in range(30):
+        count = rng.integers(1, 8)
+        # Masks reach beyond their boxes; whole numbers below 4 give equal areas.
+        masks = rng.random((count, *rng.integers(1, 20, 2))) < share
+        masks[rng.random(count) < 0.2] = False
+        masks[rng.random(count) < 0.1] = True
+        start = rng.integers(0, 5, (count, 2))
+        bboxes = np.concatenate([start, start + rng.integers(1, 4, (count, 2))], axis=1)
+        assert_merges_alike(masks, bboxes)
+
+
+def test_rles_of_windows_as_masks():
+    rng = np.random.default_rng(0)
+    for _ in range(50):
+        masks = np.zeros((9, 30, 40), bool)
+        bboxes = np.sort(rng.integers(0, [[[40, 30]]], (9, 2, 2)), axis=1).reshape(9, 4)
+        bboxes[:, 2:] += 1
+        for mask, (x1, y1, x2, y2) in zip(masks, bboxes, strict=True):
+            mask[y1:y2, x1:x2] = rng.random((y2 - y1, x2 - x1)) < 0.8
+        assert_merges_alike(masks, bboxes)
+
+
+def test_rle_that_loses_nothing_is_not_written_anew():
+    masks = np.zeros((2, 4, 4), bool)
+    masks[0, :2], masks[1, 2:] = True, True
+    rles = [encode_rle(mask) for mask in masks]
+    merged = merge_rles(rles, np.array([[0, 0, 4, 2], [0, 2, 4, 4]]))
+    assert all(after is before for after, before in zip(merged, rles, strict=True))
+    assert merge_rles([], np.zeros((0, 4))) == []

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from mmboxcaseg.errors import InputError
-from mmboxcaseg.proxy import decode_rle, encode_rle, refine_annotations, refine_masks
+from mmboxcaseg.proxy import decode_rle, encode_rle, refine_annotations, refine_rles
 from mmboxcaseg.proxy.refine import summarize_proxies
 
 # The large object's mask covers the small one's.
@@ -18,22 +18,25 @@ def annotation(id_, bbox, **fields):
     return dict(id=id_, image_id=1, category_id=1, bbox=bbox, **fields)
 
 
-def test_refine_masks():
-    masks, agreement = refine_masks(
-        np.stack([LARGE, SMALL]), np.array([[0, 0, 4, 3], [0, 2, 4, 4]])
-    )
+def refine(masks, bboxes, **options):
+    """Refine arrays: masks (N, H, W) bool and their agreement."""
+    shape = masks.shape[1:]
+    rles, agreement = refine_rles([encode_rle(m) for m in masks], bboxes, shape, **options)
+    return np.stack([decode_rle(rle, shape) for rle in rles]), agreement
+
+
+def test_refine_rles():
+    masks, agreement = refine(np.stack([LARGE, SMALL]), np.array([[0, 0, 4, 3], [0, 2, 4, 4]]))
     assert (masks == [MERGED, SMALL]).all()
     # Of the merged mask, not of the raw one.
     assert agreement.tolist() == [8 / 12, 4 / 8]
 
 
-def test_refine_masks_without_merge():
-    raw, bboxes = np.stack([LARGE, SMALL]), np.array([[0, 0, 4, 3], [0, 2, 4, 4]])
-    for given in (raw, raw.astype(np.uint8)):
-        masks, agreement = refine_masks(given, bboxes, merge=False)
-        assert masks.dtype == bool
-        assert (masks == raw).all()
-        assert agreement.tolist() == [1, 4 / 8]
+def test_refine_rles_without_merge():
+    raw = np.stack([LARGE, SMALL])
+    masks, agreement = refine(raw, np.array([[0, 0, 4, 3], [0, 2, 4, 4]]), merge=False)
+    assert (masks == raw).all()
+    assert agreement.tolist() == [1, 4 / 8]
 
 
 def released(masks, xywh):
@@ -69,7 +72,7 @@ def test_as_the_release(seed):
         )
     owned, expected = released(raw, xywh.tolist())
     bboxes = np.concatenate([xywh[:, :2], xywh[:, :2] + xywh[:, 2:]], axis=1)
-    masks, agreement = refine_masks(raw, bboxes, inclusive_boxes=True)
+    masks, agreement = refine(raw, bboxes, inclusive_boxes=True)
     assert [set(map(tuple, np.argwhere(mask).tolist())) for mask in masks] == owned
     assert agreement.tolist() == pytest.approx(expected)
     assert agreement[0] == 0 and (agreement[1:] > 0).any()

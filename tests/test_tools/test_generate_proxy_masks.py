@@ -12,7 +12,8 @@ from mmdet.datasets import CocoDataset
 from mmdet.datasets.transforms import LoadAnnotations
 
 from mmboxcaseg.apis import BoxCasegPredictor, init_model
-from mmboxcaseg.proxy import decode_rle, refine_masks
+from mmboxcaseg.apis.proxy_generation import ProxyGenerator
+from mmboxcaseg.proxy import box_agreement, decode_rle, merge_masks
 from mmboxcaseg.proxy.coco import annotation_bboxes
 
 TOOLS = Path(__file__).parents[2] / 'tools'
@@ -134,7 +135,8 @@ def test_masks_are_the_predictors_merged(trained, data, run):
         bboxes = annotation_bboxes([proxies[id_] for id_ in ids])
         raw = predictor.predict(bboxes)
         assert raw.any(axis=(1, 2)).all() and not raw.all(axis=0).all()
-        masks, agreement = refine_masks(raw, bboxes)
+        masks = merge_masks(raw, bboxes)
+        agreement = box_agreement(masks, bboxes)
         for id_, mask, value in zip(ids, masks, agreement, strict=True):
             decoded = decode_rle(proxies[id_]['segmentation'], img.shape[:2])
             # A batch of another size may round a pixel differently.
@@ -144,13 +146,13 @@ def test_masks_are_the_predictors_merged(trained, data, run):
 
 def test_batches_go_across_images(trained, data, run, monkeypatch):
     sizes = []
-    predict_patches = BoxCasegPredictor.predict_patches
+    predict_batch = ProxyGenerator._predict_batch
 
-    def spy(self, patches):
-        sizes.append(len(patches))
-        return predict_patches(self, patches)
+    def spy(self, batch, threads):
+        sizes.append(len(batch))
+        return predict_batch(self, batch, threads)
 
-    monkeypatch.setattr(BoxCasegPredictor, 'predict_patches', spy)
+    monkeypatch.setattr(ProxyGenerator, '_predict_batch', spy)
     run(arguments(trained, data))
     run(arguments(trained, data, '--batch-size', 3))
     assert sizes == [4, 3, 1]
@@ -254,6 +256,7 @@ FIRST = BOXES['annotations'][0]
         (options('--device', 'gpu'), "device 'gpu' is not available"),
         (options('--device', 'cuda:77'), "device 'cuda:77' is not available"),
         (options('--batch-size', 0), 'batch-size must be a whole number of at least 1'),
+        (options('--workers', -1), '--workers must be 0 or more, not -1'),
     ],
 )
 def test_bad_input_ends_before_the_network_is_loaded(
@@ -298,9 +301,10 @@ def test_checkpoint_of_another_architecture(trained, data, run):
     assert_one_sentence(err, 'tiny.pth')
 
 
-def test_image_of_another_size(trained, data, run):
+@pytest.mark.parametrize('workers', [0, 2])
+def test_image_of_another_size(trained, data, run, workers):
     cv2.imwrite(str(data / 'img' / '2.png'), np.zeros((9, 9, 3), np.uint8))
-    code, _, err = run(arguments(trained, data))
+    code, _, err = run(arguments(trained, data, '--workers', workers))
     assert code == 2
     assert_one_sentence(err, r'2.png is 9x9')
     assert not (data / 'proxy.json').exists()

@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mmboxcaseg.proxy import decode_rle, encode_rle
+from mmboxcaseg.proxy import decode_rle, encode_rle, refine_annotations
+from mmboxcaseg.proxy.coco import annotations_by_image, match_results, replace_annotations
 
 TOOL = Path(__file__).parents[2] / 'tools' / 'refine_proxy_masks.py'
 LARGE = np.zeros((6, 8), bool)
@@ -119,6 +120,45 @@ def test_agreement_is_that_of_the_masks_written(files, run):
         assert large['box_agreement'] == pytest.approx(expected), options
 
 
+def draw_set(rng):
+    """A set in no order: images, annotations and raw masks, some with ann_id, some missing."""
+    images = [
+        dict(id=int(id_), file_name=f'{id_}\u00e9.jpg', width=24, height=18)
+        for id_ in rng.permutation(9)
+    ]
+    annotations, raw = [], []
+    for id_ in rng.permutation(40).tolist():
+        x, y, width, height = (rng.random(4) * [16, 12, 8, 6]).round(2).tolist()
+        bbox = [x, y, width + 0.1, height + 0.1]
+        a = dict(id=id_, image_id=int(rng.integers(9)), category_id=1, bbox=bbox)
+        a |= [{}, dict(iscrowd=1), dict(area=3.5, segmentation=[[0] * 6])][id_ % 3]
+        annotations.append(a)
+        if rng.random() < 0.8:
+            raw.append(entry(a, rng.random((18, 24)) > 0.5, by_id=bool(rng.integers(2))))
+    raw = [raw[index] for index in rng.permutation(len(raw))]
+    categories = [dict(id=1, name='c\u00e2t')]
+    return dict(annotations=annotations, images=images, info='\u732b', categories=categories), raw
+
+
+@pytest.mark.parametrize('indent', [None, 1])
+def test_as_all_at_once(files, run, indent):
+    """What is read and written piece by piece is what the whole files give."""
+    for seed in range(5):
+        coco, raw = draw_set(np.random.default_rng(seed))
+        for path, content in zip(files, (coco, raw), strict=False):
+            path.write_text(json.dumps(content, indent=indent, ensure_ascii=seed % 2 == 0))
+        assert run(*files)[0] == 0
+        matched = match_results(coco, raw, 'raw.json')
+        groups = annotations_by_image(coco)
+        proxies = [
+            proxy
+            for image in coco['images']
+            for proxy in refine_annotations(image, groups[image['id']], matched)
+        ]
+        assert json.loads(files[2].read_text()) == replace_annotations(coco, proxies)
+        assert [path.name for path in files[2].parent.iterdir()] == ['out.json']
+
+
 def change(file, key, value):
     def edit(files):
         content = json.loads(files[file].read_text())
@@ -144,6 +184,11 @@ def remove(file):
             change(0, 'annotations', [dict(BOXES['annotations'][0], bbox=[8, 0, 3, 3])]),
             'annotation 30 of .*boxes.json has its box .* outside its image a.jpg',
         ),
+        (lambda files: files[1].write_text('[{}, '), "entry 0 of .*raw.json has no 'image_id'"),
+        (lambda files: files[1].write_text('[]]'), 'raw.json is not JSON'),
+        (lambda files: files[1].write_bytes(b'["\xff"]'), 'raw.json is not JSON'),
+        (change(1, 1, 3), 'entry 1 of .*raw.json is not a dict'),
+        (change(1, 1, dict(RAW[1], image_id=9)), 'entry 1 of .*raw.json .* image 9 has no annot'),
         (change(1, 0, dict(RAW[0], ann_id=77)), 'entry 0 of .*raw.json has ann_id 77'),
         (change(1, 1, dict(RAW[1], bbox=[0, 0, 1, 1])), 'entry 1 of .*raw.json has no ann_id, and'),
         (change(1, 1, RAW[0]), 'entry 1 of .*raw.json belongs to annotation 30, which entry 0'),

@@ -127,6 +127,14 @@ def test_resumed_training_ends_with_the_same_weights(config, trained, tmp_path, 
     assert not same_weights(tmp_path / 'epoch_2.pth', trained / 'epoch_3.pth')
 
 
+def test_training_in_mixed_precision(config, trained, tmp_path, monkeypatch):
+    run_tool(monkeypatch, 'train.py', config, '--work-dir', tmp_path, '--amp')
+    weights = load_checkpoint_file(tmp_path / 'epoch_3.pth')['state_dict']
+    assert all(value.isfinite().all() for value in weights.values())
+    assert torch.bfloat16 not in {value.dtype for value in weights.values()}
+    assert not same_weights(tmp_path / 'epoch_3.pth', trained / 'epoch_3.pth')
+
+
 def test_metrics_are_written(config, trained, tmp_path, monkeypatch):
     out = tmp_path / 'made' / 'metrics.json'
     run_tool(

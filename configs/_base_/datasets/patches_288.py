@@ -20,6 +20,8 @@ test_pipeline = [
 train_dataloader = dict(
     batch_size=16,
     num_workers=8,
+    # For the copy to a GPU; without one torch warns of it.
+    pin_memory=__import__('torch').cuda.is_available(),
     # Workers are seeded anew each epoch, so that a resumed run draws what it would have drawn.
     persistent_workers=False,
     worker_init_fn=dict(type='mmboxcaseg.seed_worker'),

@@ -4,7 +4,7 @@ norm_cfg = dict(type='SyncBN', momentum=0.01, requires_grad=True)
 model = dict(
     type='mmboxcaseg.BoxCaseg',
     data_preprocessor=dict(
-        type='mmengine.ImgDataPreprocessor',
+        type='mmboxcaseg.PatchPreprocessor',
         mean=[123.675, 116.28, 103.53],
         std=[58.395, 57.12, 57.375],
         bgr_to_rgb=True,

@@ -45,7 +45,7 @@ def read_mask(path: str, level: int = 127) -> np.ndarray:
     Raises:
         InputError: If the file is missing, not an image, or has no object.
     """
-    mask = (_decode(path, cv2.IMREAD_GRAYSCALE) > level).astype(np.uint8)
+    mask = (_decode(path, cv2.IMREAD_GRAYSCALE) > level).view(np.uint8)
     if not mask.any():
         raise InputError(
             f'mask {path} has no pixel above {level}: are its values 0 and 255? '

@@ -48,6 +48,8 @@ def crop_resize(image: np.ndarray, window: np.ndarray, size: tuple[int, int]) ->
     """
     x1, y1, x2, y2 = window
     crop = image[y1:y2, x1:x2]
+    if crop.shape[:2] == size:
+        return crop.copy()
     shrinks = crop.shape[0] >= size[0] and crop.shape[1] >= size[1]
     interpolation = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
     return cv2.resize(crop, size[::-1], interpolation=interpolation)
@@ -108,7 +110,10 @@ def patch_size(size: int | tuple[int, int]) -> tuple[int, int]:
 
 def _crop_resize_mask(mask: np.ndarray, window: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     # Like the image: the nearest pixel of OpenCV lies up to half a source pixel beside it.
-    return (crop_resize(255 * mask, window, size) > 127).astype(np.uint8)
+    x1, y1, x2, y2 = window
+    if (y2 - y1, x2 - x1) == size:
+        return mask[y1:y2, x1:x2].copy()
+    return (crop_resize(255 * mask, window, size) > 127).view(np.uint8)
 
 
 def _cut(results: dict, window: np.ndarray, size: tuple[int, int]) -> None:

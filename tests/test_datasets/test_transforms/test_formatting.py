@@ -1,4 +1,5 @@
 import numpy as np
+import pytest
 import torch
 from mmdet.structures.bbox import HorizontalBoxes
 
@@ -44,3 +45,15 @@ def test_flipped_views_are_packed():
         dict(img=image, gt_seg_map=mask, gt_bboxes=bboxes, supervision='mask')
     )
     assert results['inputs'].shape == (3, 2, 4)
+
+
+@pytest.mark.parametrize('rows', [slice(None), slice(None, None, -1)])
+@pytest.mark.parametrize('columns', [slice(None), slice(None, None, -1), slice(1, 5)])
+def test_pixels_of_views(rows, columns):
+    rng = np.random.default_rng(0)
+    image = rng.integers(0, 256, (5, 7, 3), dtype=np.uint8)[rows, columns]
+    bboxes = HorizontalBoxes(np.zeros((1, 4), np.float32))
+    packed = PackPatchInputs()(dict(img=image, gt_bboxes=bboxes, supervision='box'))
+    inputs = packed['inputs'].numpy()
+    assert inputs.flags.c_contiguous
+    assert np.array_equal(inputs, image.transpose(2, 0, 1))

@@ -1,0 +1,5 @@
+"""Optimizer wrappers."""
+
+from .autocast_wrapper import AutocastOptimWrapper
+
+__all__ = ['AutocastOptimWrapper']

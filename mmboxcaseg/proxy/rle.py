@@ -1,0 +1,335 @@
+"""Masks as COCO's run-length codes: read from any kind, written from a part of the image.
+
+Runs go down the columns, ground first. Compressed, a run takes a few characters, five bits each,
+low bits first; from the fourth on it is written as the difference from the last but one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from pycocotools import mask as coco_mask
+
+# Polygons may reach out of the image, by so many times its longer side.
+_FARTHEST_CORNER = 10
+# Of the characters of a run: more hold numbers that no image has, and pycocotools misreads them.
+_LONGEST_RUN = 6
+_BROKEN_COUNTS = 'its counts are neither whole numbers nor compressed ones'
+
+
+def encode_rle(mask: np.ndarray) -> dict:
+    """Encode a mask as COCO's compressed RLE, as it stands in JSON.
+
+    Args:
+        mask: (H, W) bool or uint8.
+
+    Returns:
+        ``dict(size=[H, W], counts=str)``. The counts are ``str``: mmdet silently ignores the
+        whole box where they are ``bytes``.
+    """
+    mask = np.asarray(mask, dtype=bool)
+    (rle,) = encode_edges(window_edges([mask], [(0, 0)], [mask.shape]), [mask.shape])
+    return rle
+
+
+def empty_rle(img_shape: tuple[int, int]) -> dict:
+    """Encode a mask without an object, as :func:`encode_rle` does."""
+    nothing = np.zeros(0, dtype=np.int64)
+    (rle,) = encode_edges(Edges(nothing, np.zeros(1, dtype=np.int64)), [img_shape])
+    return rle
+
+
+class Edges(NamedTuple):
+    """Where N masks begin and end when one goes down the columns of their images.
+
+    Attributes:
+        positions: (E,) int64, mask after mask, each increasing: the first pixel of a run of the
+            object and the first one past it, in turn; pixel x, y has the number x * height + y.
+        numbers: (N,) int64, how many of them each mask has.
+    """
+
+    positions: np.ndarray
+    numbers: np.ndarray
+
+
+def window_edges(
+    windows: Sequence[np.ndarray],
+    corners: Sequence[tuple[int, int]],
+    img_shapes: Sequence[tuple[int, int]],
+) -> Edges:
+    """Find the edges of masks of which a part is given, outside which they are empty.
+
+    Args:
+        windows: N parts (h, w) bool.
+        corners: N times x, y of the window's first pixel in its image.
+        img_shapes: N (height, width) of the images.
+
+    Returns:
+        The edges of the N masks.
+    """
+    changes = [_row_major_changes(window) for window in windows]
+    numbers = np.array([len(one) for one in changes], dtype=np.int64)
+    if not numbers.any():
+        return Edges(np.zeros(0, dtype=np.int64), numbers)
+    widths = np.array([window.shape[1] for window in windows]).repeat(numbers)
+    shapes = np.asarray(img_shapes, dtype=np.int64)
+    corners = np.asarray(corners, dtype=np.int64)
+    # Apart from each other, so that all are sorted at once.
+    firsts = np.arange(len(numbers)) * (shapes.prod(axis=1).max() + 1)
+    positions = np.concatenate(changes)
+    rows = positions // widths
+    positions -= rows * widths
+    positions *= shapes[:, 0].repeat(numbers)
+    positions += rows
+    positions += (firsts + corners[:, 0] * shapes[:, 0] + corners[:, 1]).repeat(numbers)
+    positions.sort()
+    # Where a window has its image's height, a run may go on at the top of the next column.
+    joints = (positions[1:] == positions[:-1]).nonzero()[0]
+    if len(joints):
+        owners = np.arange(len(numbers)).repeat(numbers)[joints]
+        positions = np.delete(positions, np.concatenate([joints, joints + 1]))
+        numbers -= 2 * np.bincount(owners, minlength=len(numbers))
+    return Edges(positions - firsts.repeat(numbers), numbers)
+
+
+def encode_edges(edges: Edges, img_shapes: Sequence[tuple[int, int]]) -> list[dict]:
+    """Encode masks of which the edges are known, as :func:`encode_rle` does.
+
+    Args:
+        edges: Of N masks.
+        img_shapes: N (height, width) of their images.
+
+    Returns:
+        N RLEs.
+    """
+    positions, numbers = edges
+    stops = (numbers + 2).cumsum()
+    starts = stops - numbers - 2
+    bounds = np.zeros(len(positions) + 2 * len(numbers), dtype=np.int64)
+    inner = np.ones(len(bounds), dtype=bool)
+    inner[starts] = inner[stops - 1] = False
+    bounds[inner] = positions
+    shapes = np.asarray(img_shapes, dtype=np.int64)
+    bounds[stops - 1] = shapes[:, 0] * shapes[:, 1]
+    runs = bounds[1:] - bounds[:-1]
+    # The ground behind a mask that fills the last pixel is not written.
+    stops -= 1 + (runs[stops - 2] == 0)
+    parts = zip(starts.tolist(), stops.tolist(), strict=True)
+    return _compress([runs[start:stop] for start, stop in parts], shapes.tolist())
+
+
+def decode_rle(segmentation: dict | list | None, img_shape: tuple[int, int]) -> np.ndarray:
+    """Decode a COCO segmentation of any kind.
+
+    Args:
+        segmentation: Polygons, an uncompressed RLE (counts in a list) or a compressed one.
+        img_shape: (height, width) of the image.
+
+    Returns:
+        (height, width) bool.
+
+    Raises:
+        ValueError: If it is none of these or does not fit the image.
+    """
+    (rle,) = read_rles([segmentation], img_shape)
+    return coco_mask.decode(rle).view(bool)
+
+
+def read_rles(segmentations: Sequence, img_shape: tuple[int, int]) -> list[dict]:
+    """Check COCO segmentations of any kind and write them the one way that pycocotools does.
+
+    Args:
+        segmentations: N of those that :func:`decode_rle` takes.
+        img_shape: (height, width) of their image.
+
+    Returns:
+        N RLEs as of :func:`encode_rle`; equal masks have equal ones.
+
+    Raises:
+        ValueError: If one is of no such kind or does not fit the image.
+    """
+    if not segmentations:
+        return []
+    counts, runs, numbers = _checked_runs(segmentations, [img_shape] * len(segmentations))
+    rles = [dict(size=list(img_shape), counts=text.decode('ascii')) for text in counts]
+    for index in np.flatnonzero(np.count_nonzero(runs[:, 1:], axis=1) < numbers - 1):
+        rles[index] = encode_rle(coco_mask.decode(rles[index]))
+    if _has_padding(b''.join(counts)):
+        for rle in rles:
+            rle['counts'] = coco_mask.merge([rle])['counts'].decode('ascii')
+    return rles
+
+
+def read_edges(segmentations: Sequence, img_shapes: Sequence[tuple[int, int]]) -> Edges:
+    """Check COCO segmentations of any kind and find their edges.
+
+    Args:
+        segmentations: N of those that :func:`decode_rle` takes.
+        img_shapes: N (height, width) of their images.
+
+    Returns:
+        The edges of the N masks; neighbours may be equal, where a run has no pixels.
+
+    Raises:
+        ValueError: If one is of no such kind or does not fit its image.
+    """
+    if not segmentations:
+        return Edges(np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.int64))
+    _, runs, numbers = _checked_runs(segmentations, img_shapes)
+    # The last run of ground ends with the image, not at the object.
+    numbers -= numbers % 2
+    there = np.arange(runs.shape[1]) < numbers[:, None]
+    return Edges(runs.cumsum(axis=1)[there], numbers)
+
+
+def rle_bboxes(rles: Sequence[dict]) -> np.ndarray:
+    """Find the smallest box around each mask, as :func:`tight_bboxes` does.
+
+    Args:
+        rles: N RLEs of :func:`read_rles`.
+
+    Returns:
+        (N, 4) int64 boxes xyxy, x2 and y2 exclusive; zeros for an empty mask.
+    """
+    bboxes = np.zeros((len(rles), 4), dtype=np.int64)
+    if len(rles):
+        bboxes[:] = coco_mask.toBbox(list(rles))
+        bboxes[:, 2:] += bboxes[:, :2]
+    return bboxes
+
+
+def complement_rles(rles: Sequence[dict]) -> list[dict]:
+    """Swap object and ground of masks.
+
+    Args:
+        rles: N RLEs of :func:`read_rles`.
+
+    Returns:
+        N RLEs of the same kind.
+    """
+    if not rles:
+        return []
+    runs, numbers = _read_runs([rle['counts'].encode('ascii') for rle in rles])
+    # One run of no pixels more at the front or, if there is one, one less.
+    runs = np.concatenate([np.zeros((len(runs), 1), dtype=np.int64), runs], axis=1)
+    begins = np.where(runs[:, 1] == 0, 2, 0)
+    rows = [
+        row[begin : number + 1] for row, begin, number in zip(runs, begins, numbers, strict=True)
+    ]
+    return _compress(rows, [rle['size'] for rle in rles])
+
+
+def _checked_runs(
+    segmentations: Sequence, img_shapes: Sequence[tuple[int, int]]
+) -> tuple[list[bytes], np.ndarray, np.ndarray]:
+    counts = list(map(_compressed_counts, segmentations, img_shapes))
+    runs, numbers = _read_runs(counts)
+    # pycocotools fills what the runs leave open with whatever lies in memory.
+    pixels = np.prod(img_shapes, axis=1)
+    wrong = (runs.sum(axis=1) != pixels) | (runs.min(axis=1) < 0)
+    if wrong.any():
+        raise ValueError(_wrong_sum(pixels[wrong][0]))
+    return counts, runs, numbers
+
+
+def _wrong_sum(pixels: int) -> str:
+    return f'its runs do not add up to the {pixels} pixels of the image'
+
+
+def _compressed_counts(segmentation: dict | list | None, img_shape: tuple[int, int]) -> bytes:
+    height, width = img_shape
+    if isinstance(segmentation, list):
+        return _merge_polygons(segmentation, height, width)['counts']
+    if not isinstance(segmentation, dict) or not {'size', 'counts'} <= segmentation.keys():
+        raise ValueError('it is neither a list of polygons nor an RLE with size and counts')
+    size, counts = segmentation['size'], segmentation['counts']
+    if size not in ([height, width], (height, width)):
+        raise ValueError(f'its size is {size}, the image is {[height, width]}')
+    if isinstance(counts, str) and counts.isascii():
+        return counts.encode('ascii')
+    if isinstance(counts, bytes):
+        return counts
+    if not isinstance(counts, list) or not all(isinstance(run, int) for run in counts):
+        raise ValueError(_BROKEN_COUNTS)
+    if min(counts, default=-1) < 0 or sum(counts) != height * width:
+        raise ValueError(_wrong_sum(height * width))
+    return coco_mask.frPyObjects(dict(size=[height, width], counts=counts), height, width)['counts']
+
+
+def _merge_polygons(polygons: list, height: int, width: int) -> dict:
+    for polygon in polygons:
+        if not isinstance(polygon, list) or len(polygon) < 6 or len(polygon) % 2:
+            raise ValueError('a polygon is not a list of at least three x, y pairs')
+        # pycocotools walks along the outline: a corner far away takes all memory.
+        limit = _FARTHEST_CORNER * max(height, width)
+        if not all(isinstance(edge, int | float) and -limit < edge < limit for edge in polygon):
+            raise ValueError('a polygon has a corner that is no number or far outside the image')
+    if not polygons:
+        raise ValueError('its list of polygons is empty')
+    return coco_mask.merge(coco_mask.frPyObjects(polygons, height, width))
+
+
+def _read_runs(counts: list[bytes]) -> tuple[np.ndarray, np.ndarray]:
+    """Read the run lengths out of compressed counts.
+
+    Args:
+        counts: N texts.
+
+    Returns:
+        (N, L) int64 runs, zeros behind the last of each text, and (N,) int64 how many it has.
+
+    Raises:
+        ValueError: If a text is no compressed counts.
+    """
+    bits = np.frombuffer(b''.join(counts), dtype=np.uint8) - np.uint8(48)
+    stops = np.cumsum([len(text) for text in counts])
+    # Of each run's characters all but the last one say by the sixth bit that another follows.
+    if not all(counts) or bits.max() > 63 or bits[stops - 1].max() > 31:
+        raise ValueError(_BROKEN_COUNTS)
+    ends = (bits < 32).nonzero()[0]
+    lengths = ends.copy()
+    lengths[1:] -= ends[:-1]
+    lengths[0] += 1
+    if lengths.max() > _LONGEST_RUN:
+        raise ValueError(_BROKEN_COUNTS)
+    begins = ends - lengths + 1
+    shifts = 5 * (np.arange(len(bits)) - begins.repeat(lengths))
+    values = np.add.reduceat((bits & 31).astype(np.int64) << shifts, begins)
+    values -= (bits[ends] >> 4).astype(np.int64) << 5 * lengths
+
+    numbers = ends.searchsorted(stops)
+    numbers[1:] -= numbers[:-1].copy()
+    there = np.arange(numbers.max()) < numbers[:, None]
+    runs = np.zeros(there.shape, dtype=np.int64)
+    runs[there] = values
+    runs[:, 1::2] = runs[:, 1::2].cumsum(axis=1)
+    runs[:, 2::2] = runs[:, 2::2].cumsum(axis=1)
+    return runs * there, numbers
+
+
+def _has_padding(counts: bytes) -> bool:
+    """Whether a run takes more characters than it needs: the last one only repeats the sign."""
+    chars = np.frombuffer(counts, dtype=np.uint8)
+    before, last = chars[:-1], chars[1:]
+    positive = (last == ord('0')) & (before >= ord('P')) & (before < ord('`'))
+    negative = (last == ord('O')) & (before >= ord('`'))
+    return bool((positive | negative).any())
+
+
+def _row_major_changes(window: np.ndarray) -> np.ndarray:
+    """Find where the columns of a window change, the rows above and below it being ground."""
+    height, width = window.shape
+    padded = np.zeros((height + 2) * width, dtype=bool)
+    padded[width:-width].reshape(height, width)[:] = window
+    return (padded[width:] != padded[:-width]).nonzero()[0]
+
+
+def _compress(runs: Sequence[np.ndarray], sizes: list[list[int]]) -> list[dict]:
+    rles = [dict(size=size, counts=counts) for size, counts in zip(sizes, runs, strict=True)]
+    texts = coco_mask.frPyObjects(rles, *sizes[0])
+    return [
+        dict(size=size, counts=rle['counts'].decode('ascii'))
+        for size, rle in zip(sizes, texts, strict=True)
+    ]

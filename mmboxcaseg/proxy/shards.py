@@ -1,0 +1,211 @@
+"""Finished parts of a long run on disk: whole or absent, never of two runs, joined at the end."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Iterable
+from contextlib import suppress
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+
+from mmboxcaseg.errors import InputError
+
+from .coco import write_bytes, write_list, writing
+from .packed import ImageGroups
+from .refine import summarize_proxies
+
+#: Images in a shard, the unit of work. It is a part of the result: batches end with a shard, and a
+#: network may round a patch differently in a batch of another size.
+SHARD_IMAGES = 64
+
+_MANIFEST = 'manifest.json'
+
+
+class ShardFolder:
+    """The shards of one run, beside the file that they will become.
+
+    A shard holds the proxy annotations of :data:`SHARD_IMAGES` consecutive images and, after them,
+    their raw masks, one JSON text a line. The manifest says what the masks were made with.
+
+    Args:
+        out: The file to be; the folder is ``OUT.shards``.
+        groups: The boxes.
+    """
+
+    def __init__(self, out: str | Path, groups: ImageGroups) -> None:
+        self.path = Path(f'{out}.shards')
+        self.groups = groups
+
+    def __len__(self) -> int:
+        """The number of shards when all are finished."""
+        return -(-len(self.groups) // SHARD_IMAGES)
+
+    def images(self, shard: int) -> range:
+        """The positions of a shard's images in the COCO file."""
+        start = shard * SHARD_IMAGES
+        return range(start, min(start + SHARD_IMAGES, len(self.groups)))
+
+    def num_boxes(self, shard: int) -> int:
+        """How many boxes of a shard want a mask."""
+        return int(self.groups.num_boxes[self.images(shard)].sum())
+
+    def open(self, manifest: dict[str, str]) -> None:
+        """Make the folder, or take up the one of a run that was interrupted.
+
+        Args:
+            manifest: All that the result depends on, by the name that a user knows it by.
+
+        Raises:
+            InputError: If the folder cannot be made, is not of this class, or holds masks that
+                were made with something else.
+        """
+        try:
+            self.path.mkdir(exist_ok=True)
+        except OSError as error:
+            raise InputError(f'cannot make folder {self.path}: {error.strerror}') from None
+        for aside in self.path.glob('*.tmp'):
+            aside.unlink()
+        path = self.path / _MANIFEST
+        if not path.exists():
+            if any(self.path.iterdir()):
+                raise InputError(f'{self.path} is in the way: it holds no shards, move it away')
+            write_bytes(json.dumps(manifest, indent=1).encode(), path)
+        try:
+            before = json.loads(path.read_bytes())
+        except (OSError, ValueError):
+            raise InputError(f'{path} cannot be read: delete the folder to start afresh') from None
+        changed = [name for name in manifest if before.get(name) != manifest[name]]
+        if changed:
+            raise InputError(
+                f'{self.path} holds masks of an interrupted run with another '
+                f'{" and another ".join(changed)}: go on with what it had, or delete the folder to '
+                'start afresh'
+            )
+
+    def is_done(self, shard: int) -> bool:
+        """Whether a shard is finished."""
+        return self._file(shard).exists()
+
+    def write(self, shard: int, proxies: list[dict], raw: list[dict]) -> None:
+        """Write a finished shard.
+
+        Args:
+            shard: Its number.
+            proxies: The annotations of its images, image after image, with their proxy masks.
+            raw: Entries of a COCO results file with the masks before merging.
+        """
+        write_bytes(b''.join(map(_line, [*proxies, *raw])), self._file(shard))
+
+    def proxies(self, shard: int) -> list[bytes]:
+        """The JSON texts of a shard's proxy annotations, in the order of the images."""
+        return self._lines(shard)[: self._num_proxies(shard)]
+
+    def raw(self, shard: int) -> list[bytes]:
+        """The JSON texts of a shard's raw masks."""
+        return self._lines(shard)[self._num_proxies(shard) :]
+
+    def summarize(self) -> str:
+        """Say in a few words how good the proxy masks are; see :func:`summarize_proxies`."""
+        return summarize_proxies(
+            json.loads(line) for shard in range(len(self)) for line in self.proxies(shard)
+        )
+
+    def join_raw(self, path: str | Path) -> None:
+        """Write the COCO results file of all raw masks.
+
+        Raises:
+            InputError: If it cannot be written.
+        """
+        with writing(Path(path), _aside(path)) as file:
+            lines = (line for shard in range(len(self)) for line in self.raw(shard))
+            write_list(lines, file)
+
+    def join_proxies(self, path: str | Path) -> None:
+        """Write the COCO file with all proxy annotations in the place of its own.
+
+        Raises:
+            InputError: If it cannot be written.
+        """
+        with writing(Path(path), _aside(path)) as file:
+            file.write(b'{')
+            for number, (key, value) in enumerate(self.groups.coco.items()):
+                file.write(b', ' * bool(number) + _dump(key) + b': ')
+                if key == 'annotations':
+                    self._write_annotations(file)
+                elif key == 'images':
+                    write_list(map(_dump, value), file)
+                else:
+                    file.write(_dump(value))
+            file.write(b'}')
+
+    def remove(self) -> None:
+        """Remove the folder, the manifest last; what is not of this class stays."""
+        shards = (self._file(shard) for shard in range(len(self)))
+        for path in [*shards, *self.path.glob('*.tmp'), self.path / _MANIFEST]:
+            path.unlink(missing_ok=True)
+        with suppress(OSError):
+            self.path.rmdir()
+
+    def _write_annotations(self, file: BinaryIO) -> None:
+        # The shards follow the images, the file follows its own order: with the lengths known,
+        # each annotation goes right to its place, and nothing but the lengths is held.
+        order = self.groups.order
+        lengths = np.empty(len(order), dtype=np.int64)
+        lengths[order] = [len(t) for shard in range(len(self)) for t in self.proxies(shard)]
+        file.write(b'[')
+        file.flush()
+        ends = file.tell() + np.cumsum(lengths + len(b', '))
+        starts = ends - lengths - len(b', ')
+        for shard in range(len(self)):
+            for index, text in zip(self._span(shard), self.proxies(shard), strict=True):
+                os.pwrite(file.fileno(), text + b', ', starts[order[index]])
+        file.seek(int(ends[-1]) - len(b', '))
+        file.write(b']')
+
+    def _span(self, shard: int) -> range:
+        images = self.images(shard)
+        span = self.groups.span(images.start, images.stop)
+        return range(span.start, span.stop)
+
+    def _num_proxies(self, shard: int) -> int:
+        return len(self._span(shard))
+
+    def _lines(self, shard: int) -> list[bytes]:
+        return self._file(shard).read_bytes().splitlines()
+
+    def _file(self, shard: int) -> Path:
+        return self.path / f'{shard:06d}.jsonl'
+
+
+def file_hash(path: str | Path) -> str:
+    """SHA-256 of a file's content."""
+    digest = hashlib.sha256()
+    with open(path, 'rb') as file:
+        while chunk := file.read(1 << 20):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+def text_hash(texts: Iterable[str]) -> str:
+    """SHA-256 of texts, one after the other."""
+    digest = hashlib.sha256()
+    for text in texts:
+        digest.update(text.encode() + b'\0')
+    return digest.hexdigest()
+
+
+def _aside(path: str | Path) -> Path:
+    # Always the same name: what a killed run leaves, the next one writes over.
+    return Path(f'{path}.shards.tmp')
+
+
+def _line(entry: dict) -> bytes:
+    return _dump(entry) + b'\n'
+
+
+def _dump(value: object) -> bytes:
+    return json.dumps(value).encode()

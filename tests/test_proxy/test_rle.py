@@ -1,0 +1,227 @@
+import numpy as np
+import pytest
+from pycocotools import mask as coco_mask
+
+from mmboxcaseg.proxy import (
+    complement_rles,
+    decode_rle,
+    empty_rle,
+    encode_edges,
+    encode_rle,
+    read_edges,
+    read_rles,
+    rle_bboxes,
+    tight_bboxes,
+    window_edges,
+)
+
+
+def released(mask):
+    """The RLE that pycocotools writes of the whole image."""
+    rle = coco_mask.encode(np.asfortranarray(mask, dtype=np.uint8))
+    return dict(size=rle['size'], counts=rle['counts'].decode())
+
+
+def draw_masks(seed, count):
+    """Masks of all sizes: noise, rectangles with a hole, empty and full ones."""
+    rng = np.random.default_rng(seed)
+    for index in range(count):
+        height, width = rng.integers(1, 40, 2)
+        mask = rng.random((height, width)) > rng.choice([0, 0.1, 0.5, 0.9, 1])
+        if index % 2:
+            (x1, x2), (y1, y2) = np.sort(rng.integers(0, [[width], [height]], (2, 2)), axis=1)
+            mask[:] = False
+            mask[y1 : y2 + 1, x1 : x2 + 1] = True
+            mask[(y1 + y2) // 2, (x1 + x2) // 2] = False
+        yield mask
+
+
+def test_encode_rle_is_what_coco_reads():
+    mask = np.array([[0, 1, 1], [1, 0, 0]], bool)
+    rle = encode_rle(mask)
+    assert rle['size'] == [2, 3]
+    assert isinstance(rle['counts'], str)
+    assert coco_mask.decode(rle).tolist() == mask.astype(int).tolist()
+
+
+def test_encode_rle_empty():
+    rle = encode_rle(np.zeros((2, 3), bool))
+    assert coco_mask.area(rle) == 0
+    assert isinstance(rle['counts'], str)
+
+
+@pytest.mark.parametrize(
+    'segmentation',
+    [
+        # Column by column: 0, 1; 1, 0; 1, 0.
+        dict(size=[2, 3], counts=[1, 2, 1, 1, 1]),
+        encode_rle(np.array([[0, 1, 1], [1, 0, 0]])),
+        coco_mask.encode(np.asfortranarray([[0, 1, 1], [1, 0, 0]], np.uint8)),
+    ],
+    ids=['uncompressed', 'str', 'bytes'],
+)
+def test_decode_rle(segmentation):
+    mask = decode_rle(segmentation, (2, 3))
+    assert mask.dtype == bool
+    assert mask.astype(int).tolist() == [[0, 1, 1], [1, 0, 0]]
+
+
+def test_decode_rle_polygons():
+    polygons = [[0, 0, 2, 0, 2, 2, 0, 2], [3, 3, 4, 3, 4, 4, 3, 4]]
+    expected = [[1, 1, 0, 0], [1, 1, 0, 0], [0, 0, 0, 0], [0, 0, 0, 1]]
+    assert decode_rle(polygons, (4, 4)).astype(int).tolist() == expected
+
+
+def test_rle_round_trip():
+    large = np.zeros((1500, 1200), bool)
+    large[7:1400, 1:1199] = True
+    for mask in [*draw_masks(0, 300), large, ~large]:
+        assert encode_rle(mask) == released(mask)
+        assert (decode_rle(encode_rle(mask), mask.shape) == mask).all()
+        assert (decode_rle(released(mask), mask.shape) == mask).all()
+
+
+def test_empty_rle():
+    assert empty_rle((3, 5)) == released(np.zeros((3, 5)))
+
+
+def test_windows_of_images():
+    rng = np.random.default_rng(0)
+    for count in [0, *range(1, 40)]:
+        windows = list(draw_masks(count, count))
+        corners, images = [], []
+        for window in windows:
+            # Some of full height: their runs go on from one column to the next.
+            top, below, left, right = rng.integers(0, 4, 4) * ([rng.integers(3) > 0] * 2 + [1, 1])
+            corners.append((left, top))
+            images.append(np.pad(window, ((top, below), (left, right))))
+        shapes = [image.shape for image in images]
+        edges = window_edges(windows, corners, shapes)
+        if count:
+            assert encode_edges(edges, shapes) == [released(image) for image in images]
+        parts = np.split(edges.positions, edges.numbers.cumsum())
+        for image, part in zip(images, parts, strict=False):
+            flat = image.ravel(order='F')
+            inside = np.zeros(flat.size, bool)
+            for begin, end in part.reshape(-1, 2):
+                inside[begin:end] = True
+            assert (inside == flat).all()
+            assert (np.diff(part) > 0).all()
+
+
+def with_zero_runs(runs, rng):
+    """Other runs of the same pixels: some split by a run of no pixels."""
+    split = []
+    for run in runs:
+        part = int(rng.integers(run + 1))
+        split += [part, 0, run - part] if rng.random() < 0.3 else [run]
+    return split
+
+
+def with_padding(runs):
+    """The runs compressed, each of them in as many characters as it may have."""
+    text = ''
+    for index, run in enumerate(runs):
+        value = run - runs[index - 2] if index > 2 else run
+        chars = [(value >> shift) & 31 for shift in range(0, 30, 5)]
+        text += ''.join(chr(48 + bits + 32 * (place < 5)) for place, bits in enumerate(chars))
+    return text
+
+
+def test_read_rles_writes_them_one_way():
+    rng = np.random.default_rng(0)
+    for seed in range(30):
+        shape = tuple(rng.integers(1, 30, 2).tolist())
+        masks = [rng.random(shape) > share for share in rng.random(8)] + [np.ones(shape, bool)]
+        expected = [released(mask) for mask in masks]
+        given = []
+        for kind, (mask, rle) in enumerate(zip(masks, expected, strict=True)):
+            bounds = np.flatnonzero(np.diff(mask.ravel(order='F'), prepend=0, append=2))
+            runs = np.diff(bounds, prepend=0).tolist()
+            zeros = with_zero_runs(runs, rng)
+            given.append(
+                [
+                    rle,
+                    dict(size=shape, counts=rle['counts'].encode()),
+                    dict(size=list(shape), counts=runs),
+                    dict(size=list(shape), counts=zeros),
+                    coco_mask.frPyObjects(dict(size=shape, counts=zeros), *shape),
+                    dict(size=list(shape), counts=with_padding(runs)),
+                    dict(size=list(shape), counts=with_padding(zeros)),
+                ][(kind + seed) % 7]
+            )
+        assert read_rles(given, shape) == expected
+        for one, rle in zip(given, expected, strict=True):
+            assert read_rles([one], shape) == [rle]
+    assert read_rles([], (3, 4)) == []
+
+
+def test_read_rles_of_polygons():
+    rng = np.random.default_rng(0)
+    for _ in range(100):
+        polygons = [rng.uniform(-5, 30, 2 * rng.integers(3, 8)).tolist() for _ in range(2)]
+        (rle,) = read_rles([polygons], (20, 25))
+        mask = coco_mask.decode(coco_mask.merge(coco_mask.frPyObjects(polygons, 20, 25)))
+        assert rle == released(mask)
+
+
+def test_what_is_read_off_rles():
+    for mask in draw_masks(2, 300):
+        # Beside another, as the runs of several masks are read together.
+        rles = [released(mask), released(~mask)]
+        assert (rle_bboxes(rles) == tight_bboxes(np.stack([mask, ~mask]))).all()
+        assert complement_rles(rles) == rles[::-1]
+        assert_edges_equal(read_edges(rles, [mask.shape] * 2), [mask, ~mask])
+    assert rle_bboxes([]).shape == (0, 4) and complement_rles([]) == []
+    assert_edges_equal(read_edges([], []), [])
+
+
+def assert_edges_equal(edges, masks):
+    expected = window_edges(masks, np.zeros((len(masks), 2)), [mask.shape for mask in masks])
+    for part, other in zip(edges, expected, strict=True):
+        assert part.tolist() == other.tolist()
+
+
+def test_read_edges_of_several_images():
+    masks = list(draw_masks(3, 20))
+    read = read_edges([released(mask) for mask in masks], [mask.shape for mask in masks])
+    assert_edges_equal(read, masks)
+    with pytest.raises(ValueError, match='do not add up to the 6 pixels'):
+        read_edges([released(np.ones((2, 2))), dict(size=[2, 3], counts='11')], [(2, 2), (2, 3)])
+
+
+@pytest.mark.parametrize(
+    'segmentation',
+    [
+        [],
+        [[1, 2, 3, 4]],
+        [[1, 2, 3, 4, 5, 6, 7]],
+        dict(counts='04'),
+        dict(size=[2, 2], counts=[2, 2]),
+        dict(size=[2, 3], counts=[2, 2]),
+        dict(size=[2, 3], counts=[5, 5]),
+        dict(size=[2, 3], counts=[8, -2]),
+        dict(size=[2, 3], counts=''),
+        dict(size=[2, 3], counts='11'),
+        dict(size=[2, 3], counts='zzz'),
+        dict(size=[2, 3], counts='06\u00e9'),
+        dict(size=[2, 3], counts='06P'),
+        dict(size=[2, 3], counts=b'\xff'),
+        dict(size=[2, 3], counts=5),
+        dict(size=[2, 3], counts=None),
+        dict(size=[2, 3], counts=['a']),
+        dict(size=[2, 3], counts=[0.5, 5.5]),
+        dict(size=None, counts='06'),
+        dict(size=6, counts='06'),
+        [[0, 0, 2, 0, 2, float('nan')]],
+        [[0, 0, 2, 0, 2, float('inf')]],
+        [[0, 0, 2, 0, 2, 1e12]],
+        [[0, 0, 2, 0, 2, 10**400]],
+        [[0, 0, 2, 0, 2, 'a']],
+        'a mask',
+        None,
+    ],
+)
+def test_decode_rle_refuses(segmentation):
+    with pytest.raises(ValueError, match='its|polygon|neither'):
+        decode_rle(segmentation, (2, 3))

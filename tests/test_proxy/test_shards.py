@@ -1,0 +1,139 @@
+import json
+import re
+
+import numpy as np
+import pytest
+
+from mmboxcaseg.errors import InputError
+from mmboxcaseg.proxy import encode_rle
+from mmboxcaseg.proxy.coco import replace_annotations
+from mmboxcaseg.proxy.packed import ImageGroups
+from mmboxcaseg.proxy.refine import summarize_proxies
+from mmboxcaseg.proxy.shards import SHARD_IMAGES, ShardFolder
+
+IMAGES = 2 * SHARD_IMAGES + 5
+MANIFEST = dict(checkpoint='1', config='2')
+
+
+@pytest.fixture
+def groups():
+    """Boxes in no order of images; the last two images have none."""
+    rng = np.random.default_rng(0)
+    images = [dict(id=i, file_name=f'é{i}.png', width=9, height=9) for i in range(IMAGES)]
+    annotations = [
+        dict(id=i, image_id=int(rng.integers(IMAGES - 2)), category_id=1, bbox=[0, 0, 2, i % 3])
+        for i in range(500)
+    ]
+    return ImageGroups(
+        dict(images=images, annotations=annotations, info='ü', categories=[dict(id=1, name='x')])
+    )
+
+
+@pytest.fixture
+def folder(tmp_path, groups):
+    return ShardFolder(tmp_path / 'out.json', groups)
+
+
+def finish(folder):
+    """Write every shard, the last one first; returns the proxies and the raw results."""
+    empty = encode_rle(np.zeros((9, 9), bool))
+    proxies, raw = {}, {}
+    for shard in reversed(range(len(folder))):
+        annotations = [a for i in folder.images(shard) for a in folder.groups.annotations(i)]
+        proxies[shard] = [
+            a | dict(segmentation=empty, box_agreement=a['id'] / 500, text='é\n')
+            for a in annotations
+        ]
+        raw[shard] = [dict(ann_id=a['id'], text='\n') for a in annotations if a['id'] % 2]
+        folder.write(shard, proxies[shard], raw[shard])
+    return [[entry for shard in sorted(part) for entry in part[shard]] for part in (proxies, raw)]
+
+
+def test_joined_file_is_the_one_written_from_memory(tmp_path, groups, folder):
+    folder.open(MANIFEST)
+    proxies, raw = finish(folder)
+    folder.join_proxies(tmp_path / 'out.json')
+    folder.join_raw(tmp_path / 'raw.json')
+    expected = json.dumps(replace_annotations(groups.coco, proxies))
+    assert (tmp_path / 'out.json').read_text() == expected
+    assert (tmp_path / 'raw.json').read_text() == json.dumps(raw)
+    assert folder.summarize() == summarize_proxies(proxies)
+    folder.remove()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ['out.json', 'raw.json']
+
+
+def test_shards_cover_the_images(folder, groups):
+    assert [i for shard in range(len(folder)) for i in folder.images(shard)] == list(range(IMAGES))
+    assert len(folder.images(0)) == SHARD_IMAGES
+    assert sum(map(folder.num_boxes, range(len(folder)))) == groups.num_boxes.sum()
+
+
+def test_half_written_shard_is_none(folder):
+    folder.open(MANIFEST)
+    aside = folder.path / '000001.jsonl.77.tmp'
+    aside.write_text('{"id": 1')
+    assert not folder.is_done(1)
+    folder.open(MANIFEST)
+    assert not aside.exists()
+    folder.write(1, [], [])
+    assert [folder.is_done(shard) for shard in range(3)] == [False, True, False]
+
+
+def test_no_raw_mask_is_an_empty_list(tmp_path, folder):
+    folder.open(MANIFEST)
+    for shard in range(len(folder)):
+        count = folder.groups.span(folder.images(shard).start, folder.images(shard).stop)
+        folder.write(shard, [{}] * (count.stop - count.start), [])
+    folder.join_raw(tmp_path / 'raw.json')
+    assert (tmp_path / 'raw.json').read_text() == '[]'
+
+
+@pytest.mark.parametrize(
+    ('manifest', 'names'),
+    [
+        (dict(MANIFEST, config='3'), 'another config:'),
+        (dict(checkpoint='0', config='3'), 'another checkpoint and another config:'),
+        (dict(MANIFEST, device='cpu'), 'another device:'),
+    ],
+)
+def test_other_manifest_is_refused(folder, manifest, names):
+    folder.open(MANIFEST)
+    folder.write(0, [], [])
+    with pytest.raises(InputError, match=f'{names} .* delete the folder to start afresh'):
+        folder.open(manifest)
+    folder.open(MANIFEST)
+    assert folder.is_done(0)
+
+
+@pytest.mark.parametrize(
+    ('edit', 'message'),
+    [
+        (lambda path: (path.mkdir(), (path / 'mine').touch()), 'is in the way: it holds no shards'),
+        (lambda path: path.touch(), 'cannot make folder .*out.json.shards: File exists'),
+        (
+            lambda path: (path.mkdir(), (path / 'manifest.json').write_text('{')),
+            'manifest.json cannot be read: delete the folder',
+        ),
+    ],
+)
+def test_other_folder_is_refused(folder, edit, message):
+    edit(folder.path)
+    with pytest.raises(InputError) as error:
+        folder.open(MANIFEST)
+    assert re.search(message, str(error.value))
+
+
+def test_what_is_not_ours_stays(folder):
+    folder.open(MANIFEST)
+    (folder.path / 'mine').touch()
+    folder.remove()
+    assert [path.name for path in folder.path.iterdir()] == ['mine']
+
+
+def test_failed_join_leaves_nothing(tmp_path, folder):
+    folder.open(MANIFEST)
+    finish(folder)
+    (tmp_path / 'out.json').mkdir()
+    with pytest.raises(InputError, match='cannot write .*out.json'):
+        folder.join_proxies(tmp_path / 'out.json')
+    assert sorted(path.name for path in tmp_path.iterdir()) == ['out.json', 'out.json.shards']

@@ -1,0 +1,301 @@
+"""Runs of tools/generate_proxy_masks.py over several shards: shared, interrupted, mixed."""
+
+import json
+import multiprocessing
+import os
+import re
+import runpy
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+import mmboxcaseg
+from mmboxcaseg.apis import init_model
+from mmboxcaseg.apis.proxy_generation import ProxyGenerator
+from mmboxcaseg.proxy.shards import SHARD_IMAGES
+
+TOOLS = Path(__file__).parents[2] / 'tools'
+CONFIG = """
+head = dict(type='mmboxcaseg.PatchHead', in_channels=60)
+model = dict(
+    type='mmboxcaseg.BoxCaseg',
+    data_preprocessor=dict(type='mmengine.ImgDataPreprocessor', mean=[0, 0, 0], std=[255] * 3),
+    backbone=dict(type='mmdet.ResNet', depth=18, base_channels=4, norm_eval=False),
+    weak_head=head,
+    salient_head=head,
+    transferred_head=dict(head, type='mmboxcaseg.TransferredHead'),
+)
+test_dataloader = dict(dataset=dict(pipeline=[dict(type='mmboxcaseg.BoxPatch', size=32)]))
+"""
+SHARDS = 4
+#: The manifest, the shards, the raw masks, the result.
+REPLACES = 1 + SHARDS + 2
+
+
+@pytest.fixture(scope='module')
+def root(tmp_path_factory):
+    """A folder with config, checkpoint, boxes and images of four shards, the last one small."""
+    root = tmp_path_factory.mktemp('parts')
+    (root / 'tiny.py').write_text(CONFIG)
+    torch.manual_seed(0)
+    torch.save(dict(state_dict=init_model(root / 'tiny.py').state_dict()), root / 'tiny.pth')
+    rng = np.random.default_rng(0)
+    images = []
+    (root / 'img').mkdir()
+    for id_ in range((SHARDS - 1) * SHARD_IMAGES + 5):
+        image = cv2.GaussianBlur(rng.integers(0, 255, (20, 24, 3), np.uint8), (5, 5), 0)
+        cv2.imwrite(str(root / 'img' / f'{id_}.png'), image)
+        images.append(dict(id=id_, file_name=f'{id_}.png', width=24, height=20))
+    annotations = [
+        dict(
+            id=id_,
+            image_id=int(rng.integers(len(images))),
+            category_id=1,
+            bbox=[*rng.uniform(0, 10, 2), *rng.uniform(3, 12, 2)],
+        )
+        for id_ in range(2 * len(images))
+    ]
+    coco = dict(images=images, annotations=annotations, categories=[dict(id=1, name='cat')])
+    (root / 'boxes.json').write_text(json.dumps(coco))
+    return root
+
+
+def arguments(root, folder, *more):
+    return [
+        *(root / 'tiny.py', root / 'tiny.pth', '--ann', root / 'boxes.json'),
+        *('--img-root', root / 'img', '--out', folder / 'proxy.json'),
+        *('--raw-out', folder / 'raw.json', '--device', 'cpu', '--batch-size', 16, *more),
+    ]
+
+
+def run(args):
+    sys.argv = ['generate_proxy_masks.py', *map(str, args)]
+    try:
+        runpy.run_path(str(TOOLS / 'generate_proxy_masks.py'), run_name='__main__')
+    except SystemExit as error:
+        return error.code
+    return 0
+
+
+@pytest.fixture(autouse=True)
+def _argv(monkeypatch):
+    monkeypatch.setattr(sys, 'argv', sys.argv)
+
+
+@pytest.fixture(scope='module')
+def expected(root, tmp_path_factory):
+    """What one process without workers writes."""
+    folder = tmp_path_factory.mktemp('expected')
+    argv = sys.argv
+    assert run(arguments(root, folder, '--workers', 0)) == 0
+    sys.argv = argv
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def written(folder):
+    return {path.name: path.read_bytes() for path in folder.rglob('*') if path.is_file()}
+
+
+def test_result_is_complete(expected):
+    assert sorted(expected) == ['proxy.json', 'raw.json']
+    annotations = json.loads(expected['proxy.json'])['annotations']
+    assert len(annotations) == 2 * ((SHARDS - 1) * SHARD_IMAGES + 5)
+    assert [a['id'] for a in annotations] == list(range(len(annotations)))
+    assert len({a['segmentation']['counts'] for a in annotations}) > len(annotations) / 4
+
+
+@pytest.mark.parametrize('workers', [1, 2])
+def test_workers_change_nothing(root, expected, tmp_path, workers):
+    assert run(arguments(root, tmp_path, '--workers', workers)) == 0
+    assert written(tmp_path) == expected
+
+
+@pytest.mark.parametrize(
+    ('processes', 'workers', 'threads'),
+    [
+        (2, 2, 1),
+        (3, 0, 2),
+        pytest.param(1, 0, 3, marks=pytest.mark.slow),
+        pytest.param(1, 2, 1, marks=pytest.mark.slow),
+        pytest.param(2, 0, 2, marks=pytest.mark.slow),
+        pytest.param(3, 2, 1, marks=pytest.mark.slow),
+    ],
+)
+def test_processes_and_threads_change_nothing(
+    root, expected, tmp_path, processes, workers, threads
+):
+    config, checkpoint, *more = map(str, arguments(root, tmp_path, '--workers', workers))
+    environment = dict(
+        os.environ,
+        PYTHON=sys.executable,
+        PORT=str(29600 + processes),
+        OMP_NUM_THREADS=str(threads),
+    )
+    script = TOOLS / 'dist_generate_proxy_masks.sh'
+    done = subprocess.run(
+        ['bash', script, config, checkpoint, str(processes), *more],
+        env=environment,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    assert written(tmp_path) == expected
+    report = re.search('time in the network: (.*)', done.stdout)[1]
+    assert report.count('%') == processes
+    assert done.stdout.count('proxy.json: ') == 1
+
+
+def test_error_of_several_processes_is_one_sentence(root, tmp_path):
+    config, checkpoint, *more = map(str, arguments(root, tmp_path, '--batch-size', 0))
+    done = subprocess.run(
+        ['bash', TOOLS / 'dist_generate_proxy_masks.sh', config, checkpoint, '2', *more],
+        env=dict(os.environ, PYTHON=sys.executable, PORT='29605'),
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 2
+    assert done.stderr.count('error: ') == 1
+    assert 'Traceback' not in done.stderr
+
+
+def run_and_be_killed(args, replaces, before):
+    """Run the tool; end by SIGKILL when it renames for the nth time, before or after that."""
+    torch.set_num_threads(1)
+    replace = os.replace
+    left = replaces
+
+    def kill_at_last(*paths):
+        nonlocal left
+        left -= 1
+        if left == 0:
+            pids = [process.pid for process in multiprocessing.active_children()]
+            (args[-1].parent / 'pids').write_text(json.dumps(pids))
+            if not before:
+                replace(*paths)
+            os.kill(os.getpid(), signal.SIGKILL)
+        replace(*paths)
+
+    os.replace = kill_at_last
+    os._exit(run(args[:-1]))
+
+
+def interrupt(root, folder, replaces, before=True, workers=2):
+    """Start a run that is killed; wait until its workers are gone too."""
+    args = arguments(root, folder, '--workers', workers)
+    process = multiprocessing.get_context('fork').Process(
+        target=run_and_be_killed, args=([*args, folder / 'x'], replaces, before)
+    )
+    process.start()
+    process.join()
+    assert process.exitcode == -signal.SIGKILL
+    pids = json.loads((folder / 'pids').read_text())
+    (folder / 'pids').unlink()
+    assert len(pids) in (0, 2 * workers)
+    deadline = time.monotonic() + 20
+    while any(map(is_running, pids)):
+        assert time.monotonic() < deadline, 'workers outlive their run'
+        time.sleep(0.05)
+
+
+def is_running(pid):
+    # A zombie, which nobody has waited for yet, has ended.
+    try:
+        return Path(f'/proc/{pid}/stat').read_text().rsplit(')', 1)[1].split()[0] != 'Z'
+    except OSError:
+        return False
+
+
+@pytest.mark.parametrize(
+    ('replaces', 'before'),
+    [
+        *[(1, True), (1, False), (3, True), (3, False), (1 + SHARDS, False)],
+        *[(REPLACES - 1, False), (REPLACES, True), (REPLACES, False)],
+    ],
+)
+def test_killed_run_goes_on(root, expected, tmp_path, monkeypatch, replaces, before):
+    interrupt(root, tmp_path, replaces, before)
+    assert (tmp_path / 'proxy.json').exists() == (replaces == REPLACES and not before)
+    finished = min(max(replaces - 1 - before, 0), SHARDS)
+    assert len(list(tmp_path.glob('*/*.jsonl'))) == finished
+
+    started = []
+    generate = ProxyGenerator.run
+
+    def spy(self, folder, shards):
+        started.extend(shards)
+        return generate(self, folder, shards)
+
+    monkeypatch.setattr(ProxyGenerator, 'run', spy)
+    assert run(arguments(root, tmp_path, '--workers', 0)) == 0
+    assert started == list(range(finished, SHARDS))
+    assert written(tmp_path) == expected
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(expected)
+
+
+def change_boxes(root):
+    coco = json.loads((root / 'boxes.json').read_text())
+    coco['annotations'][0]['bbox'][0] += 1
+    (root / 'boxes.json').write_text(json.dumps(coco))
+
+
+def change_checkpoint(root):
+    weights = torch.load(root / 'tiny.pth')
+    next(iter(weights['state_dict'].values())).mul_(1.5)
+    torch.save(weights, root / 'tiny.pth')
+
+
+@pytest.fixture(scope='module')
+def interrupted(root, tmp_path_factory):
+    """A copy of the root and, in it, a run that was killed at its third shard."""
+    folder = tmp_path_factory.mktemp('interrupted') / 'root'
+    shutil.copytree(root, folder)
+    interrupt(folder, folder, 4)
+    return folder
+
+
+@pytest.mark.parametrize(
+    ('edit', 'options', 'name'),
+    [
+        (change_boxes, (), 'annotation file'),
+        (change_checkpoint, (), 'checkpoint'),
+        (lambda root: os.utime(root / 'img' / '3.png'), (), 'state of the images'),
+        (None, ('--cfg-options', 'model.alpha=0.4'), 'config'),
+        (None, ('--batch-size', 8), 'batch size'),
+        (None, (), 'version of mmboxcaseg'),
+    ],
+)
+def test_mix_is_refused(interrupted, tmp_path, monkeypatch, capsys, edit, options, name):
+    folder = tmp_path / 'root'
+    shutil.copytree(interrupted, folder)
+    if edit:
+        edit(folder)
+    if 'version' in name:
+        monkeypatch.setattr(mmboxcaseg, '__version__', '99')
+    before = written(folder)
+    assert len(list(folder.glob('*/*.jsonl'))) == 2
+    assert run(arguments(folder, folder, *options)) == 2
+    sentence = capsys.readouterr().err.strip().splitlines()[-1]
+    assert f'interrupted run with another {name}: ' in sentence
+    assert 'delete the folder to start afresh' in sentence
+    after = written(folder)
+    # What the killed run had left half-written is gone, nothing else.
+    assert after == {key: value for key, value in before.items() if '.tmp' not in key}
+
+    shutil.rmtree(folder / 'proxy.json.shards')
+    assert run(arguments(folder, folder, *options, '--workers', 0)) == 0
+    assert (folder / 'proxy.json').exists()
+
+
+def test_unchanged_copy_goes_on(interrupted, expected, tmp_path):
+    folder = tmp_path / 'root'
+    shutil.copytree(interrupted, folder)
+    assert run(arguments(folder, folder, '--workers', 1)) == 0
+    assert (folder / 'proxy.json').read_bytes() == expected['proxy.json']
