@@ -129,6 +129,8 @@ class BoxMaskIoUMetric(BaseMetric):
 
     def compute_metrics(self, results: list[dict]) -> dict[str, float]:
         """Sum up all entries."""
+        if not results:
+            raise InputError('BoxMaskIoUMetric has nothing to score: the data set has no box')
         labels = np.array([entry['label'] for entry in results])
         areas = np.array([entry['area'] for entry in results])
         sizes = np.searchsorted(_SIZE_BOUNDS, areas, side='right') - 1

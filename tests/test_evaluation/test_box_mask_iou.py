@@ -158,3 +158,8 @@ def test_broken_segmentation_is_named():
     sample |= dict(ann_id=17, segmentation=dict(size=[4, 4], counts='3'))
     with pytest.raises(InputError, match='segmentation of annotation 17 is broken'):
         BoxMaskIoUMetric().process({}, [sample])
+
+
+def test_no_box():
+    with pytest.raises(InputError, match='BoxMaskIoUMetric has nothing to score'):
+        BoxMaskIoUMetric().compute_metrics([])
