@@ -136,7 +136,6 @@ def build(path: Path, serialize: bool = True) -> BoxInstanceDataset:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument('--data', help='not used')
     parser.add_argument('--share', type=float, default=1, help='part of the images and boxes')
     share = parser.parse_args().share
     MMLogger.get_instance('mmengine').setLevel(logging.ERROR)

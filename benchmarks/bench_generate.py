@@ -16,6 +16,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -125,12 +126,11 @@ def run(kind: str, folder: Path) -> Usage:
 def memory_mb(pid: int) -> float:
     """Memory of a process and its children; what they share is counted once."""
     total = 0
-    try:
+    # The process may have just ended.
+    with suppress(psutil.Error):
         parent = psutil.Process(pid)
         for process in [parent, *parent.children(recursive=True)]:
             total += process.memory_full_info().pss
-    except psutil.Error:
-        pass  # it has just ended
     return total / 1e6
 
 

@@ -102,7 +102,6 @@ def speed_up(images: list[tuple[list[dict], np.ndarray]], repeats: int = 8) -> f
 def main() -> None:
     """Print the rows."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument('--data', help='not read: the input is drawn')
     parser.parse_args()
     images = draw(200)
     items = sum(len(rles) for rles, _ in images)

@@ -64,7 +64,6 @@ def draw_samples(count: int) -> list[dict]:
 def main() -> None:
     """Print the row."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument('--data', help='not read: the input is drawn')
     parser.parse_args()
     samples = draw_samples(480)
     assert plain(samples) == ours(samples)

@@ -62,7 +62,6 @@ def draw(count: int) -> tuple[list[np.ndarray], np.ndarray]:
 def main() -> None:
     """Print the row."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument('--data', help='not read: the input is drawn')
     parser.parse_args()
     data = draw(600)
     assert plain(*data) == ours(*data)

@@ -81,7 +81,6 @@ def refine(folder: Path) -> tuple[float, float]:
 def main() -> None:
     """Print a row for each size."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument('--data', help='not read: the input is drawn')
     parser.add_argument('--full', action='store_true', help='COCO itself too: some minutes')
     args = parser.parse_args()
     print('| step | images | instances | input | CPU time | an instance | peak memory |')

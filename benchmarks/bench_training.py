@@ -75,7 +75,6 @@ def check_equal(plain: BoxCaseg, ours: BoxCaseg, batch: dict) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument('--data', help='not used')
     parser.add_argument('--repeats', type=int, default=5)
     parser.add_argument('--compile', action='store_true', help='torch.compile, too: takes minutes')
     args = parser.parse_args()

@@ -23,7 +23,7 @@ _SPACE = ' \t\n\r'
 class PackedList(Sequence):
     """A list that holds its entries' JSON texts in one block, not an object for every value.
 
-    It takes about a fifth of the memory, and forked processes share all of it: counting
+    It takes about a sixth of the memory, and forked processes share all of it: counting
     references, which copies a shared list page by page, touches nothing here.
 
     Args:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import cv2
 import numpy as np
 import torch
 from mmcv.transforms import BaseTransform
@@ -49,7 +48,7 @@ class PackPatchInputs(BaseTransform):
 
     def transform(self, results: dict) -> dict:
         """Pack."""
-        image = _channels_first(results['img'])
+        image = np.ascontiguousarray(results['img'].transpose(2, 0, 1))
         metainfo = {key: results[key] for key in self.meta_keys if key in results}
         sample = DetDataSample(metainfo=metainfo)
         sample.gt_instances = InstanceData(bboxes=results['gt_bboxes'].tensor)
@@ -57,13 +56,3 @@ class PackPatchInputs(BaseTransform):
             mask = np.ascontiguousarray(results['gt_seg_map'][None])
             sample.gt_sem_seg = PixelData(sem_seg=torch.from_numpy(mask))
         return dict(inputs=torch.from_numpy(image), data_samples=sample)
-
-
-def _channels_first(image: np.ndarray) -> np.ndarray:
-    """Copy an image (H, W, C) to (C, H, W), in a third of the time that a transposed copy takes."""
-    if image.strides[1] < 0:
-        # A flipped view: OpenCV flips faster than NumPy copies backwards.
-        image = cv2.flip(np.ascontiguousarray(image[:, ::-1]), 1)
-    planes = np.empty((image.shape[2], *image.shape[:2]), image.dtype)
-    cv2.split(np.ascontiguousarray(image), list(planes))
-    return planes
