@@ -50,8 +50,8 @@ def threshold_probability(
         level = low + threshold * (high - low)
         margin = _ROUNDING * (high - low + max(abs(low), abs(high)))
         values = cv2.resize(prob, size, interpolation=cv2.INTER_LINEAR)
-        mask = values > np.float32(level + margin)
-        if np.count_nonzero(values >= np.float32(level - margin)) == np.count_nonzero(mask):
+        mask = values > level + margin
+        if np.count_nonzero(values >= level - margin) == np.count_nonzero(mask):
             return mask
     values = normalize_probability(prob)
     return cv2.resize(values, size, interpolation=cv2.INTER_LINEAR) > threshold
