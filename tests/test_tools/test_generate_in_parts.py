@@ -18,7 +18,7 @@ import pytest
 import torch
 
 import mmboxcaseg
-from mmboxcaseg.apis import init_model
+from mmboxcaseg.apis import BoxCasegPredictor, init_model
 from mmboxcaseg.apis.proxy_generation import ProxyGenerator
 from mmboxcaseg.proxy.shards import SHARD_IMAGES
 
@@ -238,6 +238,42 @@ def test_killed_run_goes_on(root, expected, tmp_path, monkeypatch, replaces, bef
     assert started == list(range(finished, SHARDS))
     assert written(tmp_path) == expected
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted(expected)
+
+
+def run_and_be_killed_predicting(args, batches):
+    """Run the tool; end by SIGKILL when the network is to predict its nth batch."""
+    torch.set_num_threads(1)
+    left = batches
+
+    def die_at_last(self, patches):
+        nonlocal left
+        left -= 1
+        if left == 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return predict_patches(self, patches)
+
+    predict_patches = BoxCasegPredictor.predict_patches
+    BoxCasegPredictor.predict_patches = die_at_last
+    os._exit(run(args))
+
+
+@pytest.mark.parametrize('workers', [0, 2])
+def test_run_that_is_killed_again_and_again_ends_with_the_same_bytes(
+    root, expected, tmp_path, workers
+):
+    args = arguments(root, tmp_path, '--workers', workers)
+    # Some die in their first shard and leave nothing, some have finished another one.
+    for batches in (1, 30, 2, 90, 7):
+        process = multiprocessing.get_context('fork').Process(
+            target=run_and_be_killed_predicting, args=(args, batches)
+        )
+        process.start()
+        process.join()
+        assert process.exitcode == -signal.SIGKILL
+        assert not (tmp_path / 'proxy.json').exists()
+    assert list(tmp_path.glob('*/*.jsonl'))
+    assert run(arguments(root, tmp_path, '--workers', 0)) == 0
+    assert written(tmp_path) == expected
 
 
 def change_boxes(root):
