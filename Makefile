@@ -38,6 +38,10 @@ test: $(READY) ## the tests, without the slow ones
 test-slow: $(READY) ## the slow tests
 	OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1} $(PY) -m pytest -m slow
 
+.PHONY: bench
+bench: $(READY) ## time each step beside the plain procedure into docs/benchmarks.md (half an hour)
+	$(PY) benchmarks
+
 .PHONY: lint
 lint: $(READY) ## check the code and its format
 	$(PY) -m ruff check

@@ -2,7 +2,8 @@
 
 The plain procedure keeps the samples as Python objects, as ``pycocotools`` does: each worker
 writes reference counts into the memory that it shares with its parent, which is then its own. It
-finds overlapping boxes pair by pair.
+finds overlapping boxes pair by pair. A set of few boxes shows what the interpreter and its
+libraries take without them.
 """
 
 from __future__ import annotations
@@ -13,17 +14,16 @@ import json
 import logging
 import multiprocessing
 import os
-import time
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Iterator
 from itertools import combinations
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
 
 import numpy as np
 from mmengine.logging import MMLogger
-from timing import compare, cpu_seconds, duration, row
+from table import Row, run_script, scaled, timed_row
+from timing import compare, cpu_seconds, duration, in_child, share_of
 from torch.utils.data import DataLoader
 
 from mmboxcaseg.datasets import BoxInstanceDataset
@@ -31,7 +31,8 @@ from mmboxcaseg.proxy.coco import paused_gc
 
 NUM_IMAGES, NUM_BOXES = 118_287, 860_001
 NUM_CLASSES = 80
-WORKERS = (0, 2, 4)
+FEW_BOXES = 100
+WORKERS = (0, 4)
 MIN_IOU = 0.5
 
 
@@ -42,6 +43,7 @@ def write_coco(folder: Path, num_images: int, num_boxes: int) -> Path:
     size = np.exp(rng.normal(3.9, 1.1, (num_boxes, 2))).clip(4, [640, 480])
     start = rng.random((num_boxes, 2)) * ([640, 480] - size)
     bboxes = np.concatenate([start, size], 1).round(2).tolist()
+    folder.mkdir()
     (folder / 'image.jpg').touch()
     coco = dict(
         images=[
@@ -107,24 +109,9 @@ def total_pss_mib(dataset: BoxInstanceDataset, workers: int) -> float:
     return sum(map(pss_mib, [os.getpid(), *(p.pid for p in multiprocessing.active_children())]))
 
 
-def in_child(function: Callable, *args: Any) -> Any:
-    """Call a function in a process of its own, whose memory is nobody else's."""
-    receive, send = multiprocessing.Pipe(duplex=False)
-    context = multiprocessing.get_context('spawn')
-    process = context.Process(target=_send, args=(send, function, *args))
-    process.start()
-    result = receive.recv()
-    process.join()
-    return result
-
-
-def _send(connection: Any, function: Callable, *args: Any) -> None:
-    MMLogger.get_instance('mmengine').setLevel(logging.ERROR)
-    connection.send(function(*args))
-
-
 def epoch_memory(path: Path, serialize: bool) -> list[float]:
     """Total memory of an epoch for each number of workers."""
+    MMLogger.get_instance('mmengine').setLevel(logging.ERROR)
     dataset = build(path, serialize)
     return [total_pss_mib(dataset, workers) for workers in WORKERS]
 
@@ -134,42 +121,54 @@ def build(path: Path, serialize: bool = True) -> BoxInstanceDataset:
     return BoxInstanceDataset(str(path), prefix, pipeline=[], serialize_data=serialize)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument('--share', type=float, default=1, help='part of the images and boxes')
-    share = parser.parse_args().share
+def rows(args: argparse.Namespace) -> Iterator[Row]:
     MMLogger.get_instance('mmengine').setLevel(logging.ERROR)
+    num_images, num_boxes = scaled(NUM_IMAGES, args.share, 10), scaled(NUM_BOXES, args.share, 100)
     with TemporaryDirectory() as folder:
-        path = write_coco(Path(folder), int(NUM_IMAGES * share), int(NUM_BOXES * share))
-        for serialize, name in ((False, 'plain'), (True, 'ours')):
-            start = time.perf_counter()
-            memory = ', '.join(f'{mib:.0f} MiB' for mib in in_child(epoch_memory, path, serialize))
-            print(
-                f'{name}: {memory} after an epoch with {WORKERS} workers, '
-                f'{time.perf_counter() - start:.0f} s',
-                flush=True,
-            )
+        few = write_coco(Path(folder, 'few'), 1, FEW_BOXES)
+        path = write_coco(Path(folder, 'all'), num_images, num_boxes)
+        yield from memory_rows(few, path, num_boxes)
         with paused_gc():
             parsing = cpu_seconds(lambda: json.loads(path.read_text()))
         reading = cpu_seconds(lambda: build(path))
-        mib = path.stat().st_size / 2**20
-        print(
-            f'read {mib:.0f} MiB: {duration(reading)}, of which the JSON {duration(parsing)}',
-            flush=True,
+        yield Row(
+            f'{num_boxes:,} boxes read from {path.stat().st_size / 2**20:.0f} MiB',
+            ours=duration(reading),
+            limit=share_of('parsing the JSON', parsing, reading),
         )
         dataset = build(path)
-        samples = [dataset.get_data_info(index) for index in range(len(dataset))]
-        assert np.array_equal(plain_overlapping(samples, MIN_IOU), dataset.overlapping(MIN_IOU))
-        comparison = compare(
-            lambda: plain_overlapping(
-                [dataset.get_data_info(index) for index in range(len(dataset))], MIN_IOU
-            ),
-            lambda: dataset.overlapping(MIN_IOU),
-            1,
-            repeats=2,
-        )
-        print(row('boxes that overlap', comparison, f'set of {len(dataset):,} boxes'))
+
+    def samples() -> list[dict]:
+        return [dataset.get_data_info(index) for index in range(num_boxes)]
+
+    assert np.array_equal(plain_overlapping(samples(), MIN_IOU), dataset.overlapping(MIN_IOU))
+    comparison = compare(
+        lambda: plain_overlapping(samples(), MIN_IOU),
+        lambda: dataset.overlapping(MIN_IOU),
+        1,
+        repeats=2,
+    )
+    yield timed_row('boxes that overlap another', f'set of {num_boxes:,} boxes', comparison)
+
+
+def memory_rows(few: Path, path: Path, num_boxes: int) -> Iterator[Row]:
+    """What boxes add to the memory of a process and to that of each of its workers."""
+    empty = in_child(epoch_memory, few, True)
+    plain, ours = (
+        np.subtract(in_child(epoch_memory, path, serialize), empty) for serialize in (False, True)
+    )
+    worker = [(memory[1] - memory[0]) / WORKERS[1] for memory in (empty, plain, ours)]
+    yield Row(
+        f'{num_boxes:,} boxes in memory',
+        *(f'{memory[0]:.0f} MiB' for memory in (plain, ours)),
+        limit=f'with {FEW_BOXES} boxes: {empty[0]:.0f} MiB',
+    )
+    yield Row(
+        f'- more of it for each of {WORKERS[1]} workers',
+        *(f'{mib:.0f} MiB' for mib in worker[1:]),
+        limit=f'with {FEW_BOXES} boxes: {worker[0]:.0f} MiB',
+    )
 
 
 if __name__ == '__main__':
-    main()
+    run_script(rows)

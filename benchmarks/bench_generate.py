@@ -16,14 +16,20 @@ import subprocess
 import sys
 import tempfile
 import time
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from concurrent.futures import wait
+from contextlib import redirect_stderr, redirect_stdout, suppress
 from dataclasses import dataclass
+from io import StringIO
 from itertools import islice
 from pathlib import Path
 
 import cv2
 import numpy as np
 import psutil
+import torch
+from table import Row, run_script, scaled
+from timing import duration, own_process
 
 from mmboxcaseg.apis import BoxCasegPredictor, init_model
 from mmboxcaseg.proxy import bbox_iou, encode_rle, pixel_bboxes
@@ -35,51 +41,49 @@ IMAGES, INSTANCES = 118_287, 860_001  # COCO train2017
 WIDTH, HEIGHT, PATCH = 160, 120, 64
 
 
-def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument('--data', type=Path, default=Path('data'))
-    parser.add_argument('--images', type=int, default=IMAGES, help='of the large set')
-    parser.add_argument('--child', nargs=2, help=argparse.SUPPRESS)
-    return parser.parse_args()
-
-
-def main() -> None:
-    args = parse_args()
-    if args.child:
-        kind, folder = args.child
-        dict(plain=run_plain, ours=run_ours)[kind](Path(folder))
-        return
+def rows(args: argparse.Namespace) -> Iterator[Row]:
+    images = scaled(IMAGES, args.share, 100)
     with tempfile.TemporaryDirectory() as folder:
-        small = make_set(Path(folder, 'small'), args.images // 100)
-        run('plain', small)
-        run('ours', small)
+        small = make_set(Path(folder, 'small'), images // 100)
+        run(run_plain, small)
+        run(run_ours, small)
         assert (small / 'plain.json').read_bytes() == (small / 'ours.json').read_bytes()
-        tenth = make_set(Path(folder, 'tenth'), args.images // 10)
-        plain, ours = run('plain', tenth), run('ours', tenth)
-        full = run('ours', make_set(Path(folder, 'full'), args.images))
-    print('| step | plain | ours | ratio | limit, if named |\n|---|---|---|---|---|')
-    print(
-        '| proxy generation without its network, a tenth of COCO | '
-        f'{plain.cpu_ms:.1f} ms of CPU an image | {ours.cpu_ms:.1f} ms | '
-        f'{plain.cpu_ms / ours.cpu_ms:.1f} | |'
-    )
-    print(f'| - its peak memory | {plain.peak_mb:.0f} MB | {ours.peak_mb:.0f} MB | | |')
-    print(f'| - by the clock | {plain.wall_s:.0f} s | {ours.wall_s:.0f} s | | |')
-    print(f'| the same of all {args.images:,} images | | {full.cpu_ms:.1f} ms | | |')
-    print(f'| - its peak memory | | {full.peak_mb:.0f} MB | | 2000 MB |')
-    print(f'| - by the clock | | {full.wall_s:.0f} s | | |')
-    print(
-        f'| share of its time in a small network on a CPU | | {network_share(args.data)} | | 90% |'
+        tenth = make_set(Path(folder, 'tenth'), images // 10)
+        yield from usage_rows(images // 10, run(run_ours, tenth), run(run_plain, tenth))
+        full = make_set(Path(folder, 'full'), images)
+        yield from usage_rows(images, run(run_ours, full))
+    yield Row(
+        'share of its time in a small network on a CPU',
+        ours=network_share(args.data, args.share),
+        asked='90 %',
     )
 
 
 @dataclass
 class Usage:
-    """What a run took: CPU time an image, seconds by the clock, peak memory of all processes."""
+    """What a run took: CPU seconds, seconds by the clock, peak memory of all its processes."""
 
-    cpu_ms: float
+    cpu_s: float
     wall_s: float
     peak_mb: float
+
+
+def usage_rows(images: int, ours: Usage, plain: Usage | None = None) -> Iterator[Row]:
+    """The rows of a set; the plain procedure may have been left out."""
+    step = f'proxy generation without its network, {images:,} images, per image'
+    sides = [usage for usage in (plain, ours) if usage]
+    cells = [
+        [''] * (2 - len(sides)) + cell
+        for cell in (
+            [duration(usage.cpu_s / images) for usage in sides],
+            [f'{usage.peak_mb:.0f} MB' for usage in sides],
+            [f'{usage.wall_s:.0f} s' for usage in sides],
+        )
+    ]
+    ratio = f'{plain.cpu_s / ours.cpu_s:.1f}' if plain else ''
+    yield Row(step, *cells[0], ratio)
+    yield Row('- its peak memory', *cells[1], asked='< 2000 MB')
+    yield Row('- by the clock', *cells[2])
 
 
 def make_set(folder: Path, images: int) -> Path:
@@ -107,20 +111,22 @@ def make_set(folder: Path, images: int) -> Path:
     return folder
 
 
-def run(kind: str, folder: Path) -> Usage:
+def run(function: Callable[[Path], None], folder: Path) -> Usage:
     """Run one side in a process of its own and watch the memory of it and its children."""
-    images = (folder / 'boxes.json').read_text().count('"file_name"')
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    start = time.perf_counter()
-    process = subprocess.Popen([sys.executable, __file__, '--child', kind, str(folder)])
-    peak = 0.0
-    while process.poll() is None:
-        peak = max(peak, memory_mb(process.pid))
-        time.sleep(1)
-    assert process.returncode == 0
+    with own_process() as process:
+        pid = process.submit(os.getpid).result()
+        start = time.perf_counter()
+        future = process.submit(function, folder)
+        peak = 0.0
+        while not future.done():
+            peak = max(peak, memory_mb(pid))
+            wait([future], timeout=1)
+        wall = time.perf_counter() - start
+        future.result()
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    return Usage(1000 * cpu / images, time.perf_counter() - start, peak)
+    return Usage(cpu, wall, peak)
 
 
 def memory_mb(pid: int) -> float:
@@ -154,7 +160,8 @@ def run_ours(folder: Path) -> None:
     (folder / 'none.pth').touch()
     sys.argv = [str(TOOL), str(NETWORK), str(folder / 'none.pth'), *arguments(folder)]
     sys.argv += ['--ann', str(folder / 'boxes.json'), '--out', str(folder / 'ours.json')]
-    runpy.run_path(str(TOOL), run_name='__main__')
+    with redirect_stdout(StringIO()), redirect_stderr(StringIO()):
+        runpy.run_path(str(TOOL), run_name='__main__')
 
 
 def arguments(img_root: Path) -> list[str]:
@@ -220,22 +227,23 @@ def paste(prob: np.ndarray, box: np.ndarray) -> np.ndarray:
     return mask
 
 
-def network_share(data: Path) -> str:
+def network_share(data: Path, share: float) -> str:
     """Run the tool with a small network, its weights at random, on real photographs."""
-    import torch
-
-    coco = data / 'coco_mini'
+    coco = json.loads((data / 'coco_mini' / 'annotations' / 'instances_train.json').read_text())
+    coco['images'] = coco['images'][: scaled(len(coco['images']), share)]
+    ids = {image['id'] for image in coco['images']}
+    coco['annotations'] = [a for a in coco['annotations'] if a['image_id'] in ids]
     with tempfile.TemporaryDirectory() as folder:
-        checkpoint = Path(folder, 'random.pth')
+        boxes, checkpoint = Path(folder, 'boxes.json'), Path(folder, 'random.pth')
+        boxes.write_text(json.dumps(coco))
         torch.save(dict(state_dict=init_model(NETWORK).state_dict()), checkpoint)
-        command = [sys.executable, TOOL, NETWORK, checkpoint, *arguments(coco / 'train')]
-        command += ['--ann', coco / 'annotations' / 'instances_train.json']
-        command += ['--out', Path(folder, 'proxy.json')]
+        command = [sys.executable, TOOL, NETWORK, checkpoint, '--ann', boxes]
+        command += [*arguments(data / 'coco_mini' / 'train'), '--out', Path(folder, 'proxy.json')]
         output = subprocess.run(
-            list(map(str, command)), env=os.environ, check=True, capture_output=True, text=True
+            list(map(str, command)), check=True, capture_output=True, text=True
         ).stdout
     return output.split('time in the network: ')[1].split()[0]
 
 
 if __name__ == '__main__':
-    main()
+    run_script(rows)

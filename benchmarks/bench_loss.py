@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import argparse
+from collections.abc import Iterator
+
 import torch
 from plain_losses import PlainMILLoss
-from timing import compare, row
+from table import Row, run_script, scaled, timed_row
+from timing import compare
 from torch import Tensor, nn
 
 from mmboxcaseg.models.losses import MILLoss
@@ -12,10 +16,10 @@ from mmboxcaseg.models.losses import MILLoss
 NUM_PATCHES, SIZE = 16, 288
 
 
-def draw() -> tuple[Tensor, Tensor]:
+def draw(num_patches: int) -> tuple[Tensor, Tensor]:
     generator = torch.Generator().manual_seed(0)
-    logits = torch.randn(NUM_PATCHES, 1, SIZE, SIZE, generator=generator, requires_grad=True)
-    corners = torch.rand(NUM_PATCHES, 2, 2, generator=generator) * SIZE
+    logits = torch.randn(num_patches, 1, SIZE, SIZE, generator=generator, requires_grad=True)
+    corners = torch.rand(num_patches, 2, 2, generator=generator) * SIZE
     return logits, torch.cat([corners.amin(1), corners.amax(1)], 1)
 
 
@@ -27,9 +31,9 @@ def run(loss: nn.Module, logits: Tensor, bboxes: Tensor) -> tuple[Tensor, Tensor
     return total.detach(), logits.grad
 
 
-def main() -> None:
-    torch.set_num_threads(1)
-    logits, bboxes = draw()
+def rows(args: argparse.Namespace) -> Iterator[Row]:
+    num_patches = scaled(NUM_PATCHES, args.share)
+    logits, bboxes = draw(num_patches)
     plain = PlainMILLoss()
     for border in ('zero', 'ignore'):
         ours = MILLoss(border=border)
@@ -42,8 +46,9 @@ def main() -> None:
             1,
         )
         name = f"MIL + smooth loss, border='{border}', forward and backward"
-        print(row(name, comparison, f'batch of {NUM_PATCHES} patches of {SIZE}x{SIZE}'))
+        unit = f'{num_patches} patches of {SIZE}x{SIZE}'
+        yield timed_row(name, unit, comparison, asked='15')
 
 
 if __name__ == '__main__':
-    main()
+    run_script(rows)

@@ -6,9 +6,8 @@ head, mmdet's ``FCNMaskHead``, learns from every mask; ours leaves the dropped o
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
+import argparse
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +17,8 @@ from mmdet.structures.mask import BitmapMasks
 from mmengine.config import ConfigDict
 from mmengine.registry import init_default_scope
 from mmengine.structures import InstanceData
-from timing import compare, row
+from table import Row, run_script, scaled, timed_row
+from timing import compare, in_child
 
 from mmboxcaseg.models import ProxyMaskHead
 from mmboxcaseg.proxy import drop_masks, is_kept
@@ -29,7 +29,7 @@ DROPPED_SHARE = 0.8
 TRAIN_CFG = ConfigDict(mask_size=28)
 
 
-def draw() -> tuple[torch.Tensor, InstanceData, InstanceData]:
+def draw(num_positives: int) -> tuple[torch.Tensor, InstanceData, InstanceData]:
     """Features of the positives, what they are assigned to, and the objects."""
     rng = np.random.default_rng(0)
     start = rng.uniform(0, [WIDTH * 0.6, HEIGHT * 0.6], (NUM_OBJECTS, 2))
@@ -39,14 +39,14 @@ def draw() -> tuple[torch.Tensor, InstanceData, InstanceData]:
         mask[y1:y2, x1:x2] = rng.random((y2 - y1, x2 - x1))[: HEIGHT - y1, : WIDTH - x1] > 0.3
     agreement = np.where(np.arange(NUM_OBJECTS) < DROPPED_SHARE * NUM_OBJECTS, 0.5, 1)
     masks = drop_masks(masks, bboxes, agreement, 0.95)
-    assigned = torch.arange(NUM_POSITIVES) % NUM_OBJECTS
+    assigned = torch.arange(num_positives) % NUM_OBJECTS
     generator = torch.Generator().manual_seed(0)
     positives = InstanceData(
         pos_priors=torch.from_numpy(bboxes).float()[assigned],
         pos_assigned_gt_inds=assigned,
         pos_gt_labels=assigned % 80,
     )
-    features = torch.randn(NUM_POSITIVES, 256, 14, 14, generator=generator)
+    features = torch.randn(num_positives, 256, 14, 14, generator=generator)
     return features, positives, InstanceData(masks=BitmapMasks(masks, HEIGHT, WIDTH))
 
 
@@ -74,9 +74,9 @@ def targets(head: FCNMaskHead, features: torch.Tensor, *truth: InstanceData) -> 
     return losses['loss_mask']['loss_mask'].sum()
 
 
-def peak_mib(head: type[FCNMaskHead], function: Callable) -> float:
+def peak_mib(head: type[FCNMaskHead], function: Callable, num_positives: int) -> float:
     """What a step adds to the memory of a process, at its peak; run it in one of its own."""
-    built, drawn = build(head), draw()
+    built, drawn = build(head), draw(num_positives)
     function(built, *drawn)  # what stays allocated after the first step does not count
     Path('/proc/self/clear_refs').write_text('5')  # forget the peak so far
     before = memory_mib('VmRSS')
@@ -90,11 +90,6 @@ def memory_mib(name: str) -> float:
     return next(int(line.split()[1]) / 1024 for line in lines if line.startswith(f'{name}:'))
 
 
-def in_child(head: type[FCNMaskHead], function: Callable) -> float:
-    with ProcessPoolExecutor(1, mp_context=get_context('spawn')) as pool:
-        return pool.submit(peak_mib, head, function).result()
-
-
 def check_equal(stock: FCNMaskHead, ours: ProxyMaskHead, drawn: tuple) -> None:
     """Ours learns what the stock head learns from the positives with a kept mask alone."""
     features, positives, objects = drawn
@@ -105,9 +100,10 @@ def check_equal(stock: FCNMaskHead, ours: ProxyMaskHead, drawn: tuple) -> None:
     )
 
 
-def main() -> None:
+def rows(args: argparse.Namespace) -> Iterator[Row]:
+    num_positives = scaled(NUM_POSITIVES, args.share, NUM_OBJECTS)
     stock, ours = build(FCNMaskHead), build(ProxyMaskHead)
-    drawn = draw()
+    drawn = draw(num_positives)
     check_equal(stock, ours, drawn)
     names = {targets: 'mask targets and loss', step: 'step of the mask head'}
     for function, name in names.items():
@@ -117,13 +113,15 @@ def main() -> None:
             1,
             repeats=3,
         )
-        unit = f'image of {HEIGHT}x{WIDTH}, {NUM_POSITIVES} positives, 80 % dropped'
-        print(row(name, comparison, unit))
-        plain, our = in_child(FCNMaskHead, function), in_child(ProxyMaskHead, function)
-        print(
-            f'| peak memory of the same | {plain:.0f} MiB | {our:.0f} MiB | {plain / our:.1f} | |'
+        unit = f'image of {HEIGHT}x{WIDTH}, {num_positives} positives, 80 % dropped'
+        yield timed_row(name, unit, comparison, asked='1')
+        plain, our = (
+            in_child(peak_mib, head, function, num_positives)
+            for head in (FCNMaskHead, ProxyMaskHead)
         )
+        ratio = f'{plain / max(our, 1):.1f}'
+        yield Row('- its peak memory', f'{plain:.0f} MiB', f'{our:.0f} MiB', ratio, asked='1')
 
 
 if __name__ == '__main__':
-    main()
+    run_script(rows)

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Iterator
 from multiprocessing import get_context
 from statistics import median
 
 import numpy as np
 from drawn import IMG_SHAPE, draw_images, draw_probabilities
 from pycocotools import mask as coco_mask
-from timing import HEADER, compare, cpu_seconds, duration, row
+from table import Row, run_script, scaled, timed_row
+from timing import compare, cpu_seconds, least_seconds, share_of
 
 from mmboxcaseg.proxy import probability_rles, read_rles, refine_rles
 
@@ -99,24 +101,22 @@ def speed_up(images: list[tuple[list[dict], np.ndarray]], repeats: int = 8) -> f
     return 2 * alone / together
 
 
-def main() -> None:
-    """Print the rows."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.parse_args()
-    images = draw(200)
+def rows(args: argparse.Namespace) -> Iterator[Row]:
+    images = draw(scaled(200, args.share, 2))
     items = sum(len(rles) for rles, _ in images)
     changed = assert_equal(images)
     comparison = compare(lambda: plain(images), lambda: ours(images), items)
-    limit = min(cpu_seconds(lambda: rle_pass(images)) for _ in range(5)) / items
-    print(HEADER)
-    name = f'merge + agreement, 640x480, {items / len(images):.1f} instances an image'
-    print(row(name, comparison, 'instance', f'an RLE read and written: {duration(limit)}'))
-    print(
-        f'\n{1 / comparison.plain_s:.0f} and {1 / comparison.ours_s:.0f} instances/s; '
-        f'{changed:.0%} of the masks lose pixels; two processes are {speed_up(images):.2f} times '
-        'as fast as one (CPU time).'
+    limit = least_seconds(lambda: rle_pass(images), items)
+    step = f'merge + agreement, 640x480, {items / len(images):.1f} instances an image'
+    yield timed_row(
+        f'{step}, {changed:.0%} of the masks lose pixels',
+        'instance',
+        comparison,
+        asked='12',
+        limit=share_of('an RLE read and written', limit, comparison.ours_s),
     )
+    yield Row('- two processes beside one', ours=f'{speed_up(images):.2f} times', asked='nearly 2')
 
 
 if __name__ == '__main__':
-    main()
+    run_script(rows)

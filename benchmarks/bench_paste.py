@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Iterator
 
 import cv2
 import numpy as np
 from drawn import IMG_SHAPE, draw_boxes, draw_probabilities
 from pycocotools import mask as coco_mask
-from timing import HEADER, compare, cpu_seconds, duration, row
+from table import Row, run_script, scaled, timed_row
+from timing import compare, duration, least_seconds, share_of
 
-from mmboxcaseg.proxy import pixel_bboxes, probability_rles
+from mmboxcaseg.proxy import pixel_bboxes, probability_edges, probability_rles
+from mmboxcaseg.proxy.masks import threshold_probability
 
 # Of the maps, in pixels: test patches are that large.
 SIDE = 320
-PER_IMAGE = 6
+PER_IMAGE = 7
 
 
 def plain_mask(prob: np.ndarray, bbox: np.ndarray) -> np.ndarray:
@@ -59,18 +62,43 @@ def draw(count: int) -> tuple[list[np.ndarray], np.ndarray]:
     return [maps[index % 16] for index in range(count)], draw_boxes(rng, count)
 
 
-def main() -> None:
-    """Print the row."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.parse_args()
-    data = draw(600)
+def thresholding(maps: list[np.ndarray], bboxes: np.ndarray) -> None:
+    """The first part of ours: masks of the boxes' size."""
+    for prob, (x1, y1, x2, y2) in zip(maps, pixel_bboxes(bboxes, IMG_SHAPE).tolist(), strict=True):
+        threshold_probability(prob, (x2 - x1, y2 - y1))
+
+
+def edges(maps: list[np.ndarray], bboxes: np.ndarray) -> None:
+    """The first two parts of ours: the masks and where their runs begin and end."""
+    for start in range(0, len(maps), PER_IMAGE):
+        part = slice(start, start + PER_IMAGE)
+        probability_edges(maps[part], bboxes[part], [IMG_SHAPE] * len(maps[part]))
+
+
+def rows(args: argparse.Namespace) -> Iterator[Row]:
+    data = draw(scaled(600, args.share, PER_IMAGE))
+    count = len(data[1])
     assert plain(*data) == ours(*data)
-    comparison = compare(lambda: plain(*data), lambda: ours(*data), len(data[1]))
-    limit = min(cpu_seconds(lambda: resizing(*data)) for _ in range(5)) / len(data[1])
-    print(HEADER)
-    name = f'mask from probability map, {SIDE}x{SIDE} into 640x480'
-    print(row(name, comparison, 'instance', f'range and resize alone: {duration(limit)}'))
+    comparison = compare(lambda: plain(*data), lambda: ours(*data), count)
+    limit, mask, edge = (
+        least_seconds(lambda function=function: function(*data), count)
+        for function in (resizing, thresholding, edges)
+    )
+    yield timed_row(
+        f'mask from probability map, {SIDE}x{SIDE} into 640x480',
+        'instance',
+        comparison,
+        asked='8',
+        limit=share_of('range and resize alone', limit, comparison.ours_s),
+    )
+    parts = {
+        'range and resize': limit,
+        'threshold': mask - limit,
+        'edges of the mask': edge - mask,
+        'RLE': comparison.ours_s - edge,
+    }
+    yield Row('- its parts', ours=', '.join(f'{key} {duration(s)}' for key, s in parts.items()))
 
 
 if __name__ == '__main__':
-    main()
+    run_script(rows)

@@ -10,7 +10,6 @@ from __future__ import annotations
 import argparse
 import logging
 from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
 
 import cv2
 import numpy as np
@@ -21,9 +20,12 @@ from mmengine.dataset import BaseDataset, pseudo_collate
 from mmengine.logging import MMLogger
 from mmengine.registry import DATASETS, MODELS, init_default_scope
 from skimage.transform import resize
-from timing import compare, row
+from table import Row, run_script, scaled, timed_row
+from timing import compare, duration, least_seconds
 
 from mmboxcaseg import config_path
+from mmboxcaseg.datasets.transforms.patches import jitter_bbox
+from mmboxcaseg.proxy import pixel_bboxes
 
 MEAN = np.array([123.675, 116.28, 103.53])
 STD = np.array([58.395, 57.12, 57.375])
@@ -121,14 +123,13 @@ def decoding(samples: Sequence[dict]) -> str:
         for file in files:
             cv2.imdecode(file, cv2.IMREAD_COLOR)
 
-    return f'decoding an image: {1e3 * compare(decode, decode, len(files)).ours_s:.2f} ms'
+    return f'decoding an image: {duration(least_seconds(decode, len(files)))}'
 
 
-def bench(name: str, dataset: dict, indices: Sequence[int] | None, config: Config) -> None:
-    """Compare on patches of a data set; in random order if no indices are given."""
-    dataset = DATASETS.build(dataset)
-    if indices is None:
-        indices = np.random.default_rng(0).permutation(len(dataset))[:NUM_PATCHES].tolist()
+def bench(
+    step: str, dataset: BaseDataset, indices: Sequence[int], config: Config, asked: str
+) -> Iterator[Row]:
+    """Compare on patches of a data set."""
     preprocessor = MODELS.build(config.model.data_preprocessor)
     images, truths = zip(*batches(dataset, indices, preprocessor), strict=True)
     images, truths = torch.cat(images), sum(truths, [])
@@ -158,41 +159,68 @@ def bench(name: str, dataset: dict, indices: Sequence[int] | None, config: Confi
                 plain_patch(sample, resize_)
 
         comparison = compare(plain_patches, our_patches, len(samples))
-        print(row(f'{name}; plain with {resize_name}', comparison, 'patch', limit))
+        yield timed_row(f'{step}; plain with {resize_name}', 'patch', comparison, asked, limit)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument('--data', type=Path, default=Path('data'))
-    data = parser.parse_args().data
-    cv2.setNumThreads(1)
-    torch.set_num_threads(1)
+def large_crops(dataset: BaseDataset, size: int) -> Row:
+    """How many crops a JPEG decoded at half its size would serve: the others need every pixel."""
+    rng = np.random.default_rng(0)
+    samples = [dataset.get_data_info(index) for index in range(len(dataset))]
+    windows = [
+        pixel_bboxes(
+            jitter_bbox(sample['bbox'], rng.uniform(-0.25, 0.25, 2), rng.uniform(0.5, 1.5, 2)),
+            (sample['height'], sample['width']),
+        )[0]
+        for sample in samples * 10
+    ]
+    sides = np.array([window[2:] - window[:2] for window in windows]).min(axis=1)
+    share = (sides >= 2 * size).mean()
+    return Row(
+        f'crops of at least twice the size of a {size}x{size} box patch', ours=f'{share:.1%}'
+    )
+
+
+def rows(args: argparse.Namespace) -> Iterator[Row]:
     init_default_scope('mmdet')
-    MMLogger.get_instance('mmengine').setLevel(logging.WARNING)
+    MMLogger.get_instance('mmengine').setLevel(logging.ERROR)
     config = Config.fromfile(config_path('boxcaseg/hrnet_w48_voc.py'))
-    boxes = dict(type='mmboxcaseg.BoxInstanceDataset', data_root=str(data / 'coco_mini'))
-    train = dict(
-        ann_file='annotations/instances_train.json',
-        data_prefix=dict(img='train'),
-        pipeline=config.box_pipeline,
-        **boxes,
+    boxes = dict(type='mmboxcaseg.BoxInstanceDataset', data_root=str(args.data / 'coco_mini'))
+    train = DATASETS.build(
+        dict(
+            ann_file='annotations/instances_train.json',
+            data_prefix=dict(img='train'),
+            pipeline=config.box_pipeline,
+            **boxes,
+        )
     )
-    test = dict(
-        ann_file='annotations/instances_val.json',
-        data_prefix=dict(img='val'),
-        test_mode=True,
-        pipeline=config.test_pipeline,
-        **boxes,
+    test = DATASETS.build(
+        dict(
+            ann_file='annotations/instances_val.json',
+            data_prefix=dict(img='val'),
+            test_mode=True,
+            pipeline=config.test_pipeline,
+            **boxes,
+        )
     )
-    salient = dict(
-        type='mmboxcaseg.SalientObjectDataset',
-        data_root=str(data / 'duts_mini'),
-        pipeline=config.salient_pipeline,
+    salient = DATASETS.build(
+        dict(
+            type='mmboxcaseg.SalientObjectDataset',
+            data_root=str(args.data / 'duts_mini'),
+            pipeline=config.salient_pipeline,
+        )
     )
-    bench('box patch for training', train, None, config)
-    bench('salient patch for training', salient, None, config)
-    bench('test patch, 7.7 an image', test, range(NUM_PATCHES), config)
+    count = scaled(NUM_PATCHES, args.share)
+    rng = np.random.default_rng(0)
+    drawn = [rng.permutation(len(dataset))[:count].tolist() for dataset in (train, salient)]
+    yield from bench('box patch for training', train, drawn[0], config, asked='8')
+    yield large_crops(train, 288)
+    yield large_crops(train, 160)
+    yield from bench('salient patch for training', salient, drawn[1], config, asked='10')
+    tested = range(min(count, len(test)))
+    images = len({test.get_data_info(index)['img_path'] for index in tested})
+    step = f'test patch, {len(tested) / images:.1f} an image'
+    yield from bench(step, test, tested, config, asked='15')
 
 
 if __name__ == '__main__':
-    main()
+    run_script(rows)

@@ -1,15 +1,13 @@
-"""Time two ways to do one thing side by side."""
+"""CPU time of two ways to do one thing, side by side, and work in a process of its own."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
-from statistics import median
+from multiprocessing import get_context, set_start_method
 from typing import Any
-
-#: Head of the table that :func:`row` gives rows of.
-HEADER = '| step | plain | ours | ratio | limit, if named |\n| --- | --- | --- | --- | --- |'
 
 
 @dataclass
@@ -42,6 +40,11 @@ def cpu_seconds(function: Callable[[], Any]) -> float:
     return time.process_time() - start
 
 
+def least_seconds(function: Callable[[], Any], items: int, repeats: int = 5) -> float:
+    """The least CPU seconds an item of several calls."""
+    return min(cpu_seconds(function) for _ in range(repeats)) / items
+
+
 def compare(
     plain: Callable[[], Any], ours: Callable[[], Any], items: int, repeats: int = 5
 ) -> Comparison:
@@ -63,28 +66,30 @@ def compare(
     return Comparison(plain_times, our_times)
 
 
-def row(name: str, comparison: Comparison, unit: str, limit: str = '') -> str:
-    """Write a row of the table: the least time of each side and, in brackets, the median.
-
-    Args:
-        name: The step.
-        comparison: Its times.
-        unit: What an item is.
-        limit: What no implementation can do without, and how long that takes.
-
-    Returns:
-        A row of Markdown.
-    """
-    plain, ours = (
-        f'{duration(min(times))} ({duration(median(times))})'
-        for times in (comparison.plain, comparison.ours)
-    )
-    return f'| {name}, a {unit} | {plain} | {ours} | {comparison.ratio:.1f} | {limit} |'
-
-
 def duration(seconds: float) -> str:
     """Write a duration in the unit that suits it."""
     for scale, name in ((1, 's'), (1e3, 'ms')):
         if seconds * scale >= 1:
             return f'{seconds * scale:.3g} {name}'
     return f'{seconds * 1e6:.3g} us'
+
+
+def share_of(name: str, seconds: float, whole: float) -> str:
+    """Say how long a part takes, and which share of the whole it is."""
+    return f'{name}: {duration(seconds)}, {seconds / whole:.0%} of ours'
+
+
+def in_child(function: Callable, *args: Any) -> Any:
+    """Call a function in a process of its own, whose memory is nobody else's."""
+    with own_process() as process:
+        return process.submit(function, *args).result()
+
+
+def own_process() -> ProcessPoolExecutor:
+    """Start a process as a command does: nothing of this one is in its memory."""
+    return ProcessPoolExecutor(1, get_context('spawn'), initializer=_fork_children)
+
+
+def _fork_children() -> None:
+    # As a command does; a spawned process would spawn its children, too.
+    set_start_method('fork', force=True)
