@@ -143,12 +143,12 @@ def memory_mb(pid: int) -> float:
 class StandIn(BoxCasegPredictor):
     """Draws blobs instead of running a network."""
 
-    def __init__(self, model: None, batch_size: int) -> None:
+    def __init__(self, model: None, batch_size: int, tta: bool = False, amp: bool = False) -> None:
         super().__init__(model, PATCH, batch_size)
         y, x = np.mgrid[-1 : 1 : PATCH * 1j, -1 : 1 : PATCH * 1j].astype(np.float32)
         self._maps = np.exp(-2 * np.stack([x**2 + y**2] * batch_size))
 
-    def predict_patches(self, patches: np.ndarray) -> np.ndarray:
+    def predict_patches(self, patches: np.ndarray, bboxes: np.ndarray) -> np.ndarray:
         return self._maps[: len(patches)]
 
 
@@ -183,25 +183,27 @@ def run_plain(folder: Path) -> None:
     maps = (
         prob
         for batch in iter(lambda: list(islice(patches, 32)), [])
-        for prob in predictor.predict_patches(np.stack(batch))
+        for prob in predictor.predict_patches(np.stack(batch), np.zeros((len(batch), 4)))
     )
     proxies = {}
     for image in coco['images']:
         annotations = groups[image['id']]
         boxes = np.array([corners(a) for a in annotations]).reshape(-1, 4)
-        masks = [paste(next(maps), box) for box in boxes]
+        probs = [next(maps) for _ in boxes]
+        masks = [paste(prob, box) for prob, box in zip(probs, boxes, strict=True)]
         taken = np.zeros((HEIGHT, WIDTH), dtype=bool)
         sides = (boxes[:, 2:].astype(np.float32) - boxes[:, :2].astype(np.float32)).astype(float)
         for index in np.argsort(sides.prod(axis=1), kind='stable'):
             masks[index] &= ~taken
             taken |= masks[index]
-        for annotation, mask, box in zip(annotations, masks, boxes, strict=True):
+        for annotation, mask, box, prob in zip(annotations, masks, boxes, probs, strict=True):
             y, x = np.nonzero(mask)
             tight = [x.min(), y.min(), x.max() + 1, y.max() + 1] if len(x) else [0] * 4
             fields = dict(
                 segmentation=encode_rle(mask),
                 box_agreement=float(bbox_iou(tight, pixel_bboxes(box, mask.shape)[0])),
             )
+            fields['quality'] = quality(prob)
             area = annotation['bbox'][2] * annotation['bbox'][3]
             proxies[annotation['id']] = dict(iscrowd=0, area=area) | annotation | fields
     coco['annotations'] = [proxies[a['id']] for a in coco['annotations']]
@@ -225,6 +227,12 @@ def paste(prob: np.ndarray, box: np.ndarray) -> np.ndarray:
     prob = (prob - prob.min()) / (prob.max() - prob.min())
     mask[y1:y2, x1:x2] = cv2.resize(prob, (x2 - x1, y2 - y1)) > 0.5
     return mask
+
+
+def quality(prob: np.ndarray) -> float:
+    mask = (prob - prob.min()) / (prob.max() - prob.min()) > 0.5
+    common = prob[mask].sum(dtype=np.float64)
+    return float(common / (mask.sum() + prob.sum(dtype=np.float64) - common))
 
 
 def network_share(data: Path, share: float) -> str:
