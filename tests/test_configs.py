@@ -11,6 +11,8 @@ from mmengine.config import Config
 from mmengine.runner import Runner
 
 from mmboxcaseg import config_path
+from mmboxcaseg.proxy import encode_rle
+from mmboxcaseg.proxy.coco import decode_annotation
 
 ROOT = Path(config_path('boxcaseg/hrnet_w48_voc.py')).parents[1]
 CONFIGS = sorted(str(path.relative_to(ROOT)) for path in ROOT.glob('[!_]*/**/*.py'))
@@ -54,8 +56,11 @@ def shrink(cfg, data_root, tmp_path):
             node['serialize_data'] = False
         if node.get('type') == 'mmboxcaseg.BoxInstanceDataset':
             use_tiny_coco(node, data_root / 'coco' / 'annotations' / 'instances.json', data_root)
+            if 'proxy_file' in node:
+                write_proxies(Path(node['ann_file']), tmp_path / 'proxy.json')
+                node['proxy_file'] = str(tmp_path / 'proxy.json')
         elif node.get('type') == 'mmboxcaseg.SalientObjectDataset':
-            node.update(data_root=str(data_root / 'salient'), ann_file='')
+            node.update(data_root=str(data_root / 'salient'), ann_file='', indices=None)
         elif node.get('type') == 'CocoDataset':
             metainfo = node.get('metainfo') or CocoDataset.METAINFO
             write_with_classes(metainfo['classes'], data_root, tmp_path)
@@ -90,6 +95,16 @@ def write_with_classes(classes, data_root, tmp_path):
     (tmp_path / 'boxes.json').write_text(json.dumps(coco))
 
 
+def write_proxies(ann_file, path):
+    """Write the tiny COCO file's own masks as if they were proxy masks."""
+    coco = json.loads(ann_file.read_text())
+    shapes = {image['id']: (image['height'], image['width']) for image in coco['images']}
+    for annotation in coco['annotations']:
+        mask = decode_annotation(annotation, shapes[annotation['image_id']], ann_file)
+        annotation.update(segmentation=encode_rle(mask), quality=0.9)
+    path.write_text(json.dumps(coco))
+
+
 def shrink_model(model):
     backbone = model.backbone
     if backbone.type == 'mmseg.HRNet':
@@ -116,7 +131,15 @@ def shrink_model(model):
 
 def test_there_are_configs():
     folders = {name.split('/')[0] for name in CONFIGS}
-    assert folders == {'ablations', 'baselines', 'boxcaseg', 'demo', 'proxy_mask_rcnn', 'salient'}
+    assert folders == {
+        'ablations',
+        'baselines',
+        'boxcaseg',
+        'demo',
+        'prompted',
+        'proxy_mask_rcnn',
+        'salient',
+    }
 
 
 @pytest.mark.parametrize('name', CONFIGS)
@@ -191,7 +214,9 @@ def test_ablations_change_one_thing(pattern):
             assert value[1] in text
 
 
-@pytest.mark.parametrize('name', [name for name in CONFIGS if name.startswith('boxcaseg')])
+@pytest.mark.parametrize(
+    'name', [name for name in CONFIGS if name.startswith(('boxcaseg', 'prompted'))]
+)
 def test_batches_of_sampler_and_loader_agree(name):
     loader = Config.fromfile(ROOT / name).train_dataloader
     assert loader.sampler.get('batch_size', loader.batch_size) == loader.batch_size

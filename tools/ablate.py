@@ -7,12 +7,9 @@ again, this goes on where it was. Rows and the paper's figures are in configs/ab
 from __future__ import annotations
 
 import argparse
-import fcntl
 import json
 import os
 import shlex
-import subprocess
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,68 +22,13 @@ from mmengine.config import Config
 from mmboxcaseg import config_path
 from mmboxcaseg.engine.checks import check_data
 from mmboxcaseg.engine.config import load_config
-from mmboxcaseg.errors import InputError, check_count, run_tool
+from mmboxcaseg.engine.device import check_gpus
+from mmboxcaseg.engine.steps import Step, Training, launch
+from mmboxcaseg.errors import InputError, run_tool
 from mmboxcaseg.proxy.coco import load_coco, wants_mask, write_bytes
 
 TOOLS = Path(__file__).resolve().parent
 TABLES = json.loads(Path(config_path('ablations/tables.json')).read_text())
-
-
-@dataclass
-class Step:
-    """A call of a tool. It is done when ``output`` is there; of a training, names ``last``."""
-
-    title: str
-    command: list[str]
-    output: Path
-    last: str = ''
-
-    @property
-    def done(self) -> bool:
-        """Whether it has run to its end."""
-        if not self.output.is_file() or not self.output.stat().st_size:
-            return False
-        return not self.last or Path(self.output.read_text().strip()).name == self.last
-
-
-@dataclass
-class Training:
-    """A config without bases, and the folder where its training lies."""
-
-    config: Config
-    work_dir: Path
-
-    @property
-    def config_file(self) -> Path:
-        """Where the config lies for the tools: in the work dir, the Runner would replace it."""
-        return self.work_dir.with_name(f'{self.work_dir.name}.py')
-
-    @property
-    def checkpoint(self) -> Path:
-        """The last checkpoint."""
-        loop = self.config.train_cfg
-        name = f'epoch_{loop.max_epochs}' if 'max_epochs' in loop else f'iter_{loop.max_iters}'
-        return self.work_dir / f'{name}.pth'
-
-    @property
-    def metrics(self) -> Path:
-        """Where the scores go."""
-        return self.work_dir / 'metrics.json'
-
-    def train(self, num_gpus: int) -> Step:
-        """Begin or resume the training."""
-        last = self.work_dir / 'last_checkpoint'
-        # The rate is for the paper's number of GPUs, and fit_schedule for this one.
-        arguments = [self.config_file, '--work-dir', self.work_dir, '--auto-scale-lr']
-        if last.is_file():
-            arguments.append('--resume')
-        return Step('train', launch('train.py', arguments, num_gpus), last, self.checkpoint.name)
-
-    def test(self, num_gpus: int) -> Step:
-        """Score the last checkpoint."""
-        arguments = [self.config_file, self.checkpoint, '--work-dir', self.work_dir]
-        arguments += ['--out', self.metrics]
-        return Step('test', launch('test.py', arguments, num_gpus), self.metrics)
 
 
 @dataclass
@@ -106,13 +48,13 @@ class Row:
     def steps(self, num_gpus: int) -> Iterator[Step]:
         """What has to run, in order; each is made when those before it have run."""
         if self.boxcaseg:
-            yield self.boxcaseg.train(num_gpus)
-            yield self.boxcaseg.test(num_gpus)
+            yield train(self.boxcaseg, num_gpus)
+            yield self.boxcaseg.test(TOOLS / 'test.py', num_gpus)
         if self.proxy_file:
             yield from self._proxy_steps(num_gpus)
         if self.mask_rcnn:
-            yield self.mask_rcnn.train(num_gpus)
-            yield self.mask_rcnn.test(num_gpus)
+            yield train(self.mask_rcnn, num_gpus)
+            yield self.mask_rcnn.test(TOOLS / 'test.py', num_gpus)
 
     def _proxy_steps(self, num_gpus: int) -> Iterator[Step]:
         boxes = self.proxy_maker.config.train_dataloader.dataset.datasets[0]
@@ -121,18 +63,18 @@ class Row:
         raw = self.proxy_file.with_name('raw.json')
         if self.source:
             arguments = [boxes_file, raw, '--source', self.source, *images]
-            yield Step('masks', launch('make_baseline_masks.py', arguments), raw)
+            yield Step('masks', launch(TOOLS / 'make_baseline_masks.py', arguments), raw)
         else:
-            yield self.proxy_maker.train(num_gpus)
+            yield train(self.proxy_maker, num_gpus)
             generated = raw.with_name('proxy.json')
             arguments = [self.proxy_maker.config_file, self.proxy_maker.checkpoint, *images]
             arguments += ['--ann', boxes_file, '--out', generated, '--raw-out', raw]
-            command = launch('generate_proxy_masks.py', arguments, num_gpus)
+            command = launch(TOOLS / 'generate_proxy_masks.py', arguments, num_gpus)
             yield Step('proxy masks', command, generated)
         merge = [] if self.merge else ['--no-merge']
         arguments = [boxes_file, raw, self.proxy_file, *merge]
         # Does nothing where the network's masks are merged, which are refined already.
-        yield Step('refine', launch('refine_proxy_masks.py', arguments), self.proxy_file)
+        yield Step('refine', launch(TOOLS / 'refine_proxy_masks.py', arguments), self.proxy_file)
 
     def figure(self, metric: str | list[str]) -> float | None:
         """A metric, or the first of several that is there, in the paper's unit."""
@@ -156,6 +98,11 @@ class Row:
         drop = next(t for t in pipeline if t['type'] == 'mmboxcaseg.DropProxyMasks')
         annotations = filter(wants_mask, load_coco(self.proxy_file)['annotations'])
         return np.mean([a['box_agreement'] <= drop['min_agreement'] for a in annotations])
+
+
+def train(training: Training, num_gpus: int) -> Step:
+    # The rate is for the paper's number of GPUs, and fit_schedule for this one.
+    return training.train(TOOLS / 'train.py', num_gpus, '--auto-scale-lr')
 
 
 def parse_args() -> argparse.Namespace:
@@ -203,18 +150,12 @@ def main() -> None:
                 commands.setdefault(step.output, shlex.join(step.command))
             elif not step.done:
                 print(f'== table {args.table}, {row.key} ({number}/{len(rows)}): {step.title}')
-                run_step(step)
+                step.run()
     print(*commands.values(), sep='\n')
     text = format_table(args, table, rows)
     print(text, end='')
     if not args.dry_run:
         write_bytes(text.encode(), folder / f'table{args.table}.md')
-
-
-def check_gpus(num_gpus: int) -> None:
-    check_count('--gpus', num_gpus)
-    if 0 < torch.cuda.device_count() < num_gpus:
-        raise InputError(f'--gpus {num_gpus}: this machine has {torch.cuda.device_count()}')
 
 
 def base_folder(set_name: str) -> Path | None:
@@ -326,41 +267,9 @@ def prepare(rows: list[Row]) -> None:
                 continue
             made_here = training is row.mask_rcnn and row.proxy_file
             check_data(training.config, ('test',) if made_here else ('train', 'val', 'test'))
-            text = training.config.pretty_text
-            if training.config_file.is_file() and training.config_file.read_text() != text:
-                raise InputError(
-                    f'{training.work_dir} holds a training with another config: remove it or give '
-                    'another --work-dir'
-                )
-            training.config_file.parent.mkdir(parents=True, exist_ok=True)
-            write_bytes(text.encode(), training.config_file)
+            training.write_config()
         if row.proxy_file:
             row.proxy_file.parent.mkdir(parents=True, exist_ok=True)
-
-
-def launch(tool: str, arguments: list[str | Path], num_gpus: int = 1) -> list[str]:
-    command = [sys.executable]
-    if num_gpus > 1:
-        command += ['-m', 'mmboxcaseg.engine.launch', f'--nproc_per_node={num_gpus}']
-        arguments = [*arguments, '--launcher', 'pytorch']
-    return [*command, str(TOOLS / tool), *map(str, arguments)]
-
-
-def run_step(step: Step) -> None:
-    sys.stdout.flush()
-    folder = step.output.parent
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / '.lock').open('w') as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise InputError(f'another call is at work on {folder}: wait for it') from None
-        code = subprocess.run(step.command).returncode
-    if code:
-        raise InputError(
-            f'{folder}: {step.title} ended with {code}, see above: mend that and '
-            'call again, what is done is kept'
-        )
 
 
 def read_metrics(path: Path) -> dict[str, float]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from mmboxcaseg.errors import InputError
+from mmboxcaseg.errors import InputError, check_count
 
 
 def check_device(name: str) -> None:
@@ -20,3 +20,14 @@ def check_device(name: str) -> None:
         torch.zeros(1, device=name)
     except (RuntimeError, AssertionError):
         raise InputError(f'device {name!r} is not available here: try --device cpu') from None
+
+
+def check_gpus(num_gpus: int) -> None:
+    """Make sure that as many processes as asked for have a GPU each, where there are GPUs.
+
+    Raises:
+        InputError: If there are fewer.
+    """
+    check_count('--gpus', num_gpus)
+    if 0 < torch.cuda.device_count() < num_gpus:
+        raise InputError(f'--gpus {num_gpus}: this machine has {torch.cuda.device_count()}')

@@ -1,0 +1,124 @@
+"""Work that consists of calls of several tools, each done once."""
+
+from __future__ import annotations
+
+import fcntl
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from mmengine.config import Config
+
+from mmboxcaseg.errors import InputError
+from mmboxcaseg.proxy.coco import write_bytes
+
+
+@dataclass
+class Step:
+    """A call of a tool. It is done when ``output`` is there; of a training, names ``last``."""
+
+    title: str
+    command: list[str]
+    output: Path
+    last: str = ''
+
+    @property
+    def done(self) -> bool:
+        """Whether it has run to its end."""
+        if not self.output.is_file() or not self.output.stat().st_size:
+            return False
+        return not self.last or Path(self.output.read_text().strip()).name == self.last
+
+    def run(self) -> None:
+        """Call the tool.
+
+        Raises:
+            InputError: It fails, or another process is at work on the output's folder.
+        """
+        sys.stdout.flush()
+        folder = self.output.parent
+        folder.mkdir(parents=True, exist_ok=True)
+        with (folder / '.lock').open('w') as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise InputError(f'another call is at work on {folder}: wait for it') from None
+            code = subprocess.run(self.command).returncode
+        if code:
+            raise InputError(
+                f'{folder}: {self.title} ended with {code}, see above: mend that and '
+                'call again, what is done is kept'
+            )
+
+
+@dataclass
+class Training:
+    """A config without bases, and the folder where its training lies."""
+
+    config: Config
+    work_dir: Path
+
+    @property
+    def config_file(self) -> Path:
+        """Where the config lies for the tools: in the work dir, the Runner would replace it."""
+        return self.work_dir.with_name(f'{self.work_dir.name}.py')
+
+    @property
+    def checkpoint(self) -> Path:
+        """The last checkpoint."""
+        loop = self.config.train_cfg
+        name = f'epoch_{loop.max_epochs}' if 'max_epochs' in loop else f'iter_{loop.max_iters}'
+        return self.work_dir / f'{name}.pth'
+
+    @property
+    def metrics(self) -> Path:
+        """Where the scores go."""
+        return self.work_dir / 'metrics.json'
+
+    def write_config(self) -> None:
+        """Lay the config down for the tools.
+
+        Raises:
+            InputError: Another config lies there.
+        """
+        text = self.config.pretty_text
+        if self.config_file.is_file() and self.config_file.read_text() != text:
+            raise InputError(
+                f'{self.work_dir} holds a training with another config: remove it or give '
+                'another --work-dir'
+            )
+        self.config_file.parent.mkdir(parents=True, exist_ok=True)
+        write_bytes(text.encode(), self.config_file)
+
+    def train(self, tool: Path, num_gpus: int, *arguments: str) -> Step:
+        """Begin or resume the training with tools/train.py."""
+        last = self.work_dir / 'last_checkpoint'
+        call = [self.config_file, '--work-dir', self.work_dir, *arguments]
+        if last.is_file():
+            call.append('--resume')
+        return Step('train', launch(tool, call, num_gpus), last, self.checkpoint.name)
+
+    def test(self, tool: Path, num_gpus: int, *arguments: str) -> Step:
+        """Score the last checkpoint with tools/test.py."""
+        call = [self.config_file, self.checkpoint, '--work-dir', self.work_dir]
+        call += ['--out', self.metrics, *arguments]
+        return Step('test', launch(tool, call, num_gpus), self.metrics)
+
+
+def launch(tool: Path, arguments: list[str | Path], num_gpus: int = 1) -> list[str]:
+    """Command that calls a tool, in one process or one for each GPU.
+
+    Args:
+        tool: The tool's file.
+        arguments: What it is given.
+        num_gpus: How many processes.
+
+    Returns:
+        The command's words.
+    """
+    command = [sys.executable]
+    if num_gpus > 1:
+        command += ['-m', 'mmboxcaseg.engine.launch', f'--nproc_per_node={num_gpus}']
+        arguments = [*arguments, '--launcher', 'pytorch']
+    return [*command, str(tool), *map(str, arguments)]

@@ -1,0 +1,159 @@
+import json
+import shlex
+from pathlib import Path
+
+import pytest
+import torch
+
+from mmboxcaseg import config_path
+
+TOOL = Path(__file__).parents[2] / 'tools' / 'self_train.py'
+
+FIRST = """
+_base_ = ['{configs}/prompted/effnet-lite0_coco-mini.py']
+data = '{data}'
+patch_size = 32
+model = dict(
+    backbone=dict(
+        _delete_=True, type='ResNet', depth=18, base_channels=4, norm_eval=False
+    ),
+    neck=dict(in_channels=[4, 8, 16, 32], out_channels=4),
+    salient_head=dict(in_channels=16),
+)
+salient_dataset = dict(
+    _delete_=True,
+    type='mmboxcaseg.SalientObjectDataset',
+    data_root=data + '/salient',
+    serialize_data=False,
+)
+box_dataset = dict(
+    type='mmboxcaseg.BoxInstanceDataset',
+    data_root=data + '/coco',
+    ann_file='annotations/instances.json',
+    data_prefix=dict(img='train'),
+    serialize_data=False,
+)
+load, pack = dict(type='mmboxcaseg.LoadPatchImage'), dict(type='mmboxcaseg.PackPatchInputs')
+pipeline = [load, dict(_base_.crop, size=patch_size), pack]
+test_pipeline = [load, dict(type='mmboxcaseg.BoxPatch', size=patch_size, margin=0.15), pack]
+tta_pipeline = [
+    load,
+    dict(
+        type='TestTimeAug',
+        transforms=[
+            [dict(type='mmboxcaseg.BoxPatch', size=patch_size, margin=0.2)],
+            [dict(type='RandomFlip', prob=0.0), dict(type='RandomFlip', prob=1.0)],
+            [pack],
+        ],
+    ),
+]
+train_dataloader = dict(
+    batch_size=4, dataset=dict(salient_dataset, pipeline=pipeline)
+)
+val_dataloader = dict(
+    num_workers=0,
+    dataset=dict(
+        box_dataset, _delete_=True, with_segmentation=True, test_mode=True, pipeline=test_pipeline
+    ),
+)
+test_dataloader = val_dataloader
+train_cfg = dict(max_epochs=1)
+"""
+NEXT = """
+_base_ = ['./first.py']
+train_dataloader = dict(
+    sampler=dict(_delete_=True, type='mmboxcaseg.RatioSampler', batch_size=4, ratio=(1, 1)),
+    dataset=dict(
+        _delete_=True,
+        type='mmengine.ConcatDataset',
+        ignore_keys=['supervision', 'classes'],
+        datasets=[
+            dict(
+                _base_.box_dataset,
+                proxy_file='work_dirs/first/proxy.json',
+                min_quality=0.0,
+                pipeline=_base_.pipeline,
+            ),
+            dict(_base_.salient_dataset, pipeline=_base_.pipeline),
+        ],
+    ),
+)
+"""
+
+
+@pytest.fixture
+def configs(data_root, tmp_path):
+    names = dict(configs=Path(config_path('ablations/tables.json')).parents[1], data=data_root)
+    (tmp_path / 'first.py').write_text(FIRST.format(**names))
+    (tmp_path / 'next.py').write_text(NEXT)
+    return tmp_path / 'first.py', tmp_path / 'next.py'
+
+
+@pytest.fixture
+def self_train(run, monkeypatch, tmp_path):
+    monkeypatch.setenv('OMP_NUM_THREADS', '1')
+    monkeypatch.chdir(tmp_path)
+    return run
+
+
+def test_rounds_teach_each_other(self_train, configs, tmp_path):
+    code, out, err = self_train(*configs, '--seed', 3, '--work-dir', 'out')
+    assert code == 0, err
+    proxies = json.loads(Path('out/round1/proxy.json').read_text())['annotations']
+    assert all(0 <= proxy['quality'] <= 1 for proxy in proxies)
+    assert "proxy_file='out/round1/proxy.json'" in Path('out/round2.py').read_text()
+    assert 'seed=3' in Path('out/round2.py').read_text()
+    assert 'fused/mIoU' in json.loads(Path('out/round2/metrics.json').read_text())
+    first = torch.load('out/round1/epoch_1.pth', weights_only=False)['state_dict']
+    second = torch.load('out/round2/epoch_1.pth', weights_only=False)['state_dict']
+    assert first['backbone.conv1.weight'].shape[1] == 4
+    assert not torch.equal(first['backbone.conv1.weight'], second['backbone.conv1.weight'])
+
+    # What is done stays; what is lost is made again, and nothing else.
+    before = Path('out/round2/epoch_1.pth').stat().st_mtime_ns
+    Path('out/round2/metrics.json').unlink()
+    code, out, err = self_train(*configs, '--seed', 3, '--work-dir', 'out')
+    assert code == 0, err
+    assert out.count('== ') == 1
+    assert Path('out/round2/metrics.json').is_file()
+    assert Path('out/round2/epoch_1.pth').stat().st_mtime_ns == before
+
+
+def test_dry_run_names_every_step(self_train, configs):
+    code, out, _ = self_train(*configs, configs[1], '--amp', '--dry-run')
+    assert code == 0
+    tools = [Path(shlex.split(line)[1]).name for line in out.splitlines() if '/tools/' in line]
+    rounds = ['train.py', 'generate_proxy_masks.py'] * 2
+    assert tools == [*rounds, 'train.py', 'test.py']
+    assert all('--amp' in line for line in out.splitlines() if '/tools/' in line)
+    assert not Path('work_dirs').exists()
+
+
+@pytest.mark.parametrize(
+    ('order', 'reason'),
+    [
+        ((0, 0), 'first.py is no later round: none of its training sets has a proxy_file'),
+        ((1, 1), 'next.py needs proxy masks: give the config of the round before it'),
+    ],
+)
+def test_wrong_order_is_refused(self_train, configs, order, reason):
+    code, _, err = self_train(*(configs[i] for i in order))
+    assert code == 2
+    assert reason in err
+    assert not Path('work_dirs').exists()
+
+
+def test_config_without_views_is_refused(self_train, configs):
+    configs[0].write_text(configs[0].read_text() + '\ntta_pipeline = None\n')
+    code, _, err = self_train(*configs)
+    assert code == 2
+    assert 'first.py has no tta_pipeline' in err
+
+
+def test_another_config_in_its_place_is_refused(self_train, configs):
+    Path('out').mkdir()
+    Path('out/round2.py').write_text('model = None\n')
+    code, _, err = self_train(*configs, '--work-dir', 'out')
+    assert code == 2
+    assert 'out/round2 holds a training with another config' in err
+    assert not Path('out/round1').exists()
