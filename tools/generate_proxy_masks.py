@@ -19,6 +19,7 @@ from tqdm import tqdm
 
 import mmboxcaseg
 from mmboxcaseg.apis import BoxCasegPredictor, init_model
+from mmboxcaseg.apis.inference import read_views
 from mmboxcaseg.apis.proxy_generation import ProxyGenerator
 from mmboxcaseg.engine.config import ConfigOptions, load_config
 from mmboxcaseg.engine.device import check_device
@@ -41,7 +42,7 @@ def parse_args() -> argparse.Namespace:
         '--out',
         type=Path,
         required=True,
-        help='COCO file to write: the boxes with segmentation and box_agreement',
+        help='COCO file to write: the boxes with segmentation, box_agreement and quality',
     )
     parser.add_argument(
         '--raw-out',
@@ -55,6 +56,16 @@ def parse_args() -> argparse.Namespace:
         help='where the network runs (default: the GPU if there is one)',
     )
     parser.add_argument('--batch-size', type=int, default=32, help='boxes predicted at once')
+    parser.add_argument(
+        '--tta',
+        action='store_true',
+        help="test-time augmentation: average over all views of the config's tta_pipeline",
+    )
+    parser.add_argument(
+        '--amp',
+        action='store_true',
+        help='half precision: the network takes less time, the last bits of its maps differ',
+    )
     parser.add_argument(
         '--workers',
         type=int,
@@ -77,7 +88,7 @@ def main() -> None:
     args = parse_args()
     config = load_config(args.config, args.cfg_options)
     if is_first_process():
-        groups = ImageGroups(load_inputs(args))
+        groups = ImageGroups(load_inputs(args, config))
         folder = ShardFolder(args.out, groups)
         folder.open(manifest(args, config, groups))
     join_processes(args.launcher)
@@ -86,7 +97,7 @@ def main() -> None:
         folder = ShardFolder(args.out, groups)
 
     model = init_model(config, args.checkpoint, args.device)
-    predictor = BoxCasegPredictor(model, batch_size=args.batch_size)
+    predictor = BoxCasegPredictor(model, batch_size=args.batch_size, tta=args.tta, amp=args.amp)
     threads = torch.get_num_threads() if torch.device(args.device).type == 'cpu' else 0
     generator = ProxyGenerator(groups, args.img_root, predictor, args.workers, threads)
     generate(generator, folder)
@@ -99,8 +110,9 @@ def main() -> None:
         print(f'{args.out}: {summary}')
 
 
-def load_inputs(args: argparse.Namespace) -> dict:
+def load_inputs(args: argparse.Namespace, config: Config) -> dict:
     """Check everything that the user gave; return the content of the COCO file."""
+    read_views(config, args.tta)
     if not Path(args.checkpoint).is_file():
         raise InputError(f'checkpoint {args.checkpoint} does not exist')
     check_device(args.device)
@@ -132,6 +144,8 @@ def manifest(args: argparse.Namespace, config: Config, groups: ImageGroups) -> d
         'checkpoint': file_hash(args.checkpoint),
         'config': text_hash([json.dumps(config.to_dict(), default=repr)]),
         'batch size': str(args.batch_size),
+        'choice of views (--tta)': str(args.tta),
+        'precision (--amp)': str(args.amp),
         'kind of device': torch.device(args.device).type,
         'version of mmboxcaseg': mmboxcaseg.__version__,
         'version of torch': torch.__version__,

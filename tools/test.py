@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from mmengine.config import Config
+from mmengine.config import Config, ConfigDict
 
 from mmboxcaseg.engine.checkpoint import allow_checkpoint_types
 from mmboxcaseg.engine.checks import check_checkpoint, check_data
@@ -20,6 +20,12 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('checkpoint', help='checkpoint file')
     parser.add_argument('--work-dir', help='where the log goes (work_dirs/ and the config name)')
     parser.add_argument('--out', metavar='METRICS.json', help='write the metrics to this file too')
+    parser.add_argument(
+        '--tta',
+        action='store_true',
+        help="test-time augmentation by the config's tta_model and tta_pipeline",
+    )
+    parser.add_argument('--amp', action='store_true', help='run the network in half precision')
     parser.add_argument('--show', action='store_true', help='show the predictions in a window')
     parser.add_argument('--show-dir', help='paint the predictions into this folder')
     parser.add_argument('--wait-time', type=float, default=2, help='seconds for --show')
@@ -40,6 +46,12 @@ def configure(args: argparse.Namespace) -> Config:
     set_work_dir(config, args.work_dir, args.config)
     config.load_from = args.checkpoint
     config.resume = False
+    if args.tta:
+        for key in ('tta_model', 'tta_pipeline'):
+            if key not in config:
+                raise InputError(f'--tta: {args.config} has no {key}, give it one')
+    if args.amp:
+        config.test_cfg = dict(config.get('test_cfg') or {}, fp16=True)
     if args.show or args.show_dir:
         hook = config.get('default_hooks', {}).get('visualization')
         if hook is None:
@@ -51,6 +63,15 @@ def configure(args: argparse.Namespace) -> Config:
     return config
 
 
+def augment(config: Config) -> None:
+    """Put the model and the test pipeline into those of the test-time augmentation."""
+    config.model = ConfigDict(**config.tta_model, module=config.model)
+    dataset = config.test_dataloader.dataset
+    while 'dataset' in dataset:
+        dataset = dataset.dataset
+    dataset.pipeline = config.tta_pipeline
+
+
 def main() -> None:
     args = parse_args()
     config = configure(args)
@@ -60,6 +81,8 @@ def main() -> None:
             check_output(args.out, inputs=[args.config, args.checkpoint])
         check_data(config, ('test',))
         check_checkpoint(config, args.checkpoint)
+    if args.tta:
+        augment(config)
     start_process(config)
     metrics = build_runner(config, 'test').test()
     if args.out and is_first_process():

@@ -19,7 +19,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from mmboxcaseg.datasets.transforms import LoadPatchImage
 from mmboxcaseg.engine.distributed import end_with_parent
-from mmboxcaseg.proxy import probability_rles, refine_annotations
+from mmboxcaseg.proxy import expected_iou, probability_rles, refine_annotations
 from mmboxcaseg.proxy.coco import annotation_bboxes, mask_result, wants_mask
 from mmboxcaseg.proxy.packed import ImageGroups
 from mmboxcaseg.proxy.shards import ShardFolder
@@ -119,19 +119,28 @@ class ProxyGenerator:
         self, images: range, patches: Iterator, threads: Executor | None
     ) -> Iterator[list[np.ndarray]]:
         """Yield the maps of each image of a shard; batches go across its images."""
-        rows = chain.from_iterable(item.numpy() for item in islice(patches, len(images)))
+        rows = chain.from_iterable(
+            zip(*(array.numpy() for array in item), strict=True)
+            for item in islice(patches, len(images))
+        )
         batches = iter(lambda: list(islice(rows, self.predictor.batch_size)), [])
-        maps = chain.from_iterable(self._predict_batch(np.stack(b), threads) for b in batches)
+        maps = chain.from_iterable(
+            self._predict_batch(*map(np.stack, zip(*batch, strict=True)), threads)
+            for batch in batches
+        )
         for index in images:
             yield list(islice(maps, int(self.groups.num_boxes[index])))
 
-    def _predict_batch(self, batch: np.ndarray, threads: Executor | None) -> Iterable[np.ndarray]:
+    def _predict_batch(
+        self, patches: np.ndarray, bboxes: np.ndarray, threads: Executor | None
+    ) -> Iterable[np.ndarray]:
         start = time.perf_counter()
         if threads is None:
-            maps = self.predictor.predict_patches(batch)
+            maps = self.predictor.predict_patches(patches, bboxes)
         else:
-            pieces = np.split(batch, range(_PIECE, len(batch), _PIECE))
-            maps = np.concatenate(list(threads.map(self.predictor.predict_patches, pieces)))
+            cuts = range(_PIECE, len(patches), _PIECE)
+            pieces = np.split(patches, cuts), np.split(bboxes, cuts)
+            maps = np.concatenate(list(threads.map(self.predictor.predict_patches, *pieces)))
         self.network_s += time.perf_counter() - start
         return maps
 
@@ -148,25 +157,28 @@ def finish_image(
         threshold: See :func:`threshold_probability`.
 
     Returns:
-        The annotations with their proxy masks, and COCO results with the masks before merging.
+        The annotations with their proxy masks, and COCO results with the masks before merging;
+        ``quality`` and ``score`` are :func:`expected_iou` of the maps.
     """
     objects = list(filter(wants_mask, annotations))
     shape = (image['height'], image['width'])
     rles = probability_rles(maps, annotation_bboxes(objects), shape, threshold)
-    results = list(map(mask_result, objects, rles))
+    quality = expected_iou(np.stack(maps), threshold).tolist() if maps else []
+    results = list(map(mask_result, objects, rles, quality))
     raw = {result['ann_id']: result['segmentation'] for result in results}
-    return refine_annotations(image, annotations, raw), results
+    scores = {result['ann_id']: result['score'] for result in results}
+    return refine_annotations(image, annotations, raw, scores=scores), results
 
 
 class _ImagePatches(Dataset):
-    """The patches of all boxes of an image, (N, h, w, 3) uint8; the image is decoded once."""
+    """The patches of all boxes of an image and the boxes in them; the image is decoded once."""
 
     def __init__(
         self,
         groups: ImageGroups,
         images: list[int],
         img_root: str | Path,
-        crop: Callable[[np.ndarray, np.ndarray], np.ndarray],
+        crop: Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]],
     ) -> None:
         self._groups = groups
         self._images = np.array(images)
@@ -177,11 +189,11 @@ class _ImagePatches(Dataset):
     def __len__(self) -> int:
         return len(self._images)
 
-    def __getitem__(self, number: int) -> np.ndarray:
+    def __getitem__(self, number: int) -> tuple[np.ndarray, np.ndarray]:
         index = int(self._images[number])
         objects = list(filter(wants_mask, self._groups.annotations(index)))
         if not objects:
-            return np.zeros((0, 1, 1, 3), dtype=np.uint8)
+            return np.zeros(0, dtype=np.uint8), np.zeros(0, dtype=np.float32)
         image = self._groups.image(index)
         size = dict(height=image['height'], width=image['width'])
         path = str(self._img_root / image['file_name'])

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import cache
 from pathlib import Path
 
 import numpy as np
 from mmengine.dataset import BaseDataset
 from mmengine.logging import print_log
 
-from mmboxcaseg.errors import InputError
-from mmboxcaseg.proxy import bbox_iou
+from mmboxcaseg.errors import InputError, check_share
+from mmboxcaseg.proxy import bbox_iou, empty_rle
 from mmboxcaseg.proxy.coco import check_bboxes, load_coco, paused_gc, wants_mask
 from mmboxcaseg.registry import DATASETS
+
+_MASK_TOOL = 'tools/generate_proxy_masks.py'
 
 
 def check_segmentation(annotation: dict, image: dict, where: str) -> None:
@@ -67,28 +70,98 @@ def image_paths(images: Iterable[dict], folder: str | Path, ann_file: str | Path
     return paths
 
 
+def load_proxy_masks(
+    path: str | Path, coco: dict, ann_file: str | Path, min_quality: float
+) -> dict[int | str, dict]:
+    """Read the proxy masks that are good enough to learn from.
+
+    A mask is known for a proxy mask by the ``quality`` that ``tools/generate_proxy_masks.py``
+    gives it; a file of true masks has none.
+
+    Args:
+        path: The file that the tool wrote.
+        coco: Content of the COCO file of the boxes; its masks are not read.
+        ann_file: That file, for the message.
+        min_quality: A mask is good enough if its quality is above this.
+
+    Returns:
+        Annotation id to mask (compressed RLE) of the good ones. Empty masks, of objects that
+        others hide altogether, are not among them.
+
+    Raises:
+        InputError: The file is missing or is not COCO, a box is not in it or is of another image
+            or place there, or has a mask that is no compressed RLE, of another size than the image
+            or without a quality; or no mask is good enough.
+    """
+    if not Path(path).is_file():
+        raise InputError(f'there is no file of proxy masks {path}: make it with {_MASK_TOOL}')
+    images = {image['id']: image for image in coco['images']}
+    proxies = {proxy['id']: proxy for proxy in load_coco(path)['annotations']}
+    good = {}
+    for annotation in filter(wants_mask, coco['annotations']):
+        proxy = proxies.get(annotation['id'])
+        if proxy is None or any(proxy[key] != annotation[key] for key in ('image_id', 'bbox')):
+            raise InputError(
+                f'annotation {annotation["id"]} of {ann_file} is not in {path}, or has another '
+                f'image or box there: make proxy masks of this file with {_MASK_TOOL}'
+            )
+        where = f'annotation {proxy["id"]} of {path}'
+        rle, quality = proxy.get('segmentation'), proxy.get('quality')
+        if not isinstance(rle, dict) or not isinstance(rle.get('counts'), str):
+            raise InputError(f'{where} has no compressed RLE: make proxy masks with {_MASK_TOOL}')
+        image = images[proxy['image_id']]
+        check_segmentation(proxy, image, where)
+        if rle['counts'] == _empty_counts(image['height'], image['width']):
+            continue
+        if not isinstance(quality, float | int):
+            raise InputError(
+                f'{where} has no quality, so it may be a true mask, which training never reads: '
+                f'make proxy masks with {_MASK_TOOL}'
+            )
+        if quality > min_quality:
+            good[proxy['id']] = rle
+    if not good:
+        raise InputError(
+            f'{path} has no mask of a quality above {min_quality}: lower min_quality or leave out '
+            'proxy_file'
+        )
+    return good
+
+
+@cache
+def _empty_counts(height: int, width: int) -> str:
+    return empty_rle((height, width))['counts']
+
+
 @DATASETS.register_module()
 class BoxInstanceDataset(BaseDataset):
     """Boxes of a COCO-format file, one sample each; the patches that a box supervises.
 
     Crowd annotations and boxes without area are left out. ``segmentation`` is never looked at,
-    unless ``with_segmentation`` asks for it to score a test.
+    unless ``with_segmentation`` asks for it to score a test. Masks that a trained network drew, and
+    that it finds good, may supervise a second training: they come from a file of their own.
 
     A sample holds ``img_path``, ``img_id``, ``ann_id``, ``height`` and ``width`` (of the image),
     ``bbox`` (xyxy, image pixels), ``label`` (index into ``metainfo['classes']``), ``area``,
-    ``supervision`` (``'box'``) and, if asked for, ``segmentation``.
+    ``supervision`` (``'box'``, or ``'mask'`` with a good proxy mask), ``proxy_mask`` (compressed
+    RLE) if there is a good one and, if asked for, ``segmentation``.
 
     Args:
         ann_file: COCO-format JSON file.
         data_prefix: ``img``: the image folder.
+        proxy_file: What ``tools/generate_proxy_masks.py`` made of ``ann_file``, or of a file that
+            holds its annotations; a path as it is, not below ``data_root``. By default none.
+        min_quality: A proxy mask supervises if its ``quality`` (its expected IoU) is above this;
+            the other samples stay supervised by their boxes.
         with_segmentation: Whether samples carry the true ``segmentation``; only for tests.
         **kwargs: As in mmengine's ``BaseDataset``. ``metainfo`` may give ``classes``; by default
             they are the file's categories, in the file's order.
 
     Raises:
         InputError: If the file is not COCO, an image is missing, a box lies outside its image, a
-            category is unknown, no box is left, ``with_segmentation`` is set in training, or a
-            mask that it asks for is missing or of another size than its image.
+            category is unknown, no box is left, ``with_segmentation`` is set in training or
+            beside ``proxy_file``, or a mask that it asks for is missing or of another size than its
+            image; for the proxy masks see :func:`load_proxy_masks`.
     """
 
     METAINFO = dict(supervision='box')
@@ -97,11 +170,20 @@ class BoxInstanceDataset(BaseDataset):
         self,
         ann_file: str,
         data_prefix: dict | None = None,
+        proxy_file: str | None = None,
+        min_quality: float = 0.75,
         with_segmentation: bool = False,
         **kwargs,
     ) -> None:
+        check_share('min_quality', min_quality)
+        if proxy_file and with_segmentation:
+            raise InputError(
+                'proxy_file is for training, with_segmentation for tests: leave one out'
+            )
         if with_segmentation and not kwargs.get('test_mode', False):
             raise InputError('with_segmentation is for tests: training never reads masks of boxes')
+        self.proxy_file = proxy_file
+        self.min_quality = min_quality
         self.with_segmentation = with_segmentation
         super().__init__(ann_file, data_prefix=data_prefix or dict(img=''), **kwargs)
 
@@ -118,6 +200,14 @@ class BoxInstanceDataset(BaseDataset):
         used = {annotation['image_id'] for annotation in annotations}
         wanted = [image for image in coco['images'] if image['id'] in used]
         paths = image_paths(wanted, self.data_prefix['img'], self.ann_file)
+        proxies = {}
+        if self.proxy_file:
+            proxies = load_proxy_masks(self.proxy_file, coco, self.ann_file, self.min_quality)
+            print_log(
+                f'{len(proxies)} of {len(annotations)} proxy masks of {self.proxy_file} have a '
+                f'quality above {self.min_quality} and supervise',
+                'current',
+            )
         data_list = []
         for annotation in annotations:
             image = images[annotation['image_id']]
@@ -140,6 +230,8 @@ class BoxInstanceDataset(BaseDataset):
                 area=annotation.get('area', width * height),
                 supervision=self.METAINFO['supervision'],
             )
+            if annotation['id'] in proxies:
+                sample.update(supervision='mask', proxy_mask=proxies[annotation['id']])
             if self.with_segmentation:
                 if not annotation.get('segmentation'):
                     raise InputError(f'{where} has no segmentation to score against')

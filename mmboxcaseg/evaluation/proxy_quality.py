@@ -6,19 +6,27 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.stats import rankdata
 
 from mmboxcaseg.proxy import AGREEMENTS, box_agreement, decode_rle, merge_masks, pixel_bboxes
 from mmboxcaseg.proxy.coco import annotation_bboxes, annotations_by_image, wants_mask
 
 from .box_mask_iou import mask_iou
 
+#: Shares of the masks that :func:`compare_rankings` keeps, the best ones by some measure.
+KEPT_SHARES = (1.0, 0.75, 0.5, 0.25)
+
 
 @dataclass
 class ProxyScores:
-    """IoU with the truth and box agreement of the masks of one kind, ``(N,)`` float each."""
+    """IoU with the truth, box agreement and quality of masks of one kind, ``(N,)`` float each.
+
+    The quality is NaN where it is not known.
+    """
 
     ious: np.ndarray
     agreement: np.ndarray
+    quality: np.ndarray
 
 
 @dataclass
@@ -31,12 +39,32 @@ class ProxyQuality:
     mean_iou: float
 
 
-def score_proxies(truth: dict, raw: dict[int, dict | list]) -> dict[str, ProxyScores]:
+@dataclass
+class Ranking:
+    """How well a measure tells good masks from poor ones.
+
+    Attributes:
+        masks: Kind of the masks.
+        measure: ``'agreement'`` or ``'quality'``.
+        correlation: Spearman's rank correlation with the true IoU; NaN if all masks rank alike.
+        mean_ious: Mean IoU of the best of them, for each share of :data:`KEPT_SHARES`.
+    """
+
+    masks: str
+    measure: str
+    correlation: float
+    mean_ious: tuple[float, ...]
+
+
+def score_proxies(
+    truth: dict, raw: dict[int, dict | list], quality: dict[int, float] | None = None
+) -> dict[str, ProxyScores]:
     """Compare filled boxes, raw masks and merged masks with the truth.
 
     Args:
         truth: Content of a COCO file with true masks.
         raw: Annotation id to raw ``segmentation``; a missing one counts as an empty mask.
+        quality: Annotation id to the score of its raw mask, for those that have one.
 
     Returns:
         Scores of ``'filled box'``, ``'raw'`` and ``'merged'`` masks, of the boxes that want a
@@ -45,11 +73,13 @@ def score_proxies(truth: dict, raw: dict[int, dict | list]) -> dict[str, ProxySc
     kinds = ('filled box', 'raw', 'merged')
     ious = {kind: [] for kind in kinds}
     agreement = {kind: [] for kind in kinds}
+    ids: list[int] = []
     images = {image['id']: image for image in truth['images']}
     for img_id, group in annotations_by_image(truth).items():
         shape = images[img_id]['height'], images[img_id]['width']
         objects = list(filter(wants_mask, group))
         bboxes = annotation_bboxes(objects)
+        ids += [annotation['id'] for annotation in objects]
         true_masks = [decode_rle(annotation['segmentation'], shape) for annotation in objects]
         masks = {kind: np.zeros((len(objects), *shape), dtype=bool) for kind in kinds}
         for index, (x1, y1, x2, y2) in enumerate(pixel_bboxes(bboxes, shape)):
@@ -61,7 +91,14 @@ def score_proxies(truth: dict, raw: dict[int, dict | list]) -> dict[str, ProxySc
             pairs = zip(masks[kind], true_masks, strict=True)
             ious[kind] += [mask_iou(mask, target) for mask, target in pairs]
             agreement[kind] += box_agreement(masks[kind], bboxes).tolist()
-    return {kind: ProxyScores(np.array(ious[kind]), np.array(agreement[kind])) for kind in kinds}
+    unknown = np.full(len(ids), np.nan)
+    # No mask is known to be no good.
+    known = [(quality or {}).get(id_, np.nan) if id_ in raw else 0.0 for id_ in ids]
+    qualities = dict(zip(kinds, (unknown, np.array(known), np.array(known)), strict=True))
+    return {
+        kind: ProxyScores(np.array(ious[kind]), np.array(agreement[kind]), qualities[kind])
+        for kind in kinds
+    }
 
 
 def compare_drops(
@@ -85,3 +122,42 @@ def compare_drops(
             mean_iou = float(ious[kept].mean()) if kept.any() else float('nan')
             rows.append(ProxyQuality(kind, threshold, float(kept.mean()), mean_iou))
     return rows
+
+
+def compare_rankings(scores: dict[str, ProxyScores]) -> list[Ranking]:
+    """Compare the box agreement with the quality, where it is known, as measures of masks.
+
+    Args:
+        scores: Of :func:`score_proxies`.
+
+    Returns:
+        For raw and for merged masks a row by agreement and, if all qualities are known, one by
+        quality. Of masks that rank alike the first ones are kept.
+    """
+    rows = []
+    for kind in ('raw', 'merged'):
+        ious = scores[kind].ious
+        for measure in ('agreement', 'quality'):
+            values = getattr(scores[kind], measure)
+            if np.isnan(values).any():
+                continue
+            best = ious[np.argsort(-values, kind='stable')]
+            counts = [max(round(share * len(best)), 1) for share in KEPT_SHARES]
+            means = tuple(float(best[:count].mean()) for count in counts)
+            rows.append(Ranking(kind, measure, rank_correlation(values, ious), means))
+    return rows
+
+
+def rank_correlation(values: np.ndarray, others: np.ndarray) -> float:
+    """Spearman's rank correlation.
+
+    Args:
+        values: ``(N,)`` float.
+        others: ``(N,)`` float.
+
+    Returns:
+        In [-1, 1]; NaN if all values of one side are alike.
+    """
+    if np.ptp(values) == 0 or np.ptp(others) == 0:
+        return float('nan')
+    return float(np.corrcoef(rankdata(values), rankdata(others))[0, 1])

@@ -6,10 +6,11 @@ from .heads import PatchHead, TransferredHead
 from .layers import WeightTransfer
 from .losses import MILLoss, PixelLoss
 from .roi_heads import MILMaskHead, ProxyMaskHead
-from .segmentors import BoxCaseg
+from .segmentors import BoxCaseg, BoxCasegTTAModel
 
 __all__ = [
     'BoxCaseg',
+    'BoxCasegTTAModel',
     'EfficientNetLite',
     'MILLoss',
     'MILMaskHead',

@@ -18,6 +18,7 @@ from .masks import (
     threshold_probability,
 )
 from .merging import merge_masks, merge_rles
+from .quality import expected_iou
 from .refine import AGREEMENTS, refine_annotations, refine_rles
 from .rle import (
     Edges,
@@ -48,6 +49,7 @@ __all__ = [
     'empty_rle',
     'encode_edges',
     'encode_rle',
+    'expected_iou',
     'grabcut_mask',
     'inclusive_bboxes',
     'is_kept',

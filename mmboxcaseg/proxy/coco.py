@@ -148,7 +148,7 @@ def check_result(entry: Any, where: str) -> None:
         raise InputError(f'{where} is not a dict')
     box = dict(ann_id=_ID) if 'ann_id' in entry else dict(bbox=_BOX)
     _check_keys(entry, ('image_id', 'segmentation', *box), where)
-    _check_values(entry, dict(image_id=_ID, **box), where)
+    _check_values(entry, dict(image_id=_ID, score=_NUMBER, **box), where)
 
 
 def wants_mask(annotation: dict) -> bool:
@@ -231,12 +231,13 @@ def check_images(coco: dict, img_root: str | Path) -> None:
                 raise InputError(f'{path} cannot be decoded: replace it or remove it from the set')
 
 
-def mask_result(annotation: dict, rle: dict) -> dict:
+def mask_result(annotation: dict, rle: dict, score: float = 1.0) -> dict:
     """Write an annotation's raw mask as an entry of a COCO results file.
 
     Args:
         annotation: COCO annotation.
         rle: The mask, as of :func:`encode_rle`.
+        score: How good it is thought to be, in [0, 1].
 
     Returns:
         The entry; ``ann_id`` says to :func:`match_results` whose mask it is.
@@ -246,7 +247,7 @@ def mask_result(annotation: dict, rle: dict) -> dict:
         category_id=annotation['category_id'],
         bbox=annotation['bbox'],
         segmentation=rle,
-        score=1.0,
+        score=score,
         ann_id=annotation['id'],
     )
 
@@ -256,7 +257,7 @@ def match_results(
     results: Iterable[dict],
     path: str | Path,
     indices: Iterable[int] | None = None,
-) -> dict[int, dict | list]:
+) -> dict[int, dict]:
     """Find the annotation of every raw mask.
 
     By ``ann_id`` where an entry has one. Otherwise the annotation of the same image whose box is
@@ -270,7 +271,7 @@ def match_results(
         indices: Where the entries are in the file, if they are not all of it.
 
     Returns:
-        Annotation id to ``segmentation``.
+        Annotation id to entry.
 
     Raises:
         InputError: If an entry fits no annotation, several alike, or one that has a mask already.
@@ -278,7 +279,7 @@ def match_results(
     annotations = {annotation['id']: annotation for annotation in coco['annotations']}
     by_image = annotations_by_image(coco)
     matched: dict[int, int] = {}
-    segmentations = {}
+    by_annotation = {}
     for index, entry in zip(count() if indices is None else indices, results, strict=False):
         where = f'entry {index} of {path}'
         if 'ann_id' in entry:
@@ -296,8 +297,8 @@ def match_results(
                 f'{where} belongs to annotation {annotation["id"]}, which entry {first} gave a '
                 'mask already'
             )
-        segmentations[annotation['id']] = entry['segmentation']
-    return segmentations
+        by_annotation[annotation['id']] = entry
+    return by_annotation
 
 
 def replace_annotations(coco: dict, annotations: Iterable[dict]) -> dict:
@@ -545,10 +546,10 @@ _ID = (_is_id, 'an int or a string')
 _TEXT = (_is_text, 'a string')
 _SIDE = (_is_side, 'a positive int')
 _BOX = (_is_box, 'four numbers x, y, width, height in pixels')
-_AREA = (_is_number, 'a number')
+_NUMBER = (_is_number, 'a number')
 _FIELDS = dict(
     images=dict(id=_ID, file_name=_TEXT, width=_SIDE, height=_SIDE),
-    annotations=dict(id=_ID, image_id=_ID, category_id=_ID, bbox=_BOX, area=_AREA),
+    annotations=dict(id=_ID, image_id=_ID, category_id=_ID, bbox=_BOX, area=_NUMBER),
     categories=dict(id=_ID, name=_TEXT),
 )
 _OPTIONAL = ('area',)

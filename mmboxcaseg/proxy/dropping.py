@@ -19,23 +19,23 @@ DROPPED = 255
 def drop_masks(
     masks: np.ndarray,
     bboxes: np.ndarray,
-    agreement: np.ndarray,
-    min_agreement: float,
+    scores: np.ndarray,
+    min_score: float,
 ) -> np.ndarray:
-    """Replace the masks of low agreement by their boxes, filled with :data:`DROPPED`.
+    """Replace the masks of low score by their boxes, filled with :data:`DROPPED`.
 
     Args:
         masks: (N, H, W) bool or uint8 masks.
         bboxes: (N, 4) ground-truth boxes xyxy in image pixels.
-        agreement: (N,) proxy box agreement of the masks.
-        min_agreement: A mask is dropped unless its agreement is above this.
+        scores: (N,) proxy box agreement of the masks, or another measure such as their quality.
+        min_score: A mask is dropped unless its score is above this.
 
     Returns:
         (N, H, W) uint8 masks; masks that are kept are as they were.
     """
     dropped = masks.astype(np.uint8)
     pixels = pixel_bboxes(bboxes, masks.shape[1:])
-    for index in np.flatnonzero(~(np.asarray(agreement) > min_agreement)):
+    for index in np.flatnonzero(~(np.asarray(scores) > min_score)):
         x1, y1, x2, y2 = pixels[index]
         dropped[index] = 0
         dropped[index, y1:y2, x1:x2] = DROPPED

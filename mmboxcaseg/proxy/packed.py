@@ -210,7 +210,7 @@ class ResultGroups:
         self._order = np.argsort(owners, kind='stable')
         self._starts = np.searchsorted(owners[self._order], np.arange(len(groups) + 1))
 
-    def match(self, image: int, annotations: list[dict]) -> dict[int, dict | list]:
+    def match(self, image: int, annotations: list[dict]) -> dict[int, dict]:
         """Find the annotation of every raw mask of an image.
 
         Args:
@@ -218,7 +218,7 @@ class ResultGroups:
             annotations: Its annotations.
 
         Returns:
-            Annotation id to ``segmentation``.
+            Annotation id to entry.
 
         Raises:
             InputError: As :func:`match_results`.

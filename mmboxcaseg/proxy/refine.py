@@ -50,6 +50,7 @@ def refine_annotations(
     raw: dict,
     path: str | Path = 'the raw masks',
     *,
+    scores: dict | None = None,
     merge: bool = True,
     inclusive_boxes: bool = False,
 ) -> list[dict]:
@@ -63,13 +64,15 @@ def refine_annotations(
         annotations: Its COCO annotations; ``segmentation`` is not read.
         raw: Annotation id to raw ``segmentation`` of any kind; may hold other images' too.
         path: The file that they come from, for the message.
+        scores: Annotation id to the score of its raw mask, for those that have one.
         merge: See :func:`refine_rles`.
         inclusive_boxes: See :func:`box_agreement`.
 
     Returns:
-        The annotations with ``segmentation`` (compressed RLE) and ``box_agreement``, and with
-        ``iscrowd`` (0) and ``area`` (the box's) where they had none: mmdet drops a box that has
-        no area. Every other field is as it was.
+        The annotations with ``segmentation`` (compressed RLE) and ``box_agreement``, with the
+        score of a raw mask that has one as ``quality``, and with ``iscrowd`` (0) and ``area`` (the
+        box's) where they had none: mmdet drops a box that has no area. Every other field is as it
+        was.
 
     Raises:
         InputError: If a raw segmentation is broken; names the annotation and the file.
@@ -88,6 +91,8 @@ def refine_annotations(
         annotation['id']: dict(segmentation=rle, box_agreement=value)
         for annotation, rle, value in zip(objects, rles, agreement.tolist(), strict=True)
     }
+    for id_ in fields.keys() & (scores or {}).keys():
+        fields[id_]['quality'] = scores[id_]
     empty = dict(segmentation=empty_rle(img_shape), box_agreement=0.0)
     return [
         dict(iscrowd=0, area=a['bbox'][2] * a['bbox'][3]) | a | fields.get(a['id'], empty)
@@ -155,7 +160,13 @@ def refine_file(
             image, annotations = groups.image(index), groups.annotations(index)
             known = masks.match(index, annotations)
             for proxy in refine_annotations(
-                image, annotations, known, raw, merge=merge, inclusive_boxes=inclusive_boxes
+                image,
+                annotations,
+                {id_: entry['segmentation'] for id_, entry in known.items()},
+                raw,
+                scores={id_: entry['score'] for id_, entry in known.items() if 'score' in entry},
+                merge=merge,
+                inclusive_boxes=inclusive_boxes,
             ):
                 if wants_mask(proxy):
                     agreement.append(proxy['box_agreement'])

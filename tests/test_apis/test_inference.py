@@ -5,7 +5,8 @@ import torch
 from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
 
-from mmboxcaseg.apis import BoxCasegPredictor, init_model
+from mmboxcaseg.apis import BoxCasegPredictor, View, init_model
+from mmboxcaseg.apis.inference import _flipped
 from mmboxcaseg.errors import InputError
 from mmboxcaseg.registry import DATASETS, MODELS
 
@@ -42,6 +43,165 @@ def test_same_maps_as_the_test_pipeline(model, config, image):
     assert maps.shape == (3, SIZE, SIZE)
     assert maps.dtype == np.float32
     np.testing.assert_allclose(maps, expected, atol=1e-5)
+
+
+def margin_of(config, margin):
+    config.test_dataloader.dataset.pipeline[1]['margin'] = margin
+    return config
+
+
+def with_tta(config, *alternatives):
+    """Give a config what --tta needs; by default two margins, and three flips of each."""
+    alternatives = alternatives or (
+        [box_patch(margin=0.1), box_patch(margin=0.4)],
+        [
+            dict(type='RandomFlip', prob=0.0),
+            dict(type='RandomFlip', prob=1.0),
+            dict(type='RandomFlip', prob=1.0, direction='vertical'),
+        ],
+    )
+    pack = [dict(type='mmboxcaseg.PackPatchInputs')]
+    config.tta_model = dict(type='mmboxcaseg.BoxCasegTTAModel')
+    config.tta_pipeline = [
+        dict(type='mmboxcaseg.LoadPatchImage'),
+        dict(type='TestTimeAug', transforms=[*alternatives, pack]),
+    ]
+    return config
+
+
+def box_patch(**settings):
+    return dict(type='mmboxcaseg.BoxPatch', **{'size': SIZE, **settings})
+
+
+def prompted(config):
+    """The network of a config whose prompt matters, as after training."""
+    config.model.prompt = True
+    model = init_model(config)
+    with torch.no_grad():
+        model.backbone.conv1.weight[:, 3].normal_()
+    return model
+
+
+def pipeline_maps(model, pipeline, dataset_cfg):
+    """What a test runs on the boxes of image 2."""
+    dataset = DATASETS.build(dict(dataset_cfg, pipeline=pipeline))
+    batch = pseudo_collate([dataset[index] for index in (3, 4, 5)])
+    with torch.no_grad():
+        return [sample.pred_maps.fused[0].numpy() for sample in model.test_step(batch)]
+
+
+@pytest.mark.parametrize('margin', [0, 0.25])
+def test_same_maps_as_the_test_pipeline_with_prompt_and_margin(config, image, margin):
+    model = prompted(margin_of(config, margin))
+    dataset = config.test_dataloader.dataset
+    expected = pipeline_maps(model, dataset.pipeline, dataset)
+    predictor = BoxCasegPredictor(model)
+    predictor.set_image(image)
+    np.testing.assert_allclose(predictor.predict_maps(BBOXES), expected, atol=1e-5)
+
+
+class TestAugmentation:
+    def test_same_maps_as_the_tta_pipeline(self, config, image):
+        model = prompted(with_tta(config))
+        predictor = BoxCasegPredictor(model, tta=True, batch_size=2)
+        assert predictor.views == tuple(
+            View(margin, flip) for margin in (0.1, 0.4) for flip in (None, 'horizontal', 'vertical')
+        )
+        predictor.set_image(image)
+        maps = predictor.predict_maps(BBOXES)
+        wrapped = MODELS.build(dict(**config.tta_model, module=model))
+        expected = pipeline_maps(wrapped, config.tta_pipeline, config.test_dataloader.dataset)
+        np.testing.assert_allclose(maps, expected, atol=1e-5)
+        plain = BoxCasegPredictor(model)
+        plain.set_image(image)
+        assert np.abs(maps - plain.predict_maps(BBOXES)).max() > 1e-3
+
+    def test_a_flipped_image_gets_flipped_maps(self, config, image):
+        # With both flips among the views nothing tells left from right any more.
+        flips = [dict(type='RandomFlip', prob=0.0), dict(type='RandomFlip', prob=1.0)]
+        model = prompted(with_tta(config, [box_patch(margin=0.2)], flips))
+        maps = []
+        flipped = np.stack([48 - BBOXES[:, 2], BBOXES[:, 1], 48 - BBOXES[:, 0], BBOXES[:, 3]], 1)
+        for one, bboxes in ((image, BBOXES), (image[:, ::-1], flipped)):
+            predictor = BoxCasegPredictor(model, tta=True)
+            predictor.set_image(one)
+            maps.append(predictor.predict_maps(bboxes))
+        np.testing.assert_allclose(maps[0], maps[1][..., ::-1], atol=1e-5)
+
+    @pytest.mark.parametrize(
+        ('flip', 'expected'),
+        [
+            ('horizontal', [5, 3, 7, 6]),
+            ('vertical', [1, 2, 3, 5]),
+            ('diagonal', [5, 2, 7, 5]),
+        ],
+    )
+    def test_flipped_box(self, flip, expected):
+        patch = np.zeros((1, 8, 8, 3), np.uint8)
+        patch[:, 3:6, 1:3] = 1
+        (patch,), (bbox,) = _flipped(patch, np.array([[1, 3, 3, 6]]), flip)
+        x1, y1, x2, y2 = expected
+        assert bbox.tolist() == expected
+        assert patch[y1:y2, x1:x2].all() and patch.sum() == 3 * 6
+
+    def test_one_margin_before_the_views(self, config):
+        flips = [dict(type='RandomFlip', prob=1.0), dict(type='RandomFlip', prob=0)]
+        with_tta(config, flips)
+        config.tta_pipeline.insert(1, box_patch(size=(24, 40), margin=0.3))
+        predictor = BoxCasegPredictor(init_model(config), tta=True)
+        assert predictor.size == (24, 40)
+        assert predictor.views == (View(0.3, 'horizontal'), View(0.3))
+
+    @pytest.mark.parametrize(
+        ('alternatives', 'sentence'),
+        [
+            ([[dict(type='RandomFlip', prob=0)]], 'every view of tta_pipeline must crop its box'),
+            ([[box_patch(), box_patch(size=48)]], r"of one size, not \['32', '48'\]"),
+            ([[box_patch()], [dict(type='RandomFlip', prob=0.5)]], 'must have prob 0 or 1'),
+            (
+                [[box_patch()], [dict(type='RandomFlip', prob=1, direction=['vertical'])]],
+                'one direction',
+            ),
+            ([[box_patch()], [dict(type='mmdet.Resize')]], 'tta_pipeline has mmdet.Resize'),
+        ],
+    )
+    def test_views_that_are_not_known(self, config, alternatives, sentence):
+        model = init_model(with_tta(config, *alternatives))
+        with pytest.raises(InputError, match=sentence):
+            BoxCasegPredictor(model, tta=True)
+
+    def test_config_without_one(self, model):
+        with pytest.raises(InputError, match='needs a tta_pipeline in the config'):
+            BoxCasegPredictor(model, tta=True)
+
+
+def test_mask_is_where_the_object_is_whatever_the_margin(config, monkeypatch):
+    # The network is taken away: the map is the brightness of what it was shown.
+    config.model.update(weak_head=None, transferred_head=None)
+    y, x = np.mgrid[:40, :48]
+    disk = (x - 20) ** 2 / 90 + (y - 18) ** 2 / 50
+    image = (255 * np.exp(-disk))[..., None].repeat(3, axis=2).astype(np.uint8)
+    masks = []
+    for margin in (0, 0.15, 1):
+        model = init_model(margin_of(config, margin))
+        monkeypatch.setattr(model, 'extract_feat', lambda inputs, bboxes: inputs[:, :1])
+        model.salient_head = torch.nn.Identity()
+        predictor = BoxCasegPredictor(model, size=64)
+        predictor.set_image(image)
+        masks.append(predictor.predict(np.array([[8, 9, 33, 28]]))[0])
+    assert 100 < masks[0].sum() < 300
+    for mask in masks[1:]:
+        assert (mask ^ masks[0]).sum() <= 8
+
+
+def test_half_precision(model, image):
+    maps = []
+    for amp in (False, True):
+        predictor = BoxCasegPredictor(model, amp=amp)
+        predictor.set_image(image)
+        maps.append(predictor.predict_maps(BBOXES))
+    assert maps[1].dtype == np.float32
+    assert 0 < np.abs(maps[0] - maps[1]).max() < 0.02
 
 
 def test_batches_do_not_change_the_maps(model, image):
@@ -90,8 +250,8 @@ def test_images_one_after_the_other(model, image):
 def test_patches_of_several_images_in_one_batch(model, image):
     predictor = BoxCasegPredictor(model)
     images = [image, image[:, ::-1].copy()]
-    patches = [predictor.crop_patches(one, BBOXES) for one in images]
-    together = predictor.predict_patches(np.concatenate(patches))
+    crops = [predictor.crop_patches(one, BBOXES) for one in images]
+    together = predictor.predict_patches(*map(np.concatenate, zip(*crops, strict=True)))
     for one, maps in zip(images, np.split(together, 2), strict=True):
         predictor.set_image(one)
         np.testing.assert_allclose(predictor.predict_maps(BBOXES), maps, atol=1e-5)

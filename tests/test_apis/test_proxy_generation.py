@@ -12,8 +12,9 @@ from mmboxcaseg.proxy.packed import ImageGroups
 class Fickle(BoxCasegPredictor):
     """Its maps depend on their whole batch and on torch's threads, as a network's last bits may."""
 
-    def predict_patches(self, patches):
-        prob = patches[..., 0].astype(np.float32)
+    def predict_patches(self, patches, bboxes):
+        prob = patches[:, 0, ..., 0].astype(np.float32)
+        assert bboxes.shape == (len(patches), 1, 4)
         return prob + (patches.mean() * len(patches) * torch.get_num_threads() * prob) % 60
 
 
@@ -84,9 +85,9 @@ def test_workers_do_not_matter(generate):
 def test_whole_batches_where_there_is_a_gpu(generate, monkeypatch):
     sizes = []
 
-    def spy(self, patches):
+    def spy(self, patches, bboxes):
         sizes.append(len(patches))
-        return np.zeros(patches.shape[:3], np.float32)
+        return np.zeros((len(patches), 24, 24), np.float32)
 
     monkeypatch.setattr(Fickle, 'predict_patches', spy)
     generate([0, 1, 2])
@@ -99,5 +100,6 @@ def test_whole_batches_where_there_is_a_gpu(generate, monkeypatch):
 def test_time_in_the_network_is_a_part_of_all(generate):
     generator = ProxyGenerator(None, '', Fickle(None, 24, batch_size=4))
     assert generator.network_s == 0
-    generator._predict_batch(np.zeros((4, 24, 24, 3), np.uint8), None)
+    patches, bboxes = np.zeros((4, 1, 24, 24, 3), np.uint8), np.zeros((4, 1, 4), np.float32)
+    generator._predict_batch(patches, bboxes, None)
     assert 0 < generator.network_s < 5

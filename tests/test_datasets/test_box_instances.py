@@ -1,12 +1,17 @@
 import gc
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+from mmengine.config import Config
+from mmengine.runner import Runner
 from torch.utils.data import DataLoader
 
 from mmboxcaseg.datasets import BoxInstanceDataset
 from mmboxcaseg.errors import InputError
+from mmboxcaseg.proxy import empty_rle, encode_rle, refine_annotations
 
 
 class Poison(dict):
@@ -247,3 +252,243 @@ def test_garbage_collection_is_as_before(build, coco, running):
         assert gc.isenabled() == running
     finally:
         gc.enable() if was_running else gc.disable()
+
+
+def proxies_of(coco, qualities):
+    """What the generator writes: of each box its left half, and a quality."""
+    coco = json.loads(json.dumps(coco))
+    for annotation, quality in zip(coco['annotations'], qualities, strict=True):
+        x, y, w, h = annotation['bbox']
+        mask = np.zeros((40, 48), bool)
+        mask[y : y + h, x : x + w // 2] = True
+        annotation.update(segmentation=encode_rle(mask), quality=quality, box_agreement=0.5)
+    return coco
+
+
+#: Of the twelve boxes of the file.
+QUALITIES = [0.8, 0.75, 0.7] + 8 * [0.5] + [1.0]
+
+
+@pytest.fixture
+def build_with_proxies(build, tmp_path):
+    """As ``build``, with a file of proxy masks, or raw text, beside the boxes."""
+
+    def make(coco, proxies, **kwargs):
+        path = tmp_path / 'proxy.json'
+        path.write_text(proxies if isinstance(proxies, str) else json.dumps(proxies))
+        return build(coco, proxy_file=str(path), **kwargs)
+
+    return make
+
+
+def test_good_proxy_masks_supervise(build_with_proxies, coco):
+    proxies = proxies_of(coco, QUALITIES)
+    samples = samples_of(build_with_proxies(coco, proxies))
+    good = {10: 0, 42: 11}  # a quality of 0.75 is not above it
+    for sample in samples:
+        if sample['ann_id'] in good:
+            annotation = proxies['annotations'][good[sample['ann_id']]]
+            assert sample['supervision'] == 'mask'
+            assert sample['proxy_mask'] == annotation['segmentation']
+        else:
+            assert sample['supervision'] == 'box'
+            assert 'proxy_mask' not in sample
+        assert 'segmentation' not in sample
+    assert [s['bbox'] for s in samples] == [
+        s['bbox'] for s in samples_of(build_with_proxies(coco, proxies))
+    ]
+    assert build_with_proxies(coco, proxies).metainfo['supervision'] == 'box'
+
+
+@pytest.mark.parametrize(('min_quality', 'count'), [(0.0, 12), (0.69, 4), (0.8, 1)])
+def test_quality_that_supervises(build_with_proxies, coco, min_quality, count):
+    dataset = build_with_proxies(coco, proxies_of(coco, QUALITIES), min_quality=min_quality)
+    assert sum(sample['supervision'] == 'mask' for sample in samples_of(dataset)) == count
+
+
+def test_true_masks_are_not_read_beside_proxy_masks(build_with_proxies, coco, monkeypatch):
+    proxies = proxies_of(coco, QUALITIES)
+    expected = samples_of(build_with_proxies(coco, proxies))
+    without = json.loads(json.dumps(coco))
+    for annotation in without['annotations']:
+        del annotation['segmentation']
+    assert samples_of(build_with_proxies(without, proxies)) == expected
+    for annotation in coco['annotations']:
+        annotation['segmentation'] = Poison()
+    files = {'instances.json': coco, 'proxy.json': proxies}
+    monkeypatch.setattr(
+        'mmboxcaseg.datasets.box_instances.load_coco', lambda path: files[Path(path).name]
+    )
+    assert samples_of(build_with_proxies('{}', '{}')) == expected
+
+
+def test_reads_what_the_generator_writes(build_with_proxies, coco):
+    # Boxes 0 and 1 of each image overlap, and box 1 is the smaller one: it takes all of box 0.
+    raw, proxies = {}, []
+    for annotation in coco['annotations']:
+        x, y, w, h = coco['annotations'][1]['bbox'] if annotation['id'] % 10 < 2 else [26, 8, 7, 9]
+        mask = np.zeros((40, 48), bool)
+        mask[y : y + h, x : x + w] = True
+        raw[annotation['id']] = encode_rle(mask)
+    del raw[12]
+    for image in coco['images']:
+        annotations = [a for a in coco['annotations'] if a['image_id'] == image['id']]
+        proxies += refine_annotations(image, annotations, raw, scores=dict.fromkeys(raw, 0.9))
+    samples = samples_of(build_with_proxies(coco, dict(coco, annotations=proxies)))
+    masks = {s['ann_id']: s['proxy_mask'] for s in samples if s['supervision'] == 'mask'}
+    assert list(masks) == [11, 21, 22, 31, 32, 41, 42]
+    assert all(masks[id_] == raw[id_] for id_ in masks)
+
+
+def test_training_gives_the_same_weights_without_true_masks(
+    coco, tmp_path, box_caseg_cfg, train_dataset_cfg, quiet_runner
+):
+    def train(name, coco, proxies):
+        box = train_dataset_cfg['datasets'][0]
+        for file, content in dict(ann_file=coco, proxy_file=proxies).items():
+            box[file] = str(tmp_path / f'{name}_{file}.json')
+            Path(box[file]).write_text(json.dumps(content))
+        runner = Runner.from_cfg(
+            Config(
+                dict(
+                    model=box_caseg_cfg(),
+                    work_dir=str(tmp_path / name),
+                    train_dataloader=dict(
+                        batch_size=4,
+                        num_workers=0,
+                        sampler=dict(
+                            type='mmboxcaseg.RatioSampler', batch_size=4, ratio=(2, 2), seed=0
+                        ),
+                        dataset=train_dataset_cfg,
+                    ),
+                    train_cfg=dict(by_epoch=True, max_epochs=1),
+                    optim_wrapper=dict(optimizer=dict(type='SGD', lr=0.1)),
+                    default_hooks=dict(logger=None, checkpoint=None),
+                    default_scope='mmdet',
+                    randomness=dict(seed=0),
+                    experiment_name=name,
+                    log_level='ERROR',
+                )
+            )
+        )
+        runner.train()
+        return runner.model.state_dict()
+
+    proxies = proxies_of(coco, 12 * [0.9])
+    with_true = train('with_true_masks', coco, proxies)
+    bad = proxies_of(coco, [0.9] + 11 * [0.1])
+    fewer = train('fewer', coco, bad)
+    for annotation in coco['annotations']:
+        del annotation['segmentation']
+    without = train('without', coco, proxies)
+    assert all(torch.equal(without[name], weight) for name, weight in with_true.items())
+    # That proxy masks do teach.
+    assert any(not torch.equal(fewer[name], weight) for name, weight in with_true.items())
+
+
+def test_patch_of_a_proxy_mask(build_with_proxies, coco):
+    pipeline = [
+        dict(type='mmboxcaseg.LoadPatchImage'),
+        dict(type='mmboxcaseg.BoxPatch', size=16),
+        dict(type='mmboxcaseg.PackPatchInputs'),
+    ]
+    proxies = proxies_of(coco, QUALITIES)
+    dataset = build_with_proxies(coco, proxies, pipeline=pipeline)
+    sample = dataset[0]['data_samples']
+    # The box is 20 pixels wide, its mask 10: of a patch of 16 columns the left 8.
+    expected = np.zeros((1, 16, 16))
+    expected[..., :8] = 1
+    assert np.array_equal(sample.gt_sem_seg.sem_seg, expected)
+    assert sample.supervision == 'mask'
+    assert sample.gt_instances.bboxes.tolist() == [[0, 0, 16, 16]]
+    sample = dataset[1]['data_samples']
+    assert sample.supervision == 'box'
+    assert 'gt_sem_seg' not in sample
+
+
+def test_objects_that_others_hide_stay_boxes(build_with_proxies, coco):
+    proxies = proxies_of(coco, QUALITIES)
+    proxies['annotations'][0]['segmentation'] = empty_rle((40, 48))
+    # One without a raw mask has no quality either.
+    proxies['annotations'][1]['segmentation'] = empty_rle((40, 48))
+    del proxies['annotations'][1]['quality']
+    by_mask = [
+        s['ann_id']
+        for s in samples_of(build_with_proxies(coco, proxies))
+        if s['supervision'] == 'mask'
+    ]
+    assert by_mask == [42]
+
+
+def test_proxy_file_may_hold_more_boxes(build_with_proxies, coco):
+    proxies = proxies_of(coco, QUALITIES)
+    del coco['annotations'][1:11]
+    coco['annotations'][0]['iscrowd'] = 1
+    samples = samples_of(build_with_proxies(coco, proxies))
+    assert [(sample['ann_id'], sample['supervision']) for sample in samples] == [(42, 'mask')]
+
+
+@pytest.mark.parametrize(
+    ('damage', 'sentence'),
+    [
+        (lambda p: '{', r'proxy\.json is not JSON'),
+        (lambda p: [1], r'proxy\.json is not a COCO file'),
+        (
+            edit(lambda p: p['annotations'].pop(3)),
+            r'annotation 20 of .*instances\.json is not in .*proxy',
+        ),
+        (edit(lambda p: p['annotations'][3].update(image_id=1)), 'annotation 20 .* another image'),
+        (
+            edit(lambda p: p['annotations'][3].update(bbox=[2, 3, 20, 17])),
+            'annotation 20 .* another image or box there: make proxy masks of this file',
+        ),
+        (
+            edit(lambda p: p['annotations'][3].pop('quality')),
+            r'annotation 20 of .*proxy\.json has no quality, so it may be a true mask',
+        ),
+        (edit(lambda p: p['annotations'][3].update(quality='0.9')), 'annotation 20 .* no quality'),
+        (
+            edit(lambda p: p['annotations'][3].update(segmentation=[[0, 0, 4, 0, 4, 4]])),
+            r'annotation 20 of .*proxy\.json has no compressed RLE',
+        ),
+        (
+            edit(lambda p: p['annotations'][3]['segmentation'].update(size=[48, 40])),
+            r'annotation 20 of .*proxy\.json has a mask of height and width \[48, 40\]',
+        ),
+        (
+            edit(lambda p: [a.update(quality=0.75) for a in p['annotations']]),
+            r'proxy\.json has no mask of a quality above 0\.75: lower min_quality',
+        ),
+    ],
+)
+def test_bad_proxy_file_is_one_sentence(build_with_proxies, coco, damage, sentence):
+    with pytest.raises(InputError, match=sentence) as error:
+        build_with_proxies(coco, damage(proxies_of(coco, QUALITIES)))
+    assert '\n' not in str(error.value)
+
+
+def test_true_masks_in_place_of_proxy_masks(build_with_proxies, coco):
+    with pytest.raises(InputError, match='annotation 10 .* no compressed RLE'):
+        build_with_proxies(coco, coco)
+    true = proxies_of(coco, QUALITIES)
+    for annotation in true['annotations']:
+        del annotation['quality']
+    with pytest.raises(InputError, match='annotation 10 .* may be a true mask'):
+        build_with_proxies(true, true)
+
+
+def test_settings_of_proxy_masks(build, build_with_proxies, coco):
+    with pytest.raises(InputError, match='no file of proxy masks gone.json: make it with'):
+        build(coco, proxy_file='gone.json')
+    with pytest.raises(InputError, match='leave one out'):
+        build(coco, proxy_file='gone.json', with_segmentation=True, test_mode=True)
+    with pytest.raises(InputError, match=r'min_quality must be in \[0, 1\], not 75'):
+        build_with_proxies(coco, proxies_of(coco, QUALITIES), min_quality=75)
+
+
+def test_broken_proxy_mask(build_with_proxies, coco):
+    proxies = proxies_of(coco, QUALITIES)
+    proxies['annotations'][0]['segmentation']['counts'] = '00'
+    dataset = build_with_proxies(coco, proxies, pipeline=[dict(type='mmboxcaseg.LoadPatchImage')])
+    with pytest.raises(InputError, match=r'annotation 10, on .*001\.png, is broken: .* anew'):
+        dataset[0]

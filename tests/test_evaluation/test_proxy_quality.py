@@ -2,8 +2,10 @@ import math
 
 import numpy as np
 import pytest
+from scipy.stats import spearmanr
 
-from mmboxcaseg.evaluation import compare_drops, score_proxies
+from mmboxcaseg.evaluation import ProxyScores, compare_drops, compare_rankings, score_proxies
+from mmboxcaseg.evaluation.proxy_quality import rank_correlation
 from mmboxcaseg.proxy import encode_rle
 
 # Two objects of a 4x4 image: the small one lies in the large one's box.
@@ -59,3 +61,45 @@ def test_missing_raw_mask_counts_as_empty_and_nothing_kept_has_no_mean():
 @pytest.mark.parametrize('kind', ['filled box', 'raw', 'merged'])
 def test_crowds_do_not_count(kind):
     assert len(score_proxies(make_truth(), {})[kind].ious) == 2
+
+
+def test_quality_is_that_of_the_raw_mask():
+    raw = {2: encode_rle(SMALL)}
+    scores = score_proxies(make_truth(), raw, {2: 0.75})
+    # The other box has no mask.
+    assert scores['raw'].quality.tolist() == scores['merged'].quality.tolist() == [0, 0.75]
+    assert np.isnan(scores['filled box'].quality).all()
+    assert np.isnan(score_proxies(make_truth(), raw)['raw'].quality).tolist() == [False, True]
+
+
+def test_rankings():
+    ious = np.array([0.2, 0.4, 0.6, 0.8])
+    merged = ProxyScores(ious, np.array([0.5, 0.9, 0.9, 0.1]), np.array([0.1, 0.2, 0.3, 0.4]))
+    raw = ProxyScores(ious, np.ones(4), np.full(4, np.nan))
+    rows = compare_rankings(dict(raw=raw, merged=merged))
+    assert [(row.masks, row.measure) for row in rows] == [
+        ('raw', 'agreement'),
+        ('merged', 'agreement'),
+        ('merged', 'quality'),
+    ]
+    flat, agreement, quality = rows
+    # All alike: the first ones are kept.
+    assert math.isnan(flat.correlation)
+    assert flat.mean_ious == pytest.approx((0.5, 0.4, 0.3, 0.2))
+    assert agreement.mean_ious == pytest.approx((0.5, 0.4, 0.5, 0.4))
+    assert quality.correlation == pytest.approx(1)
+    assert quality.mean_ious == pytest.approx((0.5, 0.6, 0.7, 0.8))
+
+
+def test_one_mask_is_kept_at_least():
+    scores = ProxyScores(np.array([0.5]), np.array([1.0]), np.array([np.nan]))
+    (row, _) = compare_rankings(dict(raw=scores, merged=scores))
+    assert row.mean_ious == (0.5,) * 4
+
+
+@pytest.mark.parametrize('seed', range(3))
+def test_rank_correlation_is_spearman_s(seed):
+    rng = np.random.default_rng(seed)
+    # Rounded: many are alike.
+    values, others = rng.random((2, 50)).round(1)
+    assert rank_correlation(values, others) == pytest.approx(spearmanr(values, others).statistic)

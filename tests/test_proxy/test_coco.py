@@ -184,7 +184,8 @@ def test_check_bboxes_refuses_a_file_without_a_box_that_wants_a_mask():
 
 def match(*entries):
     entries = [dict(segmentation=f'mask {n}') | entry for n, entry in enumerate(entries)]
-    return match_results(COCO, entries, 'raw.json')
+    matched = match_results(COCO, entries, 'raw.json')
+    return {id_: entry['segmentation'] for id_, entry in matched.items()}
 
 
 def test_check_images(tmp_path):
@@ -203,9 +204,9 @@ def test_check_images(tmp_path):
 
 def test_mask_result_finds_its_annotation():
     mask = np.array([[0, 1], [1, 1]], bool)
-    result = json.loads(json.dumps(mask_result(COCO['annotations'][2], encode_rle(mask))))
+    result = json.loads(json.dumps(mask_result(COCO['annotations'][2], encode_rle(mask), 0.75)))
     assert result.pop('segmentation') == encode_rle(mask)
-    assert result == dict(image_id=7, category_id=2, bbox=[0.3, 0, 4, 4], score=1.0, ann_id=11)
+    assert result == dict(image_id=7, category_id=2, bbox=[0.3, 0, 4, 4], score=0.75, ann_id=11)
     assert list(match_results(COCO, [dict(result, segmentation='x')], 'raw.json')) == [11]
 
 
@@ -233,7 +234,8 @@ def test_match_results_by_box(entry, expected):
 def test_match_results_same_box():
     coco = coco_with(bbox=[0.3, 0, 4, 4])
     entry = dict(image_id=7, bbox=[0.3, 0, 4, 4], segmentation='mask')
-    assert match_results(coco, [dict(entry, category_id=2)], 'raw.json') == {11: 'mask'}
+    own = dict(entry, category_id=2)
+    assert match_results(coco, [own], 'raw.json') == {11: own}
     with pytest.raises(InputError, match=r'entry 0 of raw\.json .*fits annotations 10, 11 alike'):
         match_results(coco, [entry], 'raw.json')
 

@@ -102,6 +102,14 @@ def test_refine_annotations():
         }
 
 
+def test_scores_are_the_quality():
+    raw = {1: encode_rle(LARGE), 2: encode_rle(SMALL)}
+    annotations = [annotation(n, [0, 0, 4, 3]) for n in (1, 2, 3)]
+    # Of one whose mask is known, of one that has none; the other mask has no score.
+    proxies = refine_annotations(IMAGE, annotations, raw, scores={1: 0.25, 3: 0.5})
+    assert [proxy.get('quality') for proxy in proxies] == [0.25, None, None]
+
+
 def test_refine_annotations_passes_its_options_on():
     raw = {1: encode_rle(LARGE), 2: encode_rle(SMALL)}
     annotations = [annotation(1, [0, 0, 4, 3]), annotation(2, [0, 2, 4, 2])]

@@ -13,7 +13,7 @@ from mmdet.datasets.transforms import LoadAnnotations
 
 from mmboxcaseg.apis import BoxCasegPredictor, init_model
 from mmboxcaseg.apis.proxy_generation import ProxyGenerator
-from mmboxcaseg.proxy import box_agreement, decode_rle, merge_masks
+from mmboxcaseg.proxy import box_agreement, decode_rle, expected_iou, merge_masks
 from mmboxcaseg.proxy.coco import annotation_bboxes
 
 TOOLS = Path(__file__).parents[2] / 'tools'
@@ -28,6 +28,12 @@ model = dict(
     transferred_head=dict(head, type='mmboxcaseg.TransferredHead'),
 )
 test_dataloader = dict(dataset=dict(pipeline=[dict(type='mmboxcaseg.BoxPatch', size=32)]))
+tta_pipeline = [
+    dict(type='TestTimeAug', transforms=[
+        [dict(type='mmboxcaseg.BoxPatch', size=24, margin=margin) for margin in (0.2, 0.6)],
+        [dict(type='RandomFlip', prob=0.0), dict(type='RandomFlip', prob=1.0)],
+    ]),
+]
 """
 SIZES = {5: (40, 30), 2: (24, 36), 9: (20, 20)}
 
@@ -118,11 +124,13 @@ def test_every_box_gets_a_mask(trained, data, run):
     for after, before in zip(coco['annotations'], BOXES['annotations'], strict=True):
         assert {key: after[key] for key in before} == before
         assert isinstance(after['segmentation']['counts'], str)
-        assert after.keys() - before.keys() <= {'segmentation', 'box_agreement', 'area', 'iscrowd'}
+        new = {'segmentation', 'box_agreement', 'quality', 'area', 'iscrowd'}
+        assert after.keys() - before.keys() <= new
     assert [a['iscrowd'] for a in coco['annotations']] == [0, 0, 0, 1, 0, 0]
     areas = [300, 20.7 * 30, 12 * 14, 200, 1, 15.5 * 28]
     assert [a['area'] for a in coco['annotations']] == pytest.approx(areas)
     assert [a['id'] for a in coco['annotations'] if a['box_agreement'] == 0] == [40, 50]
+    assert [a['id'] for a in coco['annotations'] if 'quality' not in a] == [40, 50]
 
 
 def test_masks_are_the_predictors_merged(trained, data, run):
@@ -134,6 +142,8 @@ def test_masks_are_the_predictors_merged(trained, data, run):
         predictor.set_image(img)
         bboxes = annotation_bboxes([proxies[id_] for id_ in ids])
         raw = predictor.predict(bboxes)
+        quality = expected_iou(predictor.predict_maps(bboxes))
+        assert [proxies[id_]['quality'] for id_ in ids] == pytest.approx(quality, abs=1e-4)
         assert raw.any(axis=(1, 2)).all() and not raw.all(axis=0).all()
         masks = merge_masks(raw, bboxes)
         agreement = box_agreement(masks, bboxes)
@@ -144,13 +154,54 @@ def test_masks_are_the_predictors_merged(trained, data, run):
             assert proxies[id_]['box_agreement'] == pytest.approx(value, abs=0.1)
 
 
+@pytest.mark.parametrize('options', [('--tta',), ('--amp',), ('--tta', '--amp')])
+def test_views_and_half_precision(trained, data, run, options):
+    run(arguments(trained, data))
+    plain = (data / 'proxy.json').read_bytes()
+    files = []
+    for workers in (0, 2):
+        code, _, err = run(arguments(trained, data, *options, '--workers', workers))
+        assert code == 0, err
+        files.append((data / 'proxy.json').read_bytes())
+    assert files[0] == files[1] != plain
+
+    (annotation,) = (a for a in json.loads(files[0])['annotations'] if a['id'] == 20)
+    predictor = BoxCasegPredictor(
+        init_model(*trained), tta='--tta' in options, amp='--amp' in options
+    )
+    predictor.set_image(cv2.imread(str(data / 'img' / '2.png')))
+    bboxes = annotation_bboxes([annotation])
+    assert predictor.predict_maps(bboxes).shape[1:] == (
+        (24, 24) if predictor.views[1:] else (32, 32)
+    )
+    mask = decode_rle(annotation['segmentation'], (36, 24))
+    assert (predictor.predict(bboxes)[0] != mask).mean() < 0.005
+    quality = expected_iou(predictor.predict_maps(bboxes))
+    assert annotation['quality'] == pytest.approx(quality[0], abs=1e-3)
+
+
+def test_an_interrupted_run_does_not_go_on_otherwise(trained, data, run, monkeypatch):
+    with monkeypatch.context() as patched:
+        patched.setattr(ProxyGenerator, 'run', lambda *args: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            run(arguments(trained, data, '--tta'))
+    for options, names in {
+        (): r'choice of views \(--tta\)',
+        ('--tta', '--amp'): r'precision \(--amp\)',
+    }.items():
+        code, _, err = run(arguments(trained, data, *options))
+        assert code == 2
+        assert_one_sentence(err, f'with another {names}: go on')
+    assert run(arguments(trained, data, '--tta'))[0] == 0
+
+
 def test_batches_go_across_images(trained, data, run, monkeypatch):
     sizes = []
     predict_batch = ProxyGenerator._predict_batch
 
-    def spy(self, batch, threads):
-        sizes.append(len(batch))
-        return predict_batch(self, batch, threads)
+    def spy(self, patches, bboxes, threads):
+        sizes.append(len(patches))
+        return predict_batch(self, patches, bboxes, threads)
 
     monkeypatch.setattr(ProxyGenerator, '_predict_batch', spy)
     run(arguments(trained, data))
@@ -161,13 +212,14 @@ def test_batches_go_across_images(trained, data, run, monkeypatch):
 def test_raw_out_refines_to_the_same_file(trained, data, run):
     run(arguments(trained, data, '--raw-out', data / 'raw.json'))
     raw = read(data / 'raw.json')
+    proxies = {a['id']: a for a in read(data / 'proxy.json')['annotations']}
     # Image by image, in the order of the file.
     assert [entry['ann_id'] for entry in raw] == [30, 10, 60, 20]
     annotations = {a['id']: a for a in BOXES['annotations']}
     for entry in raw:
         for key in ('image_id', 'category_id', 'bbox'):
             assert entry[key] == annotations[entry['ann_id']][key]
-        assert entry['score'] == 1
+        assert entry['score'] == proxies[entry['ann_id']]['quality']
     overlap = [decode_rle(entry['segmentation'], (30, 40)) for entry in raw[:2]]
     assert (overlap[0] & overlap[1]).any()
 
@@ -252,6 +304,7 @@ FIRST = BOXES['annotations'][0]
         (options('--out', 'proxy.pth'), 'proxy.pth: its name must end in .json'),
         (lambda data: ('--raw-out', data / 'proxy.json'), 'give different files'),
         (edit_boxes(annotations=[dict(FIRST, iscrowd=1)]), 'boxes.json holds no box'),
+        (options('--tta', '--cfg-options', 'tta_pipeline=[]'), 'needs a tta_pipeline'),
         (options('--cfg-options', 'model.x.y'), '--cfg-options takes KEY=VALUE'),
         (options('--device', 'gpu'), "device 'gpu' is not available"),
         (options('--device', 'cuda:77'), "device 'cuda:77' is not available"),

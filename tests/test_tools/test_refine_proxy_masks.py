@@ -135,6 +135,7 @@ def draw_set(rng):
         annotations.append(a)
         if rng.random() < 0.8:
             raw.append(entry(a, rng.random((18, 24)) > 0.5, by_id=bool(rng.integers(2))))
+            raw[-1] |= [{}, dict(score=round(rng.random(), 3))][rng.integers(2)]
     raw = [raw[index] for index in rng.permutation(len(raw))]
     categories = [dict(id=1, name='c\u00e2t')]
     return dict(annotations=annotations, images=images, info='\u732b', categories=categories), raw
@@ -153,7 +154,12 @@ def test_as_all_at_once(files, run, indent):
         proxies = [
             proxy
             for image in coco['images']
-            for proxy in refine_annotations(image, groups[image['id']], matched)
+            for proxy in refine_annotations(
+                image,
+                groups[image['id']],
+                {id_: entry['segmentation'] for id_, entry in matched.items()},
+                scores={id_: entry['score'] for id_, entry in matched.items() if 'score' in entry},
+            )
         ]
         assert json.loads(files[2].read_text()) == replace_annotations(coco, proxies)
         assert [path.name for path in files[2].parent.iterdir()] == ['out.json']
@@ -188,6 +194,10 @@ def remove(file):
         (lambda files: files[1].write_text('[]]'), 'raw.json is not JSON'),
         (lambda files: files[1].write_bytes(b'["\xff"]'), 'raw.json is not JSON'),
         (change(1, 1, 3), 'entry 1 of .*raw.json is not a dict'),
+        (
+            change(1, 1, dict(RAW[1], score='high')),
+            'entry 1 of .*raw.json has score .*not a number',
+        ),
         (change(1, 1, dict(RAW[1], image_id=9)), 'entry 1 of .*raw.json .* image 9 has no annot'),
         (change(1, 0, dict(RAW[0], ann_id=77)), 'entry 0 of .*raw.json has ann_id 77'),
         (change(1, 1, dict(RAW[1], bbox=[0, 0, 1, 1])), 'entry 1 of .*raw.json has no ann_id, and'),

@@ -17,7 +17,10 @@ from mmcv.transforms import LoadImageFromFile
 from torch.utils.data import DataLoader
 
 from mmboxcaseg import errors
+from mmboxcaseg.apis import BoxCasegPredictor, init_model
 from mmboxcaseg.engine.checkpoint import load_checkpoint_file
+from mmboxcaseg.evaluation import mask_iou
+from mmboxcaseg.models import BoxCaseg
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -133,6 +136,66 @@ def test_training_in_mixed_precision(config, trained, tmp_path, monkeypatch):
     assert all(value.isfinite().all() for value in weights.values())
     assert torch.bfloat16 not in {value.dtype for value in weights.values()}
     assert not same_weights(tmp_path / 'epoch_3.pth', trained / 'epoch_3.pth')
+
+
+VIEWS = """
+_base_ = '{config}'
+model = dict(prompt=True)
+tta_model = dict(type='mmboxcaseg.BoxCasegTTAModel')
+tta_pipeline = [
+    dict(type='mmboxcaseg.LoadPatchImage'),
+    dict(type='TestTimeAug', transforms=[
+        [dict(type='mmboxcaseg.BoxPatch', size=16, margin=margin) for margin in (0.1, 0.5)],
+        [dict(type='RandomFlip', prob=0.0), dict(type='RandomFlip', prob=1.0)],
+        [dict(type='mmboxcaseg.PackPatchInputs')],
+    ]),
+]
+"""
+
+
+def test_views_and_half_precision(config, tmp_path, monkeypatch):
+    """Scores of tools/test.py --tta and --amp are those of the predictor's masks."""
+    path = tmp_path / 'views.py'
+    path.write_text(VIEWS.format(config=config))
+    model = init_model(path)
+    with torch.no_grad():
+        model.backbone.conv1.weight[:, 3].normal_()
+    torch.save(dict(state_dict=model.state_dict()), tmp_path / 'views.pth')
+    half = []
+    maps = BoxCaseg.probability_maps
+
+    def spy(self, *args):
+        half.append(torch.is_autocast_enabled('cpu'))
+        return maps(self, *args)
+
+    monkeypatch.setattr(BoxCaseg, 'probability_maps', spy)
+    scores = {}
+    for options in ((), ('--tta',), ('--amp',), ('--tta', '--amp')):
+        out = tmp_path / 'metrics.json'
+        arguments = (path, tmp_path / 'views.pth', '--work-dir', tmp_path / 'log', '--out', out)
+        run_tool(monkeypatch, 'test.py', *arguments, *options)
+        assert set(half) == {'--amp' in options}
+        half.clear()
+        predictor = BoxCasegPredictor(model, tta='--tta' in options, amp='--amp' in options)
+        true_mask = np.zeros((24, 24), bool)
+        true_mask[6:18, 4:20] = True
+        ious = []
+        for index in range(8):
+            predictor.set_image(cv2.imread(str(config.parent / 'images' / f'{index}.png')))
+            ious.append(mask_iou(predictor.predict([4, 6, 20, 18])[0], true_mask))
+        half.clear()
+        scores[options] = json.loads(out.read_text())['fused/mIoU']
+        # A batch of another size may round a pixel differently.
+        assert scores[options] == pytest.approx(np.mean(ious), abs=0.004), options
+    assert scores[()] != scores['--tta',]
+
+
+def test_views_that_the_config_does_not_have(config, trained, tmp_path, monkeypatch, capsys):
+    with pytest.raises(SystemExit) as ended:
+        arguments = (config, trained / 'epoch_3.pth', '--work-dir', tmp_path)
+        run_tool(monkeypatch, 'test.py', *arguments, '--tta')
+    assert ended.value.code == 2
+    assert 'error: --tta: ' in capsys.readouterr().err
 
 
 def test_metrics_are_written(config, trained, tmp_path, monkeypatch):

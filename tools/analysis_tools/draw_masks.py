@@ -46,13 +46,19 @@ def parse_args() -> argparse.Namespace:
         '--min-side', type=int, default=32, help='leave out boxes with a side under so many pixels'
     )
     parser.add_argument('--device', default='cpu', help='where the network runs')
+    parser.add_argument(
+        '--tta',
+        action='store_true',
+        help="test-time augmentation: average over all views of the config's tta_pipeline",
+    )
     return parser.parse_args()
 
 
 def main() -> None:
     args = parse_args()
     coco, objects = load_inputs(args)
-    predictor = BoxCasegPredictor(init_model(args.config, args.checkpoint, args.device))
+    model = init_model(args.config, args.checkpoint, args.device)
+    predictor = BoxCasegPredictor(model, tta=args.tta)
     scored = score_masks(predictor, coco['images'], objects, args)
     names = {category['id']: category['name'] for category in coco['categories']}
     chosen = best_and_worst(scored, args.count)

@@ -1,4 +1,7 @@
-"""Compare raw proxy masks with true masks: with and without merge and drop, as tables."""
+"""Compare raw proxy masks with true masks: merge, drop, and what tells good masks, as tables.
+
+Masks are ranked by their box agreement and by their quality, which is the score of a raw mask.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,14 @@ from pathlib import Path
 import numpy as np
 
 from mmboxcaseg.errors import check_share, run_tool
-from mmboxcaseg.evaluation import ProxyScores, compare_drops, score_proxies, summarize_ious
+from mmboxcaseg.evaluation import (
+    KEPT_SHARES,
+    ProxyScores,
+    compare_drops,
+    compare_rankings,
+    score_proxies,
+    summarize_ious,
+)
 from mmboxcaseg.proxy import AGREEMENTS
 from mmboxcaseg.proxy.coco import (
     annotations_by_image,
@@ -44,15 +54,28 @@ def main() -> None:
         check_share('--thresholds', threshold)
     truth = load_coco(args.truth)
     check_bboxes(truth, args.truth)
-    raw = match_results(truth, load_results(args.raw), args.raw)
+    entries = match_results(truth, load_results(args.raw), args.raw)
+    raw = {id_: entry['segmentation'] for id_, entry in entries.items()}
+    quality = {id_: entry['score'] for id_, entry in entries.items() if 'score' in entry}
     check_masks(truth, raw, args)
     print('| masks | kept if the agreement is above | kept | mean IoU of the kept |')
     print('|---|---|---|---|')
-    scores = score_proxies(truth, raw)
+    scores = score_proxies(truth, raw, quality)
     for row in compare_drops(scores, args.thresholds):
         threshold = '-' if row.min_agreement is None else f'{row.min_agreement:.2f}'
         print(f'| {row.masks} | {threshold} | {row.kept:.1%} | {row.mean_iou:.3f} |')
+    print_rankings(scores)
     print_ious(scores, truth)
+
+
+def print_rankings(scores: dict[str, ProxyScores]) -> None:
+    """Print how well each measure ranks the masks, and the mean IoU of the best ones by it."""
+    shares = ' | '.join(f'best {share:.0%}' for share in KEPT_SHARES)
+    print(f'\n| masks | ranked by | Spearman with the true IoU | mean IoU of the {shares} |')
+    print('|---|---|---|' + '---|' * len(KEPT_SHARES))
+    for row in compare_rankings(scores):
+        means = ' | '.join(f'{mean:.3f}' for mean in row.mean_ious)
+        print(f'| {row.masks} | {row.measure} | {row.correlation:.2f} | {means} |')
 
 
 def print_ious(scores: dict[str, ProxyScores], truth: dict) -> None:

@@ -1,7 +1,9 @@
 """Transforms of patches, and of proxy masks in mmdet's pipelines."""
 
+from .clutter import PasteClutter, RandomTruncate
 from .formatting import PackPatchInputs
 from .loading import LoadPatchImage
+from .other_boxes import BoxFromMask, MoveBox
 from .patches import (
     BoxPatch,
     RandomBoxPatch,
@@ -13,14 +15,18 @@ from .patches import (
 from .proxy_masks import DropProxyMasks, MergeProxyMasks
 
 __all__ = [
+    'BoxFromMask',
     'BoxPatch',
     'DropProxyMasks',
     'LoadPatchImage',
     'MergeProxyMasks',
+    'MoveBox',
     'PackPatchInputs',
+    'PasteClutter',
     'RandomBoxPatch',
     'RandomDownscale',
     'RandomSalientPatch',
+    'RandomTruncate',
     'WholeImagePatch',
     'crop_patches',
 ]

@@ -14,6 +14,7 @@ from mmcv.transforms import BaseTransform
 from PIL import Image
 
 from mmboxcaseg.errors import InputError
+from mmboxcaseg.proxy import decode_rle
 from mmboxcaseg.registry import TRANSFORMS
 
 
@@ -96,8 +97,8 @@ class LoadPatchImage(BaseTransform):
     The last image is kept: the boxes of an image follow each other in a test, so it is decoded
     once for all of them.
 
-    Required keys: ``img_path``; ``mask_path`` of a salient sample; ``height`` and ``width`` are
-    compared with the image if they are there.
+    Required keys: ``img_path``; ``mask_path`` of a salient sample, ``proxy_mask`` (an RLE) of a box
+    with a proxy mask; ``height`` and ``width`` are compared with the image if they are there.
 
     Added keys: ``img`` ``(H, W, 3)`` uint8 BGR, ``img_shape``, ``ori_shape`` and, with a mask,
     ``gt_seg_map`` ``(H, W)`` uint8.
@@ -123,4 +124,17 @@ class LoadPatchImage(BaseTransform):
             results['gt_seg_map'] = read_mask(results['mask_path'])
             if results['gt_seg_map'].shape != results['img_shape']:
                 raise InputError(f'mask {results["mask_path"]} has another size than image {path}')
+        elif 'proxy_mask' in results:
+            results['gt_seg_map'] = _draw_proxy_mask(results)
         return results
+
+
+def _draw_proxy_mask(results: dict) -> np.ndarray:
+    try:
+        mask = decode_rle(results['proxy_mask'], results['img_shape'])
+    except ValueError as error:
+        raise InputError(
+            f'the proxy mask of annotation {results["ann_id"]}, on {results["img_path"]}, is '
+            f'broken: {error}; generate the proxy masks anew'
+        ) from None
+    return mask.view(np.uint8)

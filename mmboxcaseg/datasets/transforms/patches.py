@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from numbers import Real
+
 import cv2
 import numpy as np
 from mmcv.transforms import BaseTransform
@@ -10,6 +12,9 @@ from mmdet.structures.bbox import HorizontalBoxes
 from mmboxcaseg.errors import InputError, check_count, check_share
 from mmboxcaseg.proxy import pixel_bboxes, tight_bboxes
 from mmboxcaseg.registry import TRANSFORMS
+
+# What lies outside an image, in BGR: ImageNet's mean, which the data preprocessors take to zero.
+_OUTSIDE = (104, 116, 124)
 
 
 def jitter_bbox(
@@ -35,24 +40,42 @@ def jitter_bbox(
     return np.concatenate([centre - half, centre + half])
 
 
-def crop_resize(image: np.ndarray, window: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+def crop_resize(
+    image: np.ndarray,
+    window: np.ndarray,
+    size: tuple[int, int],
+    outside: int | tuple[int, ...] = _OUTSIDE,
+) -> np.ndarray:
     """Cut a window out of an image and resize it, by area where it shrinks.
 
     Args:
         image: ``(H, W, ...)`` uint8.
-        window: ``(4,)`` int, xyxy, inside the image.
+        window: ``(4,)`` int, xyxy; it may leave the image.
         size: Height and width of the result.
+        outside: Value of the pixels outside the image; by default the mean colour, BGR.
 
     Returns:
         ``(height, width, ...)`` uint8.
     """
-    x1, y1, x2, y2 = window
-    crop = image[y1:y2, x1:x2]
+    crop = _crop(image, window, outside)
     if crop.shape[:2] == size:
         return crop.copy()
     shrinks = crop.shape[0] >= size[0] and crop.shape[1] >= size[1]
     interpolation = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
     return cv2.resize(crop, size[::-1], interpolation=interpolation)
+
+
+def _crop(image: np.ndarray, window: np.ndarray, outside: int | tuple[int, ...]) -> np.ndarray:
+    """A view of the image where the window lies in it, else a filled copy."""
+    height, width = image.shape[:2]
+    x1, y1, x2, y2 = (int(edge) for edge in window)
+    left, top, right, bottom = max(x1, 0), max(y1, 0), min(x2, width), min(y2, height)
+    if (left, top, right, bottom) == (x1, y1, x2, y2):
+        return image[y1:y2, x1:x2]
+    crop = np.full((y2 - y1, x2 - x1, *image.shape[2:]), outside, dtype=image.dtype)
+    if left < right and top < bottom:
+        crop[top - y1 : bottom - y1, left - x1 : right - x1] = image[top:bottom, left:right]
+    return crop
 
 
 def bbox_in_window(bbox: np.ndarray, window: np.ndarray, size: tuple[int, int]) -> np.ndarray:
@@ -72,20 +95,62 @@ def bbox_in_window(bbox: np.ndarray, window: np.ndarray, size: tuple[int, int]) 
     return np.clip(corners, 0, size[::-1]).reshape(4)
 
 
-def crop_patches(image: np.ndarray, bboxes: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Crop boxes as the network sees them in the test.
+def context_windows(
+    bboxes: np.ndarray, img_shape: tuple[int, int], margin: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Find the windows that show boxes and what is around them.
+
+    Args:
+        bboxes: ``(N, 4)``, xyxy, image pixels.
+        img_shape: Height and width of the image.
+        margin: How far a window goes beyond its box on each side, as a part of the box's width
+            and height, in whole pixels. It may leave the image.
+
+    Returns:
+        ``(N, 4)`` int windows and ``(N, 4)`` int boxes on the pixel grid, xyxy, image pixels.
+    """
+    pixels = pixel_bboxes(bboxes, img_shape)
+    grown = np.floor(margin * (pixels[:, 2:] - pixels[:, :2]) + 0.5).astype(np.int64)
+    return pixels + np.concatenate([-grown, grown], axis=1), pixels
+
+
+def crop_patches(
+    image: np.ndarray, bboxes: np.ndarray, size: tuple[int, int], margin: float = 0.0
+) -> tuple[np.ndarray, np.ndarray]:
+    """Crop boxes as the network sees them in the test, as :class:`BoxPatch` does.
 
     Args:
         image: ``(H, W, 3)`` uint8.
         bboxes: ``(N, 4)``, xyxy, image pixels.
         size: Height and width of the patches; the paper has 320x320.
+        margin: See :func:`context_windows`.
 
     Returns:
-        ``(N, height, width, 3)`` uint8.
+        ``(N, height, width, 3)`` uint8 patches, and ``(N, 4)`` float32 boxes, xyxy, in the pixels
+        of their patches.
     """
-    windows = pixel_bboxes(bboxes, image.shape[:2])
-    patches = [crop_resize(image, window, size) for window in windows]
-    return np.stack(patches) if patches else np.zeros((0, *size, 3), image.dtype)
+    windows, pixels = context_windows(bboxes, image.shape[:2], margin)
+    patches = np.empty((len(windows), *size, 3), image.dtype)
+    inner = np.empty((len(windows), 4), np.float32)
+    for index, (window, pixel_bbox) in enumerate(zip(windows, pixels, strict=True)):
+        patches[index] = crop_resize(image, window, size)
+        inner[index] = bbox_in_window(pixel_bbox, window, size)
+    return patches, inner
+
+
+def check_margin(margin: float) -> None:
+    """Check a setting that is the margin around boxes.
+
+    Args:
+        margin: See :func:`context_windows`.
+
+    Raises:
+        InputError: If it is not a number of at least 0.
+    """
+    if not isinstance(margin, Real) or not 0 <= margin < float('inf'):
+        raise InputError(
+            f"margin must be a part of the box's sides of at least 0, such as 0.15, not {margin!r}"
+        )
 
 
 def patch_size(size: int | tuple[int, int]) -> tuple[int, int]:
@@ -112,20 +177,24 @@ def _crop_resize_mask(mask: np.ndarray, window: np.ndarray, size: tuple[int, int
     # Like the image: the nearest pixel of OpenCV lies up to half a source pixel beside it.
     x1, y1, x2, y2 = window
     if (y2 - y1, x2 - x1) == size:
-        return mask[y1:y2, x1:x2].copy()
-    return (crop_resize(255 * mask, window, size) > 127).view(np.uint8)
+        return _crop(mask, window, 0).copy()
+    return (crop_resize(255 * mask, window, size, 0) > 127).view(np.uint8)
 
 
-def _cut(results: dict, window: np.ndarray, size: tuple[int, int]) -> None:
-    """Replace image, box and mask of a sample by those of a window of its image."""
+def _cut(results: dict, window: np.ndarray, size: tuple[int, int], bbox: np.ndarray | None) -> None:
+    """Replace image, box and mask of a sample by those of a window of its image.
+
+    The box is given in image pixels; without one it is the tight box of the mask in the patch.
+    """
     results['img'] = crop_resize(results['img'], window, size)
     results['img_shape'] = size
     results['patch_bbox'] = window
     if 'gt_seg_map' in results:
         results['gt_seg_map'] = _crop_resize_mask(results['gt_seg_map'], window, size)
-        bbox = tight_bboxes(results['gt_seg_map'][None])[0]
+    if bbox is None:
+        bbox = _mask_bbox(results)
     else:
-        bbox = bbox_in_window(results['bbox'], window, size)
+        bbox = bbox_in_window(bbox, window, size)
     results['gt_bboxes'] = HorizontalBoxes(np.asarray(bbox, dtype=np.float32)[None])
 
 
@@ -146,6 +215,9 @@ class RandomBoxPatch(BaseTransform):
         shift: The centre is shifted by U(-shift, shift) of the box's width and height.
         scale: Width and height are scaled by U(scale) each.
         shift_unit: See :func:`jitter_bbox`.
+        inside: Whether the crop ends at the image's border, as in the paper. Otherwise it may
+            leave the image, as the test patch of :class:`BoxPatch` does with a margin; what lies
+            outside gets the mean colour.
     """
 
     def __init__(
@@ -154,6 +226,7 @@ class RandomBoxPatch(BaseTransform):
         shift: float = 0.25,
         scale: tuple[float, float] = (0.5, 1.5),
         shift_unit: str = 'full',
+        inside: bool = True,
     ) -> None:
         if shift_unit not in ('full', 'half'):
             raise InputError(f"shift_unit must be 'full' or 'half', not {shift_unit!r}")
@@ -161,6 +234,7 @@ class RandomBoxPatch(BaseTransform):
         self.shift = shift
         self.scale = tuple(scale)
         self.shift_unit = shift_unit
+        self.inside = inside
 
     def transform(self, results: dict) -> dict:
         """Crop."""
@@ -171,7 +245,12 @@ class RandomBoxPatch(BaseTransform):
             np.random.uniform(*self.scale, 2),
             self.shift_unit,
         )
-        _cut(results, pixel_bboxes(jittered[None], results['img_shape'])[0], self.size)
+        if self.inside:
+            window = pixel_bboxes(jittered[None], results['img_shape'])[0]
+        else:
+            window = np.floor(jittered + 0.5).astype(np.int64)
+            window[2:] = np.maximum(window[2:], window[:2] + 1)
+        _cut(results, window, self.size, results.get('bbox'))
         return results
 
 
@@ -202,7 +281,7 @@ class RandomSalientPatch(BaseTransform):
         results['gt_seg_map'] = _crop_resize_mask(results['gt_seg_map'], whole, self.resize)
         y = np.random.randint(self.resize[0] - self.size[0] + 1)
         x = np.random.randint(self.resize[1] - self.size[1] + 1)
-        _cut(results, np.array([x, y, x + self.size[1], y + self.size[0]]), self.size)
+        _cut(results, np.array([x, y, x + self.size[1], y + self.size[0]]), self.size, None)
         return results
 
 
@@ -239,21 +318,28 @@ class RandomDownscale(BaseTransform):
 class BoxPatch(BaseTransform):
     """Crop the ground-truth box and resize it: the test patch.
 
+    Off in the paper's configs, a margin shows the network what is around the box too. The map
+    that it predicts is that of the box alone, whatever the margin.
+
     Required keys: ``img`` and ``bbox``, or ``gt_seg_map`` of a salient sample. Changed or added
-    keys as in :class:`RandomBoxPatch`.
+    keys as in :class:`RandomBoxPatch`; ``gt_bboxes`` is the box on the pixel grid.
 
     Args:
         size: Height and width of the patch.
+        margin: See :func:`context_windows`.
     """
 
-    def __init__(self, size: int | tuple[int, int] = 320) -> None:
+    def __init__(self, size: int | tuple[int, int] = 320, margin: float = 0.0) -> None:
+        check_margin(margin)
         self.size = patch_size(size)
+        self.margin = margin
 
     def transform(self, results: dict) -> dict:
         """Crop."""
         bbox = results['bbox'] if 'bbox' in results else _mask_bbox(results)
-        window = pixel_bboxes(np.asarray(bbox)[None], results['img_shape'])[0]
-        _cut(results, window, self.size)
+        bboxes = np.asarray(bbox)[None]
+        (window,), (pixels,) = context_windows(bboxes, results['img_shape'], self.margin)
+        _cut(results, window, self.size, pixels)
         return results
 
 
@@ -261,10 +347,11 @@ class BoxPatch(BaseTransform):
 class WholeImagePatch(BaseTransform):
     """Resize the whole of a salient image: the patch of a test on a salient set.
 
-    The mask stays as it is, in image pixels, to compare the map with once it is resized.
+    The mask stays as it is, in image pixels, to compare the map with once it is resized. Nobody
+    gives a salient-object network a box: the sample's is the whole patch.
 
-    Required keys: ``img``, ``gt_seg_map``. Changed or added keys: ``img``, ``img_shape``,
-    ``gt_bboxes`` and ``patch_bbox`` as in :class:`RandomBoxPatch`.
+    Required key: ``img``. Changed or added keys: ``img``, ``img_shape``, ``gt_bboxes`` and
+    ``patch_bbox`` as in :class:`RandomBoxPatch`.
 
     Args:
         size: Height and width of the patch.
@@ -280,7 +367,7 @@ class WholeImagePatch(BaseTransform):
         results['img'] = crop_resize(results['img'], whole, self.size)
         results['img_shape'] = self.size
         results['patch_bbox'] = whole
-        bbox = bbox_in_window(_mask_bbox(results), whole, self.size)
+        bbox = bbox_in_window(whole, whole, self.size)
         results['gt_bboxes'] = HorizontalBoxes(bbox.astype(np.float32)[None])
         return results
 

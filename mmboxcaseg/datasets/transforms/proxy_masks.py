@@ -7,7 +7,7 @@ from mmcv.transforms import BaseTransform
 from mmdet.structures.bbox import get_box_tensor
 from mmdet.structures.mask import BitmapMasks
 
-from mmboxcaseg.errors import InputError
+from mmboxcaseg.errors import InputError, check_share
 from mmboxcaseg.proxy import DROPPED, box_agreement, drop_masks, merge_masks
 from mmboxcaseg.registry import TRANSFORMS
 
@@ -68,6 +68,7 @@ class DropProxyMasks(BaseTransform):
 
     - gt_bboxes (BaseBoxes[torch.float32])
     - gt_masks (BitmapMasks)
+    - instances, each with ``quality``, of ``mmboxcaseg.ProxyCocoDataset`` (for ``min_quality``)
 
     Modified Keys:
 
@@ -77,29 +78,53 @@ class DropProxyMasks(BaseTransform):
         min_agreement: A mask is kept if its box agreement is above this. The paper's is 0.95.
         inclusive_boxes: Whether boxes are read as the released code reads them; see
             :func:`mmboxcaseg.proxy.box_agreement`.
+        min_quality: If given, a mask is kept only if its quality is above this too
+            (:func:`mmboxcaseg.proxy.expected_iou`). The paper has none.
     """
 
-    def __init__(self, min_agreement: float = 0.95, inclusive_boxes: bool = False) -> None:
+    def __init__(
+        self,
+        min_agreement: float = 0.95,
+        inclusive_boxes: bool = False,
+        min_quality: float | None = None,
+    ) -> None:
+        if min_quality is not None:
+            check_share('min_quality', min_quality)
         self.min_agreement = min_agreement
         self.inclusive_boxes = inclusive_boxes
+        self.min_quality = min_quality
 
     def transform(self, results: dict) -> dict:
         """Drop masks of one image.
 
         Raises:
-            InputError: If the masks are no bitmaps or not as loaded.
+            InputError: If the masks are no bitmaps or not as loaded, or their quality is asked for
+                and not there.
         """
         masks, bboxes = _masks_and_bboxes(results, type(self).__name__)
         agreement = box_agreement(masks, bboxes, self.inclusive_boxes)
         dropped = drop_masks(masks, bboxes, agreement, self.min_agreement)
+        if self.min_quality is not None:
+            dropped = drop_masks(dropped, bboxes, _quality(results, len(masks)), self.min_quality)
         results['gt_masks'] = BitmapMasks(dropped, *masks.shape[1:])
         return results
 
     def __repr__(self) -> str:
         return (
             f'{type(self).__name__}(min_agreement={self.min_agreement}, '
-            f'inclusive_boxes={self.inclusive_boxes})'
+            f'inclusive_boxes={self.inclusive_boxes}, min_quality={self.min_quality})'
         )
+
+
+def _quality(results: dict, count: int) -> np.ndarray:
+    """Quality (N,) of the masks of an image."""
+    quality = [instance.get('quality') for instance in results.get('instances', ())]
+    if len(quality) != count or None in quality:
+        raise InputError(
+            'DropProxyMasks(min_quality=...) needs the quality of every mask: load proxy masks of '
+            'tools/generate_proxy_masks.py with mmboxcaseg.ProxyCocoDataset'
+        )
+    return np.array(quality, dtype=np.float64)
 
 
 def _masks_and_bboxes(results: dict, name: str) -> tuple[np.ndarray, np.ndarray]:

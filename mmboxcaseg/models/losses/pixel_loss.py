@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 import torch.nn.functional as F
+from mmdet.models.losses.dice_loss import dice_loss
 from torch import Tensor, nn
 
 from mmboxcaseg.errors import InputError
@@ -28,6 +29,14 @@ def fuse_probs(salient: Tensor, transferred: Tensor, alpha: float, fuse: str) ->
     return alpha * salient.sigmoid() + (1 - alpha) * transferred.sigmoid()
 
 
+def fuse_logits(salient: Tensor, transferred: Tensor, alpha: float, fuse: str) -> Tensor:
+    """Logits of the map that :func:`fuse_probs` gives, without its rounding; arguments as there."""
+    if fuse == 'logit':
+        return alpha * salient + (1 - alpha) * transferred
+    log_object, log_ground = _fused_logs(salient, transferred, alpha)
+    return log_object - log_ground
+
+
 def pixel_loss(
     salient: Tensor, transferred: Tensor, target: Tensor, alpha: float, fuse: str
 ) -> Tensor:
@@ -45,8 +54,14 @@ def pixel_loss(
     """
     target = target.to(salient)
     if fuse == 'logit':
-        logits = alpha * salient + (1 - alpha) * transferred
+        logits = fuse_logits(salient, transferred, alpha, fuse)
         return F.binary_cross_entropy_with_logits(logits, target)
+    log_object, log_ground = _fused_logs(salient, transferred, alpha)
+    return -(target * log_object + (1 - target) * log_ground).mean()
+
+
+def _fused_logs(salient: Tensor, transferred: Tensor, alpha: float) -> tuple[Tensor, Tensor]:
+    """Logarithms of what ``'prob'`` fuses, and of one minus it."""
     # log(alpha S_a + (1 - alpha) S_t) from log-sigmoids: sigmoid saturates, its logarithm not.
     weights = salient.new_tensor([alpha, 1 - alpha]).log()
     log_object = torch.logaddexp(
@@ -55,7 +70,7 @@ def pixel_loss(
     log_ground = torch.logaddexp(
         F.logsigmoid(-salient) + weights[0], F.logsigmoid(-transferred) + weights[1]
     )
-    return -(target * log_object + (1 - target) * log_ground).mean()
+    return log_object, log_ground
 
 
 @MODELS.register_module()
@@ -65,21 +80,37 @@ class PixelLoss(nn.Module):
     Args:
         fuse: What is fused: ``'logit'`` (the released code) or ``'prob'`` (Eq. 3). The same
             fusion serves training and test.
+        dice_weight: Weight of a soft dice loss of the fused map, beside the cross-entropy: one
+            minus ``(2 sum(p m) + 1) / (sum(p) + sum(m) + 1)``, the mean over patches. Each object
+            counts the same in it, whatever its share of the patch. The paper has none.
+
+    Raises:
+        InputError: If ``fuse`` is none of these.
     """
 
-    def __init__(self, fuse: str = 'logit') -> None:
+    def __init__(self, fuse: str = 'logit', dice_weight: float = 0.0) -> None:
         super().__init__()
         if fuse not in ('logit', 'prob'):
             raise InputError(f"fuse must be 'logit' or 'prob', not {fuse!r}")
         self.fuse = fuse
+        self.dice_weight = dice_weight
 
     def forward(self, salient: Tensor, transferred: Tensor, target: Tensor, alpha: float) -> Tensor:
-        """Compute the loss; see :func:`pixel_loss`."""
+        """Compute the loss; arguments as in :func:`pixel_loss`."""
         with torch.autocast(salient.device.type, enabled=False):
             if salient.dtype != torch.float64:
                 salient, transferred = salient.float(), transferred.float()
-            return pixel_loss(salient, transferred, target, alpha, self.fuse)
+            loss = pixel_loss(salient, transferred, target, alpha, self.fuse)
+            if self.dice_weight:
+                probs = fuse_probs(salient, transferred, alpha, self.fuse)
+                dice = dice_loss(probs, target, eps=1, naive_dice=True)
+                loss = loss + self.dice_weight * dice
+            return loss
 
     def fuse_probs(self, salient: Tensor, transferred: Tensor, alpha: float) -> Tensor:
         """Fuse the two maps as the loss does; see :func:`fuse_probs`."""
         return fuse_probs(salient, transferred, alpha, self.fuse)
+
+    def fuse_logits(self, salient: Tensor, transferred: Tensor, alpha: float) -> Tensor:
+        """Fuse the two maps as the loss does; see :func:`fuse_logits`."""
+        return fuse_logits(salient, transferred, alpha, self.fuse)

@@ -1,5 +1,6 @@
 """Segmentors that turn a box patch into a mask."""
 
 from .box_caseg import BoxCaseg
+from .box_caseg_tta import FLIP_AXES, BoxCasegTTAModel
 
-__all__ = ['BoxCaseg']
+__all__ = ['FLIP_AXES', 'BoxCaseg', 'BoxCasegTTAModel']

@@ -9,6 +9,7 @@ from PIL import Image
 from mmboxcaseg.datasets.transforms import LoadPatchImage
 from mmboxcaseg.datasets.transforms.loading import read_image_shape, read_mask
 from mmboxcaseg.errors import InputError
+from mmboxcaseg.proxy import encode_rle
 
 IMAGE = np.arange(4 * 6 * 3, dtype=np.uint8).reshape(4, 6, 3)
 
@@ -35,6 +36,18 @@ def test_mask_of_a_salient_sample(paths):
     expected[1:3, 2:5] = 1
     assert np.array_equal(results['gt_seg_map'], expected)
     assert results['gt_seg_map'].dtype == np.uint8
+
+
+def test_proxy_mask_of_a_box_sample(paths):
+    expected = np.zeros((4, 6), np.uint8)
+    expected[1:3, 0:2] = 1
+    results = dict(img_path=paths[0], proxy_mask=encode_rle(expected), ann_id=7)
+    mask = LoadPatchImage()(dict(results))['gt_seg_map']
+    assert np.array_equal(mask, expected)
+    assert mask.dtype == np.uint8
+    results['proxy_mask'] = encode_rle(expected.T)
+    with pytest.raises(InputError, match=r'annotation 7, on .*image\.png, is broken: its size is'):
+        LoadPatchImage()(results)
 
 
 def test_image_of_the_boxes_that_follow_is_decoded_once(paths, monkeypatch):

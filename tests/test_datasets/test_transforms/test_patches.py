@@ -102,7 +102,8 @@ def test_shrinking_averages():
 
 def test_crop_patches():
     bboxes = np.array([[3.4, 2.6, 23.4, 12.6], [50, 30, 70, 50], [-5, -5, 10, 5]])
-    patches = crop_patches(coordinate_image(), bboxes, (10, 20))
+    patches, inner = crop_patches(coordinate_image(), bboxes, (10, 20))
+    assert inner.tolist() == [[0, 0, 20, 10]] * 3
     assert patches.shape == (3, 10, 20, 3)
     assert patches.dtype == np.uint8
     assert np.array_equal(patches[0], coordinate_image()[3:13, 3:23])
@@ -110,7 +111,8 @@ def test_crop_patches():
     assert patches[1][..., :2].reshape(-1, 2).min(0).tolist() == [50, 30]
     assert patches[1][..., :2].reshape(-1, 2).max(0).tolist() == [59, 39]
     assert patches[2][..., :2].reshape(-1, 2).max(0).tolist() == [9, 4]
-    assert crop_patches(coordinate_image(), np.zeros((0, 4)), (10, 20)).shape == (0, 10, 20, 3)
+    patches, inner = crop_patches(coordinate_image(), np.zeros((0, 4)), (10, 20))
+    assert patches.shape == (0, 10, 20, 3) and inner.shape == (0, 4)
 
 
 class TestBoxPatch:
@@ -128,10 +130,13 @@ class TestBoxPatch:
     def test_same_pixels_as_crop_patches(self):
         bboxes = np.array([[3.5, 4.4, 23.6, 14.2], [40, 20, 70, 50]])
         image = np.random.randint(0, 255, (HEIGHT, WIDTH, 3), dtype=np.uint8)
-        patches = crop_patches(image, bboxes, (16, 16))
-        for bbox, patch in zip(bboxes, patches, strict=True):
-            results = BoxPatch(size=16)(sample(bbox=bbox.tolist(), image=image))
-            assert np.array_equal(results['img'], patch)
+        for margin in (0, 0.3):
+            patches, inner = crop_patches(image, bboxes, (16, 16), margin)
+            for bbox, patch, inner_bbox in zip(bboxes, patches, inner, strict=True):
+                transform = BoxPatch(size=16, margin=margin)
+                results = transform(sample(bbox=bbox.tolist(), image=image))
+                assert np.array_equal(results['img'], patch)
+                assert results['gt_bboxes'].tensor.tolist() == [inner_bbox.tolist()]
 
     def test_at_the_border(self):
         results = BoxPatch(size=(5, 10))(sample(bbox=[50, 35, 75, 60]))
@@ -143,6 +148,73 @@ class TestBoxPatch:
         results = BoxPatch(size=(6, 9))(sample(mask=rectangle(11, 8, 20, 14)))
         assert results['patch_bbox'].tolist() == [11, 8, 20, 14]
         assert results['gt_seg_map'].all()
+
+
+class TestMargin:
+    def test_window_is_the_pixel_box_grown(self):
+        results = BoxPatch(size=(14, 30), margin=0.25)(sample(bbox=[12.4, 9.6, 32.4, 19.6]))
+        # The pixel box is [12, 10, 32, 20]; a quarter of 20 is 5, of 10 it is 2.5, and 3 at last.
+        assert results['patch_bbox'].tolist() == [7, 7, 37, 23]
+        resized = crop_resize(coordinate_image(), np.array([7, 7, 37, 23]), (14, 30))
+        assert np.array_equal(results['img'], resized)
+        assert results['gt_bboxes'].tensor.tolist() == [[5, 2.625, 25, 11.375]]
+        assert results['bbox'] == [12.4, 9.6, 32.4, 19.6]
+
+    def test_outside_is_the_mean_colour(self):
+        results = BoxPatch(size=(20, 40), margin=0.5)(sample(bbox=[50, 30, 70, 50]))
+        # Pixel box [50, 30, 60, 40], window [45, 25, 65, 45], resized by 2 and by 1.
+        assert results['patch_bbox'].tolist() == [45, 25, 65, 45]
+        assert results['gt_bboxes'].tensor.tolist() == [[10, 5, 30, 15]]
+        assert (results['img'][15:] == (104, 116, 124)).all()
+        assert (results['img'][:, 31:] == (104, 116, 124)).all()
+        assert results['img'][0, 0].tolist() == [45, 25, 0]
+        assert results['img'][14, 28].tolist() == [59, 39, 0]
+
+    @pytest.mark.parametrize(
+        ('bbox', 'margin', 'window', 'inner'),
+        [
+            # A pixel has no room for a part of itself, until the part is half.
+            ([7, 5, 8, 6], 0.4, [7, 5, 8, 6], [0, 0, 12, 12]),
+            ([7, 5, 8, 6], 0.5, [6, 4, 9, 7], [4, 4, 8, 8]),
+            ([7.2, 5.2, 7.3, 5.3], 1, [6, 4, 9, 7], [4, 4, 8, 8]),
+            # Larger than the image.
+            ([-9, -9, 99, 99], 0.5, [-30, -20, 90, 60], [3, 3, 9, 9]),
+        ],
+    )
+    def test_edges(self, bbox, margin, window, inner):
+        results = BoxPatch(size=12, margin=margin)(sample(bbox=bbox))
+        assert results['patch_bbox'].tolist() == window
+        assert results['gt_bboxes'].tensor.tolist() == [inner]
+
+    def test_without_a_margin_the_box_is_the_patch(self):
+        results = BoxPatch(size=16)(sample(bbox=[3.4, 2.3, 20.4, 11.8]))
+        assert results['gt_bboxes'].tensor.tolist() == [[0, 0, 16, 16]]
+
+    def test_salient_sample(self):
+        mask = rectangle(2, 10, 12, 20)
+        results = BoxPatch(size=20, margin=0.5)(sample(mask=mask))
+        assert results['patch_bbox'].tolist() == [-3, 5, 17, 25]
+        assert np.array_equal(results['gt_seg_map'], rectangle(5, 5, 15, 15, (20, 20)))
+        assert results['gt_bboxes'].tensor.tolist() == [[5, 5, 15, 15]]
+        # Resized, what lies outside the image is no object either.
+        results = BoxPatch(size=10, margin=0.5)(sample(mask=rectangle(0, 10, 10, 20)))
+        assert not results['gt_seg_map'][:, :2].any()
+
+    @pytest.mark.parametrize('margin', [-0.1, float('nan'), float('inf'), '0.1', None])
+    def test_margin_that_is_none(self, margin):
+        with pytest.raises(InputError, match="margin must be a part of the box's sides"):
+            BoxPatch(margin=margin)
+
+
+@pytest.mark.parametrize(
+    'window', [(-4, -3, 8, 6), (50, 30, 75, 44), (-5, 8, 70, 9), (70, 3, 95, 9), (0, -9, 60, 0)]
+)
+def test_window_that_leaves_the_image(window):
+    x1, y1, x2, y2 = window
+    padded = np.full((HEIGHT + 100, WIDTH + 100, 3), (104, 116, 124), np.uint8)
+    padded[50:-50, 50:-50] = coordinate_image()
+    crop = crop_resize(coordinate_image(), np.array(window), (y2 - y1, x2 - x1))
+    assert np.array_equal(crop, padded[50 + y1 : 50 + y2, 50 + x1 : 50 + x2])
 
 
 class TestRandomBoxPatch:
@@ -160,6 +232,29 @@ class TestRandomBoxPatch:
         # Centre (57, 37.5), 18x15: [48, 30, 66, 45] before the clipping.
         assert results['patch_bbox'].tolist() == [48, 30, 60, 40]
         assert results['gt_bboxes'].tensor.tolist() == [[0, 0, 10, 10]]
+
+    def test_may_leave_the_image(self, monkeypatch):
+        fixed_draws(monkeypatch, (0.25, 0.25), (1.5, 1.5))
+        mask = rectangle(48, 30, 60, 40)
+        transform = RandomBoxPatch(size=(15, 18), inside=False)
+        results = transform(sample(bbox=[48, 30, 60, 40], mask=mask))
+        assert results['patch_bbox'].tolist() == [48, 30, 66, 45]
+        assert np.array_equal(results['img'][:10, :12], coordinate_image()[30:, 48:])
+        assert (results['img'][10:] == (104, 116, 124)).all()
+        assert np.array_equal(results['gt_seg_map'], rectangle(0, 0, 12, 10, (15, 18)))
+        assert results['gt_bboxes'].tensor.tolist() == [[0, 0, 12, 10]]
+
+    def test_a_window_outside_is_a_pixel_at_least(self, monkeypatch):
+        fixed_draws(monkeypatch, (0, 0), (0.1, 0.1))
+        results = RandomBoxPatch(size=4, inside=False)(sample(bbox=[20, 20, 20.6, 20.6]))
+        assert results['patch_bbox'].tolist() == [20, 20, 21, 21]
+
+    def test_box_of_a_sample_with_a_mask_is_its_own(self, monkeypatch):
+        # A proxy mask is smaller or larger than its object; the box is what is known.
+        fixed_draws(monkeypatch, (0, 0), (1, 1))
+        transform = RandomBoxPatch(size=(10, 20))
+        results = transform(sample(bbox=[10, 10, 30, 20], mask=rectangle(14, 12, 20, 16)))
+        assert results['gt_bboxes'].tensor.tolist() == [[0, 0, 20, 10]]
 
     def test_draws_stay_in_the_paper_s_ranges(self):
         bbox = np.array([400.0, 300, 500, 350])
@@ -332,6 +427,6 @@ def test_whole_image_patch():
     assert np.array_equal(results['img'], crop_resize(coordinate_image(), whole, (20, 120)))
     assert results['img_shape'] == (20, 120)
     assert results['patch_bbox'].tolist() == whole.tolist()
-    # Half as high, twice as wide; the mask stays as it is.
-    assert results['gt_bboxes'].tensor.tolist() == [[30, 4, 60, 20]]
+    # Nobody says where the object is; the mask stays as it is.
+    assert results['gt_bboxes'].tensor.tolist() == [[0, 0, 120, 20]]
     assert results['gt_seg_map'] is mask

@@ -73,7 +73,7 @@ class TestContract:
         inputs, samples = make_batch(BOXES, size=64)
         with torch.no_grad():
             predicted = model(inputs, samples, mode='predict')
-            maps = model(inputs, mode='tensor')
+            maps = model(inputs, samples, mode='tensor')
         assert len(predicted) == len(samples)
         assert set(maps) == set(MAPS)
         for index, sample in enumerate(predicted):
@@ -255,6 +255,69 @@ class TestTraining:
         assert maps.fused.dtype == torch.float32
 
 
+class TestLossOfBoxes:
+    loss_box = dict(type='mmboxcaseg.ProjectionAffinityLoss', max_distance=1)
+
+    @pytest.mark.parametrize('fuse', ['logit', 'prob'])
+    def test_is_that_of_the_fused_map_of_box_patches(self, build, make_batch, fuse):
+        model = build(
+            loss_box=self.loss_box, loss_pixel=dict(type='mmboxcaseg.PixelLoss', fuse=fuse)
+        )
+        model.eval()
+        # Far from flat, so that it matters which neighbours are compared.
+        for head in (model.salient_head, model.transferred_head):
+            head.norm.weight.data *= 100
+        inputs, samples = make_batch(('box', 'mask', 'box'))
+        inputs[1] = 0
+        samples[2].gt_instances.bboxes = torch.tensor([[1.0, 2, 9, 8]])
+        losses = model(inputs, samples, mode='loss')
+        maps = model.probability_maps(inputs, ['fused'])['fused'][[0, 2]]
+        bboxes = torch.cat([samples[i].gt_instances.bboxes for i in (0, 2)])
+        expected = model.loss_box(maps.logit(), bboxes, inputs[[0, 2]])
+        for name, value in expected.items():
+            assert value > 0.1
+            torch.testing.assert_close(losses[name], value, rtol=1e-4, atol=1e-5)
+
+    def test_pixel_loss_is_that_of_mask_patches(self, build, make_batch):
+        inputs, samples = make_batch(MIXED)
+        model = build(loss_box=self.loss_box).eval()
+        plain = build().eval()
+        plain.load_state_dict(model.state_dict())
+        losses = model(inputs, samples, mode='loss')
+        expected = plain(inputs, samples, mode='loss')
+        assert losses.keys() - expected.keys() == {'loss_projection', 'loss_affinity'}
+        for name, value in expected.items():
+            torch.testing.assert_close(losses[name], value)
+
+    @pytest.mark.parametrize('heads', ['salient', 'weak + transferred', 'weak + salient', 'all'])
+    @pytest.mark.parametrize('supervisions', [BOXES, MASKS, MIXED])
+    def test_every_parameter_gets_a_gradient(self, build, make_batch, heads, supervisions):
+        model = build(loss_box=self.loss_box, **HEADS[heads])
+        losses = model(*make_batch(supervisions), mode='loss')
+        assert ('loss_projection' in losses) == ('box' in supervisions)
+        assert (losses['loss_pixel'] > 0) == ('mask' in supervisions)
+        model.parse_losses(losses)[0].backward()
+        for name, parameter in model.named_parameters():
+            assert parameter.grad is not None, name
+            assert parameter.grad.isfinite().all(), name
+
+    def test_boxes_teach_the_salient_head(self, build, make_batch):
+        model = build(loss_box=self.loss_box, **HEADS['salient'])
+        backward(model, make_batch(BOXES))
+        assert all(p.grad.any() for p in model.salient_head.conv2.parameters())
+
+    def test_half_precision(self, build, make_batch):
+        model = build(loss_box=self.loss_box)
+        with torch.autocast('cpu', dtype=torch.bfloat16):
+            losses = model(*make_batch(MIXED), mode='loss')
+        assert {loss.dtype for loss in losses.values()} == {torch.float32}
+        assert all(loss.isfinite() for loss in losses.values())
+
+    def test_needs_a_fused_map(self, build):
+        with pytest.raises(InputError, match='loss_box teaches the fused map: give a salient_head'):
+            build(loss_box=self.loss_box, **HEADS['weak'])
+
+
 class TestPrediction:
     def test_weak_head_runs_only_if_asked_for(self, build, make_batch):
         batch = make_batch(BOXES)
@@ -312,6 +375,116 @@ class TestPrediction:
             torch.testing.assert_close(
                 model(inputs, samples, mode='loss')['loss_pixel'], expected, atol=1e-6, rtol=1e-5
             )
+
+
+class TestMapOfTheBox:
+    def test_whole_patch_is_upsampled(self, build, make_batch):
+        # What there was before boxes were given, bit for bit.
+        model = build(test_cfg=dict(maps=MAPS)).eval()
+        inputs, samples = make_batch(BOXES)
+        for sample in samples:
+            sample.gt_instances.bboxes = torch.tensor([[0.0, 0, 32, 32]])
+        maps = model(inputs, samples)
+        features = model.extract_feat(inputs)
+        logits = torch.nn.functional.interpolate(
+            model.salient_head(features), (32, 32), mode='bilinear', align_corners=False
+        )
+        assert torch.equal(maps['salient'], logits.sigmoid())
+        for name, value in model(inputs).items():
+            assert torch.equal(maps[name], value), name
+
+    @pytest.mark.parametrize('bbox', [[8, 4, 24, 20], [6.5, 5, 30, 28], [9, 9, 10, 10]])
+    def test_pixels_lie_where_they_are_in_the_patch(self, bbox):
+        # A map that rises by 2 a patch pixel in x and falls by 3 in y, a quarter of the size.
+        y, x = torch.meshgrid(torch.arange(10) + 0.5, torch.arange(12) + 0.5, indexing='ij')
+        logits = (2 * 4 * x - 3 * 4 * y)[None, None]
+        size = (40, 48)
+        got = box_caseg_module._box_logits(logits, size, torch.tensor([bbox]))
+        assert got.shape == (1, 1, *size)
+        x1, y1, x2, y2 = bbox
+        rows = y1 + (torch.arange(40) + 0.5) / 40 * (y2 - y1)
+        columns = x1 + (torch.arange(48) + 0.5) / 48 * (x2 - x1)
+        expected = 2 * columns - 3 * rows[:, None]
+        torch.testing.assert_close(got[0, 0], expected, atol=1e-3, rtol=0)
+
+    def test_each_patch_has_its_own_box(self):
+        logits = torch.randn(2, 1, 8, 8)
+        bboxes = torch.tensor([[0.0, 0, 32, 32], [8, 8, 24, 24]])
+        both = box_caseg_module._box_logits(logits, (32, 32), bboxes)
+        for index in (0, 1):
+            one = slice(index, index + 1)
+            alone = box_caseg_module._box_logits(logits[one], (32, 32), bboxes[one])
+            torch.testing.assert_close(both[one], alone, atol=1e-5, rtol=0)
+
+    def test_training_looks_at_the_whole_patch(self, build, make_batch):
+        model = build().eval()
+        inputs, samples = make_batch(MASKS)
+        before = model(inputs, samples, mode='loss')['loss_pixel']
+        for sample in samples:
+            sample.gt_instances.bboxes = torch.tensor([[3.0, 3, 9, 9]])
+        assert model(inputs, samples, mode='loss')['loss_pixel'] == before
+
+
+class TestPrompt:
+    @staticmethod
+    def teach(model):
+        """Let the prompt matter, as training does."""
+        stem = next(m for m in model.backbone.modules() if isinstance(m, torch.nn.Conv2d))
+        assert stem.in_channels == 4
+        with torch.no_grad():
+            stem.weight[:, 3].normal_()
+        return model.eval()
+
+    def test_box_is_the_fourth_channel(self, build, make_batch):
+        model = build(prompt=True)
+        seen = []
+        model.backbone.register_forward_pre_hook(lambda module, args: seen.extend(args))
+        inputs, samples = make_batch(MIXED)
+        bbox = torch.tensor([[4.0, 6, 26.5, 29]])
+        expected = torch.zeros(4, 32, 32)
+        expected[:, 6:29, 4:26] = 1
+        expected[:, 6:29, 26] = 0.5
+        for sample in samples:
+            sample.gt_instances.bboxes = bbox
+        for mode in ('loss', 'predict', 'tensor'):
+            model(inputs, samples, mode=mode)
+        model.probability_maps(inputs, ['fused'], bbox.expand(4, 4))
+        assert len(seen) == 4
+        for images in seen:
+            assert torch.equal(images[:, :3], inputs)
+            assert torch.equal(images[:, 3], expected)
+
+    def test_without_boxes_the_whole_patch_is_one(self, build, make_batch):
+        model = self.teach(build(prompt=True))
+        inputs, _ = make_batch(BOXES)
+        whole = torch.tensor([[0.0, 0, 32, 32]]).expand(3, 4)
+        maps = model(inputs)['fused']
+        assert torch.equal(maps, model.probability_maps(inputs, ['fused'], whole)['fused'])
+        small = torch.tensor([[8.0, 8, 24, 24]]).expand(3, 4)
+        features = model.extract_feat(inputs, small)
+        assert not torch.allclose(features, model.extract_feat(inputs), atol=1e-3)
+
+    def test_starts_as_the_network_without(self, any_backbone, make_batch):
+        plain = any_backbone().eval()
+        prompted = any_backbone(prompt=True).eval()
+        prompted.load_state_dict(plain.state_dict())
+        inputs, _ = make_batch(BOXES, size=64)
+        torch.testing.assert_close(prompted(inputs)['fused'], plain(inputs)['fused'])
+
+    def test_trains(self, any_backbone, make_batch):
+        model = any_backbone(prompt=True, channels_last=True)
+        weight = next(m for m in model.backbone.modules() if isinstance(m, torch.nn.Conv2d)).weight
+        assert weight.is_contiguous(memory_format=torch.channels_last)
+        assert backward(model, make_batch(MIXED, size=64)).isfinite()
+        assert weight.grad[:, 3].abs().sum() > 0
+
+    def test_saved_and_loaded(self, build, make_batch, tmp_path):
+        model = self.teach(build(prompt=True))
+        torch.save(model.state_dict(), tmp_path / 'model.pth')
+        other = build(prompt=True).eval()
+        other.load_state_dict(torch.load(tmp_path / 'model.pth'))
+        inputs, samples = make_batch(BOXES)
+        assert torch.equal(model(inputs, samples)['fused'], other(inputs, samples)['fused'])
 
 
 class TestErrors:

@@ -22,8 +22,10 @@ COCO = dict(
 
 
 class LeftHalfPredictor:
-    def __init__(self, model):
-        pass
+    seen = None
+
+    def __init__(self, model, tta):
+        type(self).seen = tta
 
     def set_image(self, image):
         assert image.shape == (40, 40, 3)
@@ -44,9 +46,11 @@ def arguments(tmp_path, monkeypatch):
     return ['config.py', tmp_path / 'model.jpg', *inputs, *out, '--count', 2]
 
 
-def test_draws(arguments, tmp_path, run):
-    code, _, err = run(*arguments)
+@pytest.mark.parametrize('tta', [False, True])
+def test_draws(arguments, tmp_path, run, tta):
+    code, _, err = run(*arguments, *['--tta'] * tta)
     assert code == 0, err
+    assert LeftHalfPredictor.seen is tta
     sheet = cv2.imread(str(tmp_path / 'new' / 'sheet.png'))
     assert sheet.shape[1] > 2 * 224 and sheet.std() > 0
     assert [path.name for path in (tmp_path / 'new').iterdir()] == ['sheet.png']

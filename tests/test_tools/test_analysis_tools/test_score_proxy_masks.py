@@ -84,6 +84,36 @@ def test_figures_of_the_paper(write, run):
     ]
 
 
+def test_rankings(write, run):
+    # Three images a row of ten wide, whose raw masks have 3, 5 and 9 tenths of the object.
+    truth = dict(
+        images=[dict(id=n, file_name='a.png', width=10, height=1) for n in (1, 2, 3, 4)],
+        categories=[dict(id=1, name='cat')],
+        annotations=[
+            dict(id=n, image_id=n, category_id=1, bbox=[0, 0, 10, 1], segmentation=row(10))
+            for n in (1, 2, 3, 4)
+        ],
+    )
+    lengths = {1: 3, 2: 5, 3: 9, 4: 1}
+    raw = [dict(image_id=n, ann_id=n, segmentation=row(lengths[n]), score=n / 4) for n in lengths]
+    _, out, _ = run(*write(truth, raw))
+    lines = out.splitlines()
+    start = next(i for i, line in enumerate(lines) if 'Spearman' in line)
+    assert lines[start] == (
+        '| masks | ranked by | Spearman with the true IoU '
+        '| mean IoU of the best 100% | best 75% | best 50% | best 25% |'
+    )
+    # By quality the order is 4, 3, 2, 1: ranks 1, 2, 3, 4 against 2, 3, 4, 1 of the IoU.
+    assert lines[start + 2 : start + 4] == [
+        '| raw | agreement | 1.00 | 0.450 | 0.567 | 0.700 | 0.900 |',
+        '| raw | quality | -0.20 | 0.450 | 0.500 | 0.500 | 0.100 |',
+    ]
+    for entry in raw:
+        del entry['score']
+    _, out, _ = run(*write(truth, raw))
+    assert 'agreement | 1.00' in out and 'quality |' not in out
+
+
 def test_thresholds_are_the_papers_by_default(write, run):
     _, out, _ = run(*write())
     rows = [line.split(' | ')[1] for line in out.splitlines() if line.startswith('| raw | 0')]

@@ -1,0 +1,53 @@
+"""Test-time augmentation in OpenMMLab's way: several views of a patch, one map."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from mmdet.structures import DetDataSample
+from mmengine.model import BaseTTAModel
+from mmengine.structures import PixelData
+from torch import Tensor
+
+from mmboxcaseg.registry import MODELS
+
+#: Axes of a ``(..., H, W)`` map that each direction of mmdet's ``RandomFlip`` turns round.
+FLIP_AXES = dict(horizontal=(-1,), vertical=(-2,), diagonal=(-2, -1))
+
+
+@MODELS.register_module()
+class BoxCasegTTAModel(BaseTTAModel):
+    """A BoxCaseg whose maps are the means over several views of each box.
+
+    Views differ in the margin of their ``BoxPatch`` and in their flip; every map is that of the
+    box, so they lie pixel on pixel once the flips are undone. Use it as a config's ``tta_model``,
+    beside a ``tta_pipeline`` with ``TestTimeAug``, and ``tools/test.py --tta``.
+
+    Args:
+        module: Config of the BoxCaseg.
+        **kwargs: As in mmengine's ``BaseTTAModel``.
+    """
+
+    def merge_preds(self, data_samples_list: Sequence[Sequence[DetDataSample]]) -> list:
+        """Average the maps of each patch.
+
+        Args:
+            data_samples_list: For every patch its views, each with ``pred_maps``.
+
+        Returns:
+            The data sample of each patch's first view, with the mean ``pred_maps``.
+        """
+        for first, *others in data_samples_list:
+            views = [first, *others]
+            first.pred_maps = PixelData(
+                **{
+                    name: sum(_unflipped(view, name) for view in views) / len(views)
+                    for name in first.pred_maps.keys()
+                }
+            )
+        return [first for first, *_ in data_samples_list]
+
+
+def _unflipped(view: DetDataSample, name: str) -> Tensor:
+    prob = view.pred_maps.get(name)
+    return prob.flip(FLIP_AXES[view.flip_direction]) if view.get('flip') else prob

@@ -1,0 +1,44 @@
+import pytest
+import torch
+from mmdet.structures import DetDataSample
+from mmengine.model import BaseModel
+from mmengine.structures import PixelData
+
+from mmboxcaseg.registry import MODELS
+
+UPRIGHT = torch.tensor([[[0.0, 0.2, 0.4], [0.6, 0.8, 1.0]]])
+
+
+class Echo(BaseModel):
+    """Predicts its inputs."""
+
+    def forward(self, inputs, data_samples, mode):
+        for image, sample in zip(inputs, data_samples, strict=True):
+            sample.pred_maps = PixelData(fused=image, weak=image / 2)
+        return data_samples
+
+
+def sample(**metainfo):
+    return DetDataSample(metainfo=dict(ann_id=7, **metainfo))
+
+
+@pytest.mark.parametrize(
+    ('direction', 'flipped'),
+    [
+        ('horizontal', [[[0.4, 0.2, 0.0], [1.0, 0.8, 0.6]]]),
+        ('vertical', [[[0.6, 0.8, 1.0], [0.0, 0.2, 0.4]]]),
+        ('diagonal', [[[1.0, 0.8, 0.6], [0.4, 0.2, 0.0]]]),
+    ],
+)
+def test_mean_of_the_views_with_flips_undone(direction, flipped):
+    model = MODELS.build(dict(type='mmboxcaseg.BoxCasegTTAModel', module=Echo()))
+    views = [UPRIGHT, torch.tensor(flipped), UPRIGHT / 4]
+    metas = [dict(flip=False), dict(flip=True, flip_direction=direction), dict()]
+    # View by view, as TestTimeAug and pseudo_collate give them; the second patch is all ones.
+    inputs = [[view, torch.ones(1, 2, 3)] for view in views]
+    samples = [[sample(**meta), sample(**meta)] for meta in metas]
+    first, second = model.test_step(dict(inputs=inputs, data_samples=samples))
+    torch.testing.assert_close(first.pred_maps.fused, 0.75 * UPRIGHT)
+    torch.testing.assert_close(first.pred_maps.weak, 0.375 * UPRIGHT)
+    assert first.ann_id == 7
+    torch.testing.assert_close(second.pred_maps.fused, torch.ones(1, 2, 3))
