@@ -18,7 +18,7 @@ from importlib import import_module
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from table import HEADER, Row
+from table import HEADER, Row, share
 
 FOLDER = Path(__file__).parent
 DOC = FOLDER.parent / 'docs' / 'benchmarks.md'
@@ -38,9 +38,12 @@ def main() -> None:
     parser.add_argument(
         '--data', type=Path, default=Path('data'), help='folder of coco_mini and duts_mini'
     )
-    parser.add_argument('--share', type=float, default=1, help='part of the full sizes to run')
+    parser.add_argument('--share', type=share, default=1, help='part of the full sizes to run')
     parser.add_argument('--out', type=Path, help='another file to write into, of any run')
     args = parser.parse_args()
+    for name in ('coco_mini', 'duts_mini'):
+        if not (args.data / name).is_dir():
+            parser.error(f'there is no {args.data / name}: give the folder of both with --data')
     out = args.out or (DOC if args.share == 1 else None)
     before, after = split(out.read_text()) if out else ('', '')
     lines, seconds = [], {}

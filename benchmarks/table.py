@@ -69,6 +69,14 @@ def timed_row(
     return Row(f'{step}, per {unit}', plain, ours, f'{comparison.ratio:.1f}', asked, limit)
 
 
+def share(text: str) -> float:
+    """Read the part of the full sizes to run, for argparse."""
+    value = float(text)
+    if not 0 < value <= 1:
+        raise argparse.ArgumentTypeError(f'must be above 0 and at most 1, not {text}')
+    return value
+
+
 def scaled(number: int, share: float, least: int = 1) -> int:
     """A share of a full size."""
     return max(least, round(number * share))
@@ -88,7 +96,7 @@ def run_script(rows: Callable[[argparse.Namespace], Iterable[Row]]) -> None:
     parser.add_argument(
         '--data', type=Path, default=Path('data'), help='folder of coco_mini and duts_mini'
     )
-    parser.add_argument('--share', type=float, default=1, help='part of the full size to run')
+    parser.add_argument('--share', type=share, default=1, help='part of the full size to run')
     parser.add_argument('--json', type=Path, help='file to write the rows to')
     args = parser.parse_args()
     cv2.setNumThreads(1)

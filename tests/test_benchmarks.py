@@ -72,6 +72,9 @@ def test_runner_replaces_what_is_between_the_marks(runner, tmp_path, monkeypatch
     monkeypatch.setattr(runner, 'SUBJECTS', ('loss',))
     out = tmp_path / 'doc.md'
     out.write_text('# Head\n\n{}an old table\n{}\n\nfoot\n'.format(*runner.MARKS))
+    for name in ('coco_mini', 'duts_mini'):
+        (tmp_path / 'there' / name).mkdir(parents=True)
+    monkeypatch.chdir(tmp_path)
     options = ['--data', 'there', '--share', '0.5', '--out', str(out)]
     monkeypatch.setattr(sys, 'argv', ['benchmarks', *options])
     for _ in range(2):
@@ -87,9 +90,27 @@ def test_runner_replaces_what_is_between_the_marks(runner, tmp_path, monkeypatch
 
 def test_runner_refuses_a_file_without_marks(runner, tmp_path, monkeypatch):
     (tmp_path / 'doc.md').write_text('nothing to fill')
-    monkeypatch.setattr(sys, 'argv', ['benchmarks', '--out', str(tmp_path / 'doc.md')])
+    for name in ('coco_mini', 'duts_mini'):
+        (tmp_path / name).mkdir()
+    options = ['--data', str(tmp_path), '--out', str(tmp_path / 'doc.md')]
+    monkeypatch.setattr(sys, 'argv', ['benchmarks', *options])
     with pytest.raises(SystemExit, match='lacks the marks'):
         runner.main()
+
+
+@pytest.mark.parametrize(
+    ('option', 'value', 'message'),
+    [
+        ('--share', '0', 'must be above 0 and at most 1, not 0'),
+        ('--share', '1.5', 'must be above 0 and at most 1, not 1.5'),
+        ('--data', 'nowhere', 'there is no nowhere/coco_mini'),
+    ],
+)
+def test_bad_option_is_refused(runner, monkeypatch, capsys, option, value, message):
+    monkeypatch.setattr(sys, 'argv', ['benchmarks', option, value])
+    with pytest.raises(SystemExit):
+        runner.main()
+    assert message in capsys.readouterr().err
 
 
 def test_failing_script_ends_the_run(runner, tmp_path):
