@@ -1,8 +1,9 @@
 """Train in rounds: proxy masks of each round teach the next one.
 
 Configs are given in the order of the rounds. Each but the first reads proxy masks of the one before
-it: where its BoxInstanceDataset has a proxy_file, the round's own takes its place. At the end the
-last round's network is scored. What is done is kept: called again, this goes on where it was.
+it: where its BoxInstanceDataset has a proxy_file, the round's own takes its place; and where it has
+a load_from, the network of the round before it is trained on. At the end the last round's network
+is scored. What is done is kept: called again, this goes on where it was.
 """
 
 from __future__ import annotations
@@ -82,6 +83,8 @@ def plan(args: argparse.Namespace) -> list[Training]:
         check_data(training.config, ('train', 'val', 'test'))
         for dataset in taught:
             dataset.proxy_file = str(proxy_file(rounds[-1]))
+        if rounds and training.config.get('load_from'):
+            training.config.load_from = str(rounds[-1].checkpoint)
         if args.seed is not None:
             training.config.setdefault('randomness', {})['seed'] = args.seed
         rounds.append(training)

@@ -16,10 +16,10 @@ from mmboxcaseg.datasets.transforms import crop_patches
 from mmboxcaseg.datasets.transforms.patches import patch_size
 from mmboxcaseg.engine.checkpoint import load_model_weights
 from mmboxcaseg.engine.config import build_model, load_config
-from mmboxcaseg.errors import InputError, check_count, check_share
+from mmboxcaseg.errors import InputError, check_count
 from mmboxcaseg.models import BoxCaseg
 from mmboxcaseg.models.segmentors import FLIP_AXES
-from mmboxcaseg.proxy import paste_probability
+from mmboxcaseg.proxy import check_threshold, paste_probability
 
 
 def init_model(
@@ -82,7 +82,8 @@ class BoxCasegPredictor:
         size: Height and width of the patches, or one number for both. By default that of the
             config's ``BoxPatch``, or else 320x320 as in the paper.
         batch_size: Boxes that go through the network at once.
-        threshold: A pixel is object where its normalised probability is above this.
+        threshold: See :func:`mmboxcaseg.proxy.threshold_probability`. By default that of the
+            model's ``test_cfg``.
         tta: Whether maps are averaged over all views of the config's ``tta_pipeline``.
         amp: Whether the network runs in half precision where that does no harm: bfloat16 on a
             CPU, float16 on a GPU.
@@ -100,12 +101,13 @@ class BoxCasegPredictor:
         model: BoxCaseg,
         size: int | tuple[int, int] | None = None,
         batch_size: int = 32,
-        threshold: float = 0.5,
+        threshold: float | str | None = None,
         tta: bool = False,
         amp: bool = False,
     ) -> None:
         check_count('batch_size', batch_size)
-        check_share('threshold', threshold)
+        threshold = getattr(model, 'threshold', 0.5) if threshold is None else threshold
+        check_threshold('threshold', threshold)
         config_size, self.views = read_views(getattr(model, 'cfg', None), tta)
         self.model = model
         self.size = patch_size(config_size if size is None else size)

@@ -146,7 +146,7 @@ class ProxyGenerator:
 
 
 def finish_image(
-    image: dict, annotations: list[dict], maps: list[np.ndarray], threshold: float
+    image: dict, annotations: list[dict], maps: list[np.ndarray], threshold: float | str
 ) -> tuple[list[dict], list[dict]]:
     """Turn the probability maps of one image into proxy masks.
 

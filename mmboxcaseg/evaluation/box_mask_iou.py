@@ -119,10 +119,13 @@ class BoxMaskIoUMetric(BaseMetric):
         targets = _read_targets(data_samples)
         bboxes = np.array([sample['bbox'] for sample in data_samples])
         shapes = [sample['ori_shape'] for sample in data_samples]
+        threshold = data_samples[0].get('threshold', 0.5)
         ious = {}
         for name in data_samples[0]['pred_maps']:
             probs = [sample['pred_maps'][name][0].cpu().numpy() for sample in data_samples]
-            ious[name] = edges_ious(probability_edges(probs, bboxes, shapes), targets).tolist()
+            ious[name] = edges_ious(
+                probability_edges(probs, bboxes, shapes, threshold), targets
+            ).tolist()
         for index, sample in enumerate(data_samples):
             own = {name: values[index] for name, values in ious.items()}
             self.results.append(dict(label=sample['label'], area=sample['area'], ious=own))

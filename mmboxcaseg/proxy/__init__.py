@@ -18,7 +18,7 @@ from .masks import (
     threshold_probability,
 )
 from .merging import merge_masks, merge_rles
-from .quality import expected_iou
+from .quality import BEST, best_threshold, check_threshold, expected_iou
 from .refine import AGREEMENTS, refine_annotations, refine_rles
 from .rle import (
     Edges,
@@ -36,12 +36,15 @@ from .sources import box_mask, ellipse_mask, grabcut_mask
 
 __all__ = [
     'AGREEMENTS',
+    'BEST',
     'DROPPED',
     'Edges',
     'bbox_areas',
     'bbox_iou',
+    'best_threshold',
     'box_agreement',
     'box_mask',
+    'check_threshold',
     'complement_rles',
     'decode_rle',
     'drop_masks',

@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 
 from .boxes import pixel_bboxes
+from .quality import BEST, best_threshold
 from .rle import Edges, encode_edges, window_edges
 
 # Rounding of float32 between a probability and its normalised and resized value, generously.
@@ -28,7 +29,7 @@ def normalize_probability(prob: np.ndarray) -> np.ndarray:
 
 
 def threshold_probability(
-    prob: np.ndarray, size: tuple[int, int], threshold: float = 0.5
+    prob: np.ndarray, size: tuple[int, int], threshold: float | str = 0.5
 ) -> np.ndarray:
     """Turn a probability map into a mask of another size.
 
@@ -37,12 +38,15 @@ def threshold_probability(
     Args:
         prob: (h, w) float probabilities.
         size: (width, height) of the mask.
-        threshold: A pixel belongs to the mask when its value is above it.
+        threshold: A pixel belongs to the mask when its value is above it. The paper has 0.5;
+            ``'best'`` takes that of :func:`best_threshold`.
 
     Returns:
         (height, width) bool.
     """
     prob = np.ascontiguousarray(prob, dtype=np.float32)
+    if threshold == BEST:
+        threshold = best_threshold(prob)
     low, high, _, _ = cv2.minMaxLoc(prob)
     if high > low:
         # Resized first, there is less to normalise, and only the threshold has to be. Where
@@ -61,7 +65,7 @@ def paste_probability(
     prob: np.ndarray,
     bbox: np.ndarray,
     img_shape: tuple[int, int],
-    threshold: float = 0.5,
+    threshold: float | str = 0.5,
 ) -> np.ndarray:
     """Turn the probability map of a box into a mask of the image.
 
@@ -84,7 +88,7 @@ def probability_edges(
     probs: Sequence[np.ndarray],
     bboxes: np.ndarray,
     img_shapes: Sequence[tuple[int, int]],
-    threshold: float = 0.5,
+    threshold: float | str = 0.5,
 ) -> Edges:
     """Find the edges of the masks that :func:`paste_probability` gives.
 
@@ -109,7 +113,7 @@ def probability_rles(
     probs: Sequence[np.ndarray],
     bboxes: np.ndarray,
     img_shape: tuple[int, int],
-    threshold: float = 0.5,
+    threshold: float | str = 0.5,
 ) -> list[dict]:
     """Encode an image's masks that :func:`paste_probability` gives, as :func:`encode_rle` does.
 

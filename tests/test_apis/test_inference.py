@@ -237,6 +237,18 @@ def test_masks_are_the_pasted_maps(model, image, monkeypatch):
     assert np.array_equal(np.flatnonzero(mask.any(axis=1)), 3 + np.arange(18))
 
 
+def test_threshold_is_that_of_the_config(config, image, monkeypatch):
+    config.model.test_cfg = dict(threshold='best')
+    predictor = BoxCasegPredictor(init_model(config))
+    predictor.set_image(image)
+    # With the middle column the mask has an IoU of 2.4 / 3 to expect, without it 2 / 2.4.
+    sure = np.tile(np.float32([1, 1, 0.4, 0]), (4, 1))
+    unsure = np.tile(np.float32([0.6, 0.6, 0.4, 0]), (4, 1))
+    for prob, columns in ((sure, 2), (unsure, 3)):
+        monkeypatch.setattr(predictor, 'predict_maps', lambda bboxes, prob=prob: prob[None])
+        assert predictor.predict(np.array([0.0, 0, 4, 4]))[0].any(axis=0).sum() == columns
+
+
 def test_images_one_after_the_other(model, image):
     predictor = BoxCasegPredictor(model)
     predictor.set_image(image)

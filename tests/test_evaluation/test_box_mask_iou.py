@@ -93,6 +93,17 @@ def test_map_is_pasted_into_the_image_as_proxy_masks_are():
     )
 
 
+def test_threshold_is_that_of_the_data_samples():
+    target = np.zeros((4, 4), dtype=bool)
+    target[:, :2] = True
+    prob = np.tile([1.0, 0.6, 0.4, 0.0], (4, 1))
+    for threshold, expected in ((0.5, 1), (0.3, 2 / 3), (0.7, 1 / 2)):
+        metric = BoxMaskIoUMetric(thresholds=())
+        sample = data_sample(prob, target, [0, 0, 4, 4])
+        metric.process({}, [sample | dict(threshold=threshold)])
+        assert metric.evaluate(1) == pytest.approx({'fused/mIoU': expected})
+
+
 def test_object_beyond_its_box_counts_as_missed():
     target = np.zeros((8, 10), dtype=bool)
     target[2:6, 0:8] = True

@@ -1,7 +1,15 @@
 import numpy as np
 import pytest
 
-from mmboxcaseg.proxy import expected_iou, normalize_probability
+from mmboxcaseg.errors import InputError
+from mmboxcaseg.proxy import (
+    best_threshold,
+    check_threshold,
+    expected_iou,
+    normalize_probability,
+    paste_probability,
+    threshold_probability,
+)
 
 
 def test_by_hand():
@@ -52,3 +60,38 @@ def test_does_not_depend_on_the_other_maps():
 
 def test_no_maps():
     assert expected_iou(np.zeros((0, 4, 4), np.float32)).shape == (0,)
+
+
+def test_best_threshold_by_hand():
+    # Masks of the 1, 2, 3 most probable pixels: 1 / 2.4, 1.8 / 2.6 and 2.3 / 3.1; of all: 2.4 / 4.
+    prob = np.array([[1.0, 0.8], [0.5, 0.1]])
+    threshold = best_threshold(prob)
+    assert (normalize_probability(prob) > threshold).tolist() == [[True, True], [True, False]]
+    assert expected_iou(prob[None], 'best')[0] == pytest.approx(2.3 / 3.1)
+    # A faint one is worth its place as long as the IoU is not above 0.4 / 0.6.
+    for sure, taken in ((0.6, True), (0.9, False)):
+        prob = np.array([[sure, sure], [0.4, 0.0]])
+        assert threshold_probability(prob, (2, 2), 'best')[1, 0] == taken
+
+
+def test_best_threshold_beats_all_others():
+    rng = np.random.default_rng(3)
+    for power in (0.5, 1, 3, 8):
+        probs = rng.random((3, 12, 9)) ** power
+        others = [expected_iou(probs, threshold) for threshold in np.linspace(0, 0.999, 400)]
+        # It is one of 256 thresholds, so a pixel or two may lie on the other side.
+        assert (expected_iou(probs, 'best') >= np.max(others, axis=0) - 0.005).all()
+        assert (expected_iou(probs, 'best') > expected_iou(probs, 0.9)).all()
+
+
+def test_best_threshold_of_a_flat_map_is_a_half():
+    for value, full in ((0.3, False), (0.7, True)):
+        assert best_threshold(np.full((3, 3), value)) == 0.5
+        mask = paste_probability(np.full((3, 3), value), np.array([0, 0, 3, 3]), (3, 3), 'best')
+        assert mask.all() == mask.any() == full
+
+
+@pytest.mark.parametrize('value', [-0.1, 1.5, float('nan'), 'worst', None])
+def test_wrong_threshold_is_refused(value):
+    with pytest.raises(InputError, match=r"threshold must be in \[0, 1\] or 'best', not"):
+        check_threshold('threshold', value)

@@ -119,6 +119,20 @@ def test_rounds_teach_each_other(self_train, configs, tmp_path):
     assert Path('out/round2/epoch_1.pth').stat().st_mtime_ns == before
 
 
+def test_network_of_the_round_before_is_trained_on(self_train, configs):
+    with configs[1].open('a') as file:
+        file.write("load_from = 'elsewhere.pth'\n")
+        file.write('optim_wrapper = dict(optimizer=dict(lr=0.0))\nparam_scheduler = []\n')
+    code, out, err = self_train(*configs, '--work-dir', 'out')
+    assert code == 0, err
+    weights = [
+        torch.load(f'out/round{number}/epoch_1.pth', weights_only=False)['state_dict']
+        for number in (1, 2)
+    ]
+    # At a rate of zero the second round ends where it began.
+    assert torch.equal(*(w['backbone.conv1.weight'] for w in weights))
+
+
 def test_dry_run_names_every_step(self_train, configs):
     code, out, _ = self_train(*configs, configs[1], '--amp', '--dry-run')
     assert code == 0

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from mmboxcaseg.errors import InputError, check_share
 from mmboxcaseg.models.layers import box_maps, concat_scales, widen_stem
+from mmboxcaseg.proxy import check_threshold
 from mmboxcaseg.registry import MODELS
 
 
@@ -48,13 +49,15 @@ class BoxCaseg(BaseModel):
             and the transferred head, and counts in the statistics of their norms.
         test_cfg: ``maps``: names of the maps to predict, out of ``'weak'``, ``'salient'``,
             ``'transferred'`` and ``'fused'``. By default :attr:`output_map` alone.
+            ``threshold``: how masks are made of the maps, see
+            :func:`mmboxcaseg.proxy.threshold_probability`; by default 0.5, as in the paper.
         data_preprocessor: Config of the data preprocessor.
         init_cfg: Initialisation, as in mmengine.
 
     Raises:
         InputError: If ``alpha`` is not in [0, 1], no head is left, a transferred head stands
-            without a weak head, ``loss_box`` without any head of the fused map, or ``test_cfg``
-            asks for a map that the heads do not give.
+            without a weak head, ``loss_box`` without any head of the fused map, ``test_cfg``
+            asks for a map that the heads do not give, or its threshold is none.
     """
 
     def __init__(
@@ -96,7 +99,10 @@ class BoxCaseg(BaseModel):
         self.loss_pixel = MODELS.build(loss_pixel or dict(type='mmboxcaseg.PixelLoss'))
         self.loss_box = loss_box and MODELS.build(loss_box)
         self.alpha = alpha
-        self.maps = tuple((test_cfg or {}).get('maps') or (self.output_map,))
+        test_cfg = test_cfg or {}
+        self.threshold = test_cfg.get('threshold', 0.5)
+        check_threshold('test_cfg.threshold', self.threshold)
+        self.maps = tuple(test_cfg.get('maps') or (self.output_map,))
         if missing := set(self.maps) - set(self.available_maps):
             raise InputError(
                 f'test_cfg.maps asks for {sorted(missing)}, but the heads give '
@@ -138,7 +144,8 @@ class BoxCaseg(BaseModel):
 
         Returns:
             ``'loss'``: the losses by name. ``'predict'``: the data samples, each with
-            ``pred_maps``, a ``PixelData`` of ``(1, H, W)`` probabilities by map name.
+            ``pred_maps``, a ``PixelData`` of ``(1, H, W)`` probabilities by map name, and the
+            ``threshold`` of ``test_cfg`` in its metainfo.
             ``'tensor'``: the maps of ``test_cfg.maps`` by name, ``(N, 1, H, W)`` probabilities.
             Maps are those of the boxes; see :meth:`probability_maps`.
         """
@@ -154,6 +161,7 @@ class BoxCaseg(BaseModel):
             raise ValueError(f"mode must be 'loss', 'predict' or 'tensor', not {mode!r}")
         for index, sample in enumerate(data_samples):
             sample.pred_maps = PixelData(**{name: m[index].float() for name, m in maps.items()})
+            sample.set_metainfo(dict(threshold=self.threshold))
         return list(data_samples)
 
     def loss(self, inputs: Tensor, data_samples: Sequence[DetDataSample]) -> dict[str, Tensor]:

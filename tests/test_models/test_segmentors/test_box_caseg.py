@@ -319,6 +319,14 @@ class TestLossOfBoxes:
 
 
 class TestPrediction:
+    def test_threshold_goes_with_the_maps(self, build, make_batch):
+        for test_cfg, expected in ((None, 0.5), (dict(threshold='best'), 'best')):
+            model = build(test_cfg=test_cfg).eval()
+            samples = model(*make_batch(BOXES), mode='predict')
+            assert {sample.threshold for sample in samples} == {expected}
+        with pytest.raises(InputError, match='test_cfg.threshold must be in'):
+            build(test_cfg=dict(threshold=2))
+
     def test_weak_head_runs_only_if_asked_for(self, build, make_batch):
         batch = make_batch(BOXES)
         model = build().eval()
