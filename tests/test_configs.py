@@ -70,6 +70,7 @@ def shrink(cfg, data_root, tmp_path):
         elif str(node.get('type')).endswith('Metric') and 'ann_file' in node:
             node['ann_file'] = str(tmp_path / 'instances.json')
     shrink_model(cfg.model)
+    cfg.load_from = None  # of a training that is not there
     cfg.work_dir = str(tmp_path)
     cfg.log_level = 'ERROR'
 

@@ -8,11 +8,13 @@ _base_ = [
 
 model = dict(
     prompt=True,
+    neighbours=True,
     # A map that copies the box has no multiple-instance loss: the weak head would learn nothing,
     # and the transferred head is made from it.
     weak_head=None,
     transferred_head=None,
     loss_pixel=dict(dice_weight=1.0),
+    test_cfg=dict(threshold='best'),
 )
 
 box_dataset = dict(
@@ -20,6 +22,7 @@ box_dataset = dict(
     data_root='data/voc_sbd',
     ann_file='annotations/instances_train.json',
     data_prefix=dict(img='images'),
+    with_neighbours=True,
 )
 val_dataloader = dict(
     dataset=dict(

@@ -75,7 +75,8 @@ class BoxCasegPredictor:
     """Predict masks for the boxes of an image.
 
     How boxes are cropped is read from the model's config: from its test pipeline or, for
-    test-time augmentation, from its ``tta_pipeline``. The maps are those of ``tools/test.py``.
+    test-time augmentation, from its ``tta_pipeline``. The maps are those of ``tools/test.py``. A
+    model with ``neighbours`` sees where the other boxes are that it is asked for in the same call.
 
     Args:
         model: The network.
@@ -114,6 +115,7 @@ class BoxCasegPredictor:
         self.batch_size = batch_size
         self.threshold = threshold
         self.amp = amp
+        self.neighbours = getattr(model, 'neighbours', False)
         self._image: np.ndarray | None = None
 
     def set_image(self, image: np.ndarray) -> None:
@@ -176,15 +178,18 @@ class BoxCasegPredictor:
             bboxes: ``(N, 4)``, xyxy, image pixels.
 
         Returns:
-            ``(N, V, h, w, 3)`` uint8 patches, one for each of the V views, and ``(N, V, 4)``
+            ``(N, V, h, w, 3)`` uint8 patches, one for each of the V views, with a fourth channel
+            where the model has ``neighbours``, and ``(N, V, 4)``
             float32 boxes, xyxy, in the pixels of their patches.
 
         Raises:
             InputError: If a box is not four finite numbers, is empty or lies outside the image.
         """
         bboxes = _checked_bboxes(bboxes, image.shape[:2])
-        margins = {view.margin for view in self.views}
-        crops = {margin: crop_patches(image, bboxes, self.size, margin) for margin in margins}
+        crops = {
+            margin: crop_patches(image, bboxes, self.size, margin, self.neighbours)
+            for margin in {view.margin for view in self.views}
+        }
         views = [_flipped(*crops[view.margin], view.flip) for view in self.views]
         patches, inner = zip(*views, strict=True)
         return np.stack(patches, axis=1), np.stack(inner, axis=1)
@@ -194,7 +199,7 @@ class BoxCasegPredictor:
         """Predict probability maps of boxes, which may come from several images.
 
         Args:
-            patches: ``(N, V, h, w, 3)`` uint8, BGR, of :meth:`crop_patches`.
+            patches: ``(N, V, h, w, C)`` uint8, of :meth:`crop_patches`.
             bboxes: ``(N, V, 4)``, xyxy, the boxes in the patches.
 
         Returns:
@@ -209,7 +214,7 @@ class BoxCasegPredictor:
         return maps / np.float32(len(self.views))
 
     def _predict_view(self, patches: np.ndarray, bboxes: np.ndarray) -> np.ndarray:
-        """Maps (N, h, w) float32 of patches (N, h, w, 3) uint8 and boxes (N, 4) in them."""
+        """Maps (N, h, w) float32 of patches (N, h, w, C) uint8 and boxes (N, 4) in them."""
         device = torch.device(self.model.data_preprocessor.device)
         name = self.model.output_map
         inputs = torch.from_numpy(patches.transpose(0, 3, 1, 2).copy())
@@ -307,7 +312,7 @@ def _read_view(
             size, margin = transform.get('size', 320), transform.get('margin', 0.0)
         elif known_only and name == 'RandomFlip':
             flip = _read_flip(transform)
-        elif known_only and name not in ('LoadPatchImage', 'PackPatchInputs'):
+        elif known_only and name not in ('LoadPatchImage', 'NeighbourChannel', 'PackPatchInputs'):
             raise InputError(
                 f'tta_pipeline has {transform["type"]}, which masks cannot be predicted through '
                 'here: leave it out, views may differ in BoxPatch and RandomFlip'
@@ -332,7 +337,7 @@ def _name(transform: dict) -> str:
 def _flipped(
     patches: np.ndarray, bboxes: np.ndarray, flip: str | None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Flip patches (N, h, w, 3) and the boxes (N, 4) in them."""
+    """Flip patches (N, h, w, C) and the boxes (N, 4) in them."""
     if flip is None:
         return patches, bboxes
     height, width = patches.shape[1:3]

@@ -144,7 +144,8 @@ class BoxInstanceDataset(BaseDataset):
     A sample holds ``img_path``, ``img_id``, ``ann_id``, ``height`` and ``width`` (of the image),
     ``bbox`` (xyxy, image pixels), ``label`` (index into ``metainfo['classes']``), ``area``,
     ``supervision`` (``'box'``, or ``'mask'`` with a good proxy mask), ``proxy_mask`` (compressed
-    RLE) if there is a good one and, if asked for, ``segmentation``.
+    RLE) if there is a good one and, if asked for, ``segmentation`` and ``neighbour_bboxes`` (xyxy,
+    image pixels, of the other samples of its image).
 
     Args:
         ann_file: COCO-format JSON file.
@@ -153,6 +154,8 @@ class BoxInstanceDataset(BaseDataset):
             holds its annotations; a path as it is, not below ``data_root``. By default none.
         min_quality: A proxy mask supervises if its ``quality`` (its expected IoU) is above this;
             the other samples stay supervised by their boxes.
+        with_neighbours: Whether samples carry the ``neighbour_bboxes``, for
+            :class:`mmboxcaseg.NeighbourChannel`.
         with_segmentation: Whether samples carry the true ``segmentation``; only for tests.
         **kwargs: As in mmengine's ``BaseDataset``. ``metainfo`` may give ``classes``; by default
             they are the file's categories, in the file's order.
@@ -172,6 +175,7 @@ class BoxInstanceDataset(BaseDataset):
         data_prefix: dict | None = None,
         proxy_file: str | None = None,
         min_quality: float = 0.75,
+        with_neighbours: bool = False,
         with_segmentation: bool = False,
         **kwargs,
     ) -> None:
@@ -184,6 +188,7 @@ class BoxInstanceDataset(BaseDataset):
             raise InputError('with_segmentation is for tests: training never reads masks of boxes')
         self.proxy_file = proxy_file
         self.min_quality = min_quality
+        self.with_neighbours = with_neighbours
         self.with_segmentation = with_segmentation
         super().__init__(ann_file, data_prefix=data_prefix or dict(img=''), **kwargs)
 
@@ -208,6 +213,7 @@ class BoxInstanceDataset(BaseDataset):
                 f'quality above {self.min_quality} and supervise',
                 'current',
             )
+        by_image: dict[int | str, list[dict]] = {}
         data_list = []
         for annotation in annotations:
             image = images[annotation['image_id']]
@@ -238,6 +244,11 @@ class BoxInstanceDataset(BaseDataset):
                 check_segmentation(annotation, image, where)
                 sample['segmentation'] = annotation['segmentation']
             data_list.append(sample)
+            by_image.setdefault(image['id'], []).append(sample)
+        if self.with_neighbours:
+            for sample in data_list:
+                others = by_image[sample['img_id']]
+                sample['neighbour_bboxes'] = [o['bbox'] for o in others if o is not sample]
         if dropped := len(coco['annotations']) - len(data_list):
             print_log(f'{self.ann_file}: {dropped} crowd or empty boxes left out', 'current')
         return data_list

@@ -100,6 +100,57 @@ def test_same_maps_as_the_test_pipeline_with_prompt_and_margin(config, image, ma
     np.testing.assert_allclose(predictor.predict_maps(BBOXES), expected, atol=1e-5)
 
 
+def with_neighbours(config):
+    """Give a config what a network with neighbours needs, and the network, its channel alive."""
+    dataset = config.test_dataloader.dataset
+    dataset.with_neighbours = True
+    dataset.pipeline.insert(2, dict(type='mmboxcaseg.NeighbourChannel'))
+    if 'tta_pipeline' in config:
+        views = config.tta_pipeline[1].transforms
+        views.insert(1, [dict(type='mmboxcaseg.NeighbourChannel')])
+    config.model.update(prompt=True, neighbours=True)
+    config.model.data_preprocessor.type = 'mmboxcaseg.PatchPreprocessor'
+    model = init_model(config)
+    with torch.no_grad():
+        model.backbone.conv1.weight[:, 3:].normal_()
+    return model
+
+
+class TestNeighbours:
+    def test_same_maps_as_the_test_pipeline(self, config, image):
+        model = with_neighbours(margin_of(config, 0.25))
+        dataset = config.test_dataloader.dataset
+        expected = pipeline_maps(model, dataset.pipeline, dataset)
+        predictor = BoxCasegPredictor(model)
+        predictor.set_image(image)
+        np.testing.assert_allclose(predictor.predict_maps(BBOXES), expected, atol=1e-5)
+
+    def test_same_maps_as_the_tta_pipeline(self, config, image):
+        model = with_neighbours(with_tta(config))
+        predictor = BoxCasegPredictor(model, tta=True, batch_size=2)
+        predictor.set_image(image)
+        wrapped = MODELS.build(dict(**config.tta_model, module=model))
+        expected = pipeline_maps(wrapped, config.tta_pipeline, config.test_dataloader.dataset)
+        np.testing.assert_allclose(predictor.predict_maps(BBOXES), expected, atol=1e-5)
+
+    def test_other_boxes_matter(self, config, image):
+        predictor = BoxCasegPredictor(with_neighbours(config))
+        predictor.set_image(image)
+        together = predictor.predict_maps(BBOXES)
+        alone = [predictor.predict_maps(bbox[None])[0] for bbox in BBOXES]
+        # The first two overlap; the third lies apart from both.
+        differences = [np.abs(a - b).max() for a, b in zip(together, alone, strict=True)]
+        assert differences[0] > 1e-3 and differences[1] > 1e-3
+        assert differences[2] < 1e-5
+
+    def test_pipeline_without_the_channel_is_refused(self, config):
+        model = with_neighbours(config)
+        dataset = config.test_dataloader.dataset
+        del dataset.pipeline[2]
+        with pytest.raises(InputError, match='the patches have 3 channels: NeighbourChannel'):
+            pipeline_maps(model, dataset.pipeline, dataset)
+
+
 class TestAugmentation:
     def test_same_maps_as_the_tta_pipeline(self, config, image):
         model = prompted(with_tta(config))

@@ -45,6 +45,19 @@ def samples_of(dataset):
     return [dataset.get_data_info(index) for index in range(len(dataset))]
 
 
+def test_neighbours_are_the_other_boxes_of_the_image(build, coco):
+    coco['annotations'][1]['iscrowd'] = 1
+    coco['annotations'].reverse()
+    samples = {sample['ann_id']: sample for sample in samples_of(build(coco, with_neighbours=True))}
+    assert samples[10]['neighbour_bboxes'] == [[26, 8, 40, 38]]
+    assert samples[12]['neighbour_bboxes'] == [[2, 3, 22, 21]]
+    assert samples[21]['neighbour_bboxes'] == [[26, 8, 40, 38], [2, 3, 22, 21]]
+    # Of two boxes in the same place each is the other's.
+    coco['annotations'][0]['bbox'] = coco['annotations'][1]['bbox']
+    twins = samples_of(build(coco, with_neighbours=True))[:2]
+    assert [twin['bbox'] in twin['neighbour_bboxes'] for twin in twins] == [True, True]
+
+
 def test_one_sample_per_box(build, coco, data_root):
     dataset = build(coco)
     assert len(dataset) == 12

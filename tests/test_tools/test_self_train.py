@@ -14,6 +14,7 @@ _base_ = ['{configs}/prompted/effnet-lite0_coco-mini.py']
 data = '{data}'
 patch_size = 32
 model = dict(
+    neighbours=False,
     backbone=dict(
         _delete_=True, type='ResNet', depth=18, base_channels=4, norm_eval=False
     ),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from itertools import compress
 from pathlib import Path
 
 import cv2
@@ -73,7 +74,7 @@ def load_inputs(args: argparse.Namespace) -> tuple[dict, dict[int | str, list[di
     """Check everything that the user gave.
 
     Returns:
-        Content of the COCO file, and image id to the annotations that can be drawn.
+        Content of the COCO file, and image id to the annotations that masks are predicted for.
     """
     check_count('--count', args.count)
     check_device(args.device)
@@ -83,11 +84,8 @@ def load_inputs(args: argparse.Namespace) -> tuple[dict, dict[int | str, list[di
         raise InputError(f'image folder {args.img_root} does not exist')
     images = [args.img_root / image['file_name'] for image in coco['images']]
     check_output(args.out, [args.config, args.checkpoint, args.ann, *images], SUFFIXES)
-    objects = {
-        id_: [annotation for annotation in group if _is_drawable(annotation, args.min_side)]
-        for id_, group in annotations_by_image(coco).items()
-    }
-    found = sum(map(len, objects.values()))
+    objects = {id_: list(filter(wants_mask, g)) for id_, g in annotations_by_image(coco).items()}
+    found = sum(_is_drawable(a, args.min_side) for group in objects.values() for a in group)
     if found < args.count:
         raise InputError(
             f'{args.ann} has {found} boxes with sides of {args.min_side} pixels or more and true '
@@ -105,7 +103,8 @@ def score_masks(
     """Predict the masks of a file's boxes and compare them with its own.
 
     Returns:
-        IoU, image entry, annotation and (H, W) bool mask of every box, the best first.
+        IoU, image entry, annotation and (H, W) bool mask of every box that can be drawn, the best
+        first.
 
     Raises:
         InputError: When an image cannot be read or a true mask is broken.
@@ -113,13 +112,15 @@ def score_masks(
     scored = []
     for image in tqdm(images, desc='predict'):
         annotations = objects[image['id']]
-        if not annotations:
+        drawable = [_is_drawable(annotation, args.min_side) for annotation in annotations]
+        if not any(drawable):
             continue
         img = read_image(args.img_root / image['file_name'])
-        trues = [decode_annotation(a, img.shape[:2], args.ann) for a in annotations]
         predictor.set_image(img)
+        # Of all boxes: a network may look at the neighbours too.
         masks = predictor.predict(annotation_bboxes(annotations))
-        for annotation, mask, true in zip(annotations, masks, trues, strict=True):
+        for annotation, mask in zip(compress(annotations, drawable), masks[drawable], strict=True):
+            true = decode_annotation(annotation, img.shape[:2], args.ann)
             scored.append((mask_iou(mask, true), image, annotation, mask))
     return sorted(scored, key=lambda entry: -entry[0])
 
@@ -143,7 +144,7 @@ def draw_tile(
 
 def _is_drawable(annotation: dict, min_side: float) -> bool:
     wide_enough = min(annotation['bbox'][2:]) >= min_side
-    return wide_enough and wants_mask(annotation) and bool(annotation.get('segmentation'))
+    return wide_enough and bool(annotation.get('segmentation'))
 
 
 if __name__ == '__main__':

@@ -15,6 +15,7 @@ box_dataset = dict(
     data_root=data_root,
     ann_file='annotations/instances_train.json',
     data_prefix=dict(img='train'),
+    with_neighbours=True,
 )
 
 crop = dict(
@@ -24,11 +25,14 @@ crop = dict(
 # pixels.
 salient_pipeline = [
     dict(type='mmboxcaseg.LoadPatchImage'),
-    dict(type='mmboxcaseg.PasteClutter', dataset=salient_dataset, prob=0.7, twin_prob=0.3),
+    dict(
+        type='mmboxcaseg.PasteClutter', dataset=salient_dataset, prob=0.8, max_num=3, twin_prob=0.3
+    ),
     dict(type='mmboxcaseg.RandomTruncate', prob=0.2),
     crop,
     dict(type='PhotoMetricDistortion', hue_delta=9),
     dict(type='mmboxcaseg.RandomDownscale', size=(20, patch_size), prob=0.6),
+    dict(type='mmboxcaseg.NeighbourChannel'),
     dict(type='RandomFlip', prob=0.5),
     dict(type='mmboxcaseg.PackPatchInputs'),
 ]
@@ -36,12 +40,14 @@ box_pipeline = [
     dict(type='mmboxcaseg.LoadPatchImage'),
     crop,
     dict(type='PhotoMetricDistortion', hue_delta=9),
+    dict(type='mmboxcaseg.NeighbourChannel'),
     dict(type='RandomFlip', prob=0.5),
     dict(type='mmboxcaseg.PackPatchInputs'),
 ]
 test_pipeline = [
     dict(type='mmboxcaseg.LoadPatchImage'),
     dict(type='mmboxcaseg.BoxPatch', size=patch_size, margin=0.15),
+    dict(type='mmboxcaseg.NeighbourChannel'),
     dict(type='mmboxcaseg.PackPatchInputs'),
 ]
 tta_pipeline = [
@@ -54,6 +60,7 @@ tta_pipeline = [
                 dict(type='mmboxcaseg.BoxPatch', size=patch_size, margin=0.15),
                 dict(type='mmboxcaseg.BoxPatch', size=patch_size, margin=0.25),
             ],
+            [dict(type='mmboxcaseg.NeighbourChannel')],
             [dict(type='RandomFlip', prob=0.0), dict(type='RandomFlip', prob=1.0)],
             [dict(type='mmboxcaseg.PackPatchInputs')],
         ],
@@ -79,6 +86,7 @@ val_dataloader = dict(
         data_root=data_root,
         ann_file='annotations/instances_val.json',
         data_prefix=dict(img='val'),
+        with_neighbours=True,
         with_segmentation=True,
         test_mode=True,
         pipeline=test_pipeline,

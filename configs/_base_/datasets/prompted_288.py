@@ -4,23 +4,28 @@ box_pipeline = [
     dict(type='mmboxcaseg.LoadPatchImage'),
     crop,
     dict(type='PhotoMetricDistortion', hue_delta=9),
+    dict(type='mmboxcaseg.NeighbourChannel'),
     dict(type='RandomFlip', prob=0.5),
     dict(type='mmboxcaseg.PackPatchInputs'),
 ]
 salient_dataset = dict(type='mmboxcaseg.SalientObjectDataset', data_root='data/duts_single')
 salient_pipeline = [
     dict(type='mmboxcaseg.LoadPatchImage'),
-    dict(type='mmboxcaseg.PasteClutter', dataset=salient_dataset, prob=0.7, twin_prob=0.3),
+    dict(
+        type='mmboxcaseg.PasteClutter', dataset=salient_dataset, prob=0.8, max_num=3, twin_prob=0.3
+    ),
     dict(type='mmboxcaseg.RandomTruncate', prob=0.2),
     crop,
     dict(type='PhotoMetricDistortion', hue_delta=9),
     dict(type='mmboxcaseg.RandomDownscale', size=(20, 288), prob=0.6),
+    dict(type='mmboxcaseg.NeighbourChannel'),
     dict(type='RandomFlip', prob=0.5),
     dict(type='mmboxcaseg.PackPatchInputs'),
 ]
 test_pipeline = [
     dict(type='mmboxcaseg.LoadPatchImage'),
     dict(type='mmboxcaseg.BoxPatch', size=320, margin=0.15),
+    dict(type='mmboxcaseg.NeighbourChannel'),
     dict(type='mmboxcaseg.PackPatchInputs'),
 ]
 tta_pipeline = [
@@ -33,6 +38,7 @@ tta_pipeline = [
                 dict(type='mmboxcaseg.BoxPatch', size=320, margin=0.15),
                 dict(type='mmboxcaseg.BoxPatch', size=320, margin=0.25),
             ],
+            [dict(type='mmboxcaseg.NeighbourChannel')],
             [dict(type='RandomFlip', prob=0.0), dict(type='RandomFlip', prob=1.0)],
             [dict(type='mmboxcaseg.PackPatchInputs')],
         ],
@@ -56,6 +62,7 @@ val_dataloader = dict(
     sampler=dict(type='DefaultSampler', shuffle=False),
     dataset=dict(
         type='mmboxcaseg.BoxInstanceDataset',
+        with_neighbours=True,
         with_segmentation=True,
         test_mode=True,
         pipeline=test_pipeline,

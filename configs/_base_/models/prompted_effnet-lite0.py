@@ -1,4 +1,4 @@
-# One head, which is told the box by a fourth input channel, on an EfficientNet-Lite0.
+# One head, which is told the box and the other boxes of the image, on an EfficientNet-Lite0.
 norm_cfg = dict(type='BN', momentum=0.01)
 channels = 64
 
@@ -12,6 +12,7 @@ model = dict(
     ),
     channels_last=True,
     prompt=True,
+    neighbours=True,
     backbone=dict(type='mmboxcaseg.EfficientNetLite', variant='lite0', pretrained=True),
     neck=dict(
         type='ChannelMapper',
@@ -27,4 +28,5 @@ model = dict(
     salient_head=dict(type='mmboxcaseg.PatchHead', in_channels=4 * channels, norm_cfg=norm_cfg),
     transferred_head=None,
     loss_pixel=dict(type='mmboxcaseg.PixelLoss', dice_weight=1.0),
+    test_cfg=dict(threshold='best'),
 )

@@ -3,6 +3,7 @@
 from .clutter import PasteClutter, RandomTruncate
 from .formatting import PackPatchInputs
 from .loading import LoadPatchImage
+from .neighbours import NeighbourChannel
 from .other_boxes import BoxFromMask, MoveBox
 from .patches import (
     BoxPatch,
@@ -21,6 +22,7 @@ __all__ = [
     'LoadPatchImage',
     'MergeProxyMasks',
     'MoveBox',
+    'NeighbourChannel',
     'PackPatchInputs',
     'PasteClutter',
     'RandomBoxPatch',

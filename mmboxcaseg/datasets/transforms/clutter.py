@@ -38,11 +38,7 @@ def paste_object(
     Returns:
         Image and mask, new ones.
     """
-    height, width = mask.shape
-    (x, y), (other_height, other_width) = corner, opacity.shape
-    x1, y1 = max(x, 0), max(y, 0)
-    x2, y2 = max(min(x + other_width, width), x1), max(min(y + other_height, height), y1)
-    place, part = np.s_[y1:y2, x1:x2], np.s_[y1 - y : y2 - y, x1 - x : x2 - x]
+    place, part = _overlap(mask.shape, opacity.shape, corner)
     image, mask, opacity = image.copy(), mask.copy(), opacity[part]
     if front:
         mask[place] *= opacity < 0.5
@@ -51,6 +47,40 @@ def paste_object(
     ground = image[place].astype(np.float32)
     image[place] = np.rint(ground + opacity[..., None] * (other[part] - ground))
     return image, mask
+
+
+def visible_bbox(
+    mask: np.ndarray, opacity: np.ndarray, corner: tuple[int, int], front: bool
+) -> list[float] | None:
+    """Find the box of what is seen of an object that was pasted.
+
+    Args:
+        mask: ``(H, W)`` uint8, 0 or 1: the object of the image, as :func:`paste_object` gives it.
+        opacity: As in :func:`paste_object`.
+        corner: As in :func:`paste_object`.
+        front: As in :func:`paste_object`.
+
+    Returns:
+        xyxy, image pixels; None if nothing is seen.
+    """
+    place, part = _overlap(mask.shape, opacity.shape, corner)
+    seen = opacity[part] >= 0.5
+    if not front:
+        seen = seen & (mask[place] == 0)
+    if not seen.any():
+        return None
+    first = [place[1].start, place[0].start]
+    return (tight_bboxes(seen[None])[0] + first * 2).tolist()
+
+
+def _overlap(
+    shape: tuple[int, int], other_shape: tuple[int, int], corner: tuple[int, int]
+) -> tuple[tuple[slice, slice], tuple[slice, slice]]:
+    """Where an array laid at ``corner`` of another one lies in it, and the part that does."""
+    (height, width), (other_height, other_width), (x, y) = shape, other_shape, corner
+    x1, y1 = max(x, 0), max(y, 0)
+    x2, y2 = max(min(x + other_width, width), x1), max(min(y + other_height, height), y1)
+    return np.s_[y1:y2, x1:x2], np.s_[y1 - y : y2 - y, x1 - x : x2 - x]
 
 
 def truncating_edges(mask: np.ndarray, side: int, min_visible: float) -> np.ndarray:
@@ -79,7 +109,8 @@ class PasteClutter(BaseTransform):
     Stands before the crop. Samples without a mask stay as they are. An object's box becomes that
     of its visible pixels, as people draw it; a sample that has a ``bbox`` keeps it.
 
-    Required and changed keys: ``img`` and ``gt_seg_map``.
+    Required and changed keys: ``img`` and ``gt_seg_map``. To ``neighbour_bboxes`` (xyxy, image
+    pixels) come the boxes of what is seen of the objects that are pasted.
 
     Args:
         dataset: Config of the dataset that the objects come from, a ``SalientObjectDataset``,
@@ -136,6 +167,7 @@ class PasteClutter(BaseTransform):
         if 'gt_seg_map' not in results or np.random.random() >= self.prob:
             return results
         source = results['img'], results['gt_seg_map']
+        neighbours = list(results.get('neighbour_bboxes', ()))
         least = self.min_visible * source[1].sum()
         for _ in range(np.random.randint(1, self.max_num + 1)):
             if np.random.random() < self.twin_prob:
@@ -148,7 +180,12 @@ class PasteClutter(BaseTransform):
             image, mask = paste_object(results['img'], results['gt_seg_map'], *paste, front)
             if mask.sum() < least:
                 image, mask = paste_object(results['img'], results['gt_seg_map'], *paste, False)
+                front = False
             results['img'], results['gt_seg_map'] = image, mask
+            seen = visible_bbox(mask, paste[1], paste[2], front)
+            if seen is not None:
+                neighbours.append(seen)
+        results['neighbour_bboxes'] = neighbours
         return results
 
     def _draw_object(
@@ -177,7 +214,8 @@ class RandomTruncate(BaseTransform):
     Stands before the crop. Samples without a mask, and objects that are too thin to be cut, stay
     as they are.
 
-    Required and changed keys: ``img``, ``img_shape``, ``gt_seg_map``, and ``bbox`` if it is there.
+    Required and changed keys: ``img``, ``img_shape``, ``gt_seg_map``, and ``bbox`` and
+    ``neighbour_bboxes`` if they are there.
 
     Args:
         prob: Probability by which an image is cut.
@@ -208,9 +246,10 @@ class RandomTruncate(BaseTransform):
         results['img'] = results['img'][y1:y2, x1:x2]
         results['gt_seg_map'] = results['gt_seg_map'][y1:y2, x1:x2]
         results['img_shape'] = results['img'].shape[:2]
-        if 'bbox' in results:
-            corners = np.reshape(results['bbox'], (2, 2))
-            results['bbox'] = (np.clip(corners, (x1, y1), (x2, y2)) - (x1, y1)).ravel().tolist()
+        for key in {'bbox', 'neighbour_bboxes'} & results.keys():
+            corners = np.reshape(results[key], (-1, 2))
+            corners = np.clip(corners, (x1, y1), (x2, y2)) - (x1, y1)
+            results[key] = corners.reshape(np.shape(results[key])).tolist()
         return results
 
 

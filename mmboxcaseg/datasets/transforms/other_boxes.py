@@ -40,7 +40,7 @@ class MoveBox(BaseTransform):
 
     Stands before ``BoxPatch``. The mask is predicted in the moved box; the truth stays.
 
-    Required and changed key: ``bbox``.
+    Required and changed keys: ``bbox``, and ``neighbour_bboxes`` if they are there.
 
     Args:
         shift: Of the centre in x and y, in parts of the box's width and height.
@@ -59,6 +59,13 @@ class MoveBox(BaseTransform):
     def transform(self, results: dict) -> dict:
         """Move the box; where it would leave the image, it ends at the border."""
         height, width = results['img_shape']
-        moved = jitter_bbox(results['bbox'], self.shift, np.full(2, self.scale))
-        results['bbox'] = np.clip(moved, 0, [width, height, width, height]).tolist()
+        border = [width, height, width, height]
+
+        def move(bbox: Sequence[float]) -> list[float]:
+            moved = jitter_bbox(np.asarray(bbox), self.shift, np.full(2, self.scale))
+            return np.clip(moved, 0, border).tolist()
+
+        results['bbox'] = move(results['bbox'])
+        if 'neighbour_bboxes' in results:
+            results['neighbour_bboxes'] = list(map(move, results['neighbour_bboxes']))
         return results

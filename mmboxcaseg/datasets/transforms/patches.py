@@ -13,6 +13,8 @@ from mmboxcaseg.errors import InputError, check_count, check_share
 from mmboxcaseg.proxy import pixel_bboxes, tight_bboxes
 from mmboxcaseg.registry import TRANSFORMS
 
+from .neighbours import bboxes_in_window, neighbour_map
+
 # What lies outside an image, in BGR: ImageNet's mean, which the data preprocessors take to zero.
 _OUTSIDE = (104, 116, 124)
 
@@ -89,9 +91,7 @@ def bbox_in_window(bbox: np.ndarray, window: np.ndarray, size: tuple[int, int]) 
     Returns:
         ``(4,)`` float, xyxy, clipped to the patch.
     """
-    window = np.asarray(window, dtype=np.float64)
-    factor = np.asarray(size[::-1]) / (window[2:] - window[:2])
-    corners = (np.reshape(bbox, (2, 2)) - window[:2]) * factor
+    corners = bboxes_in_window(bbox, window, size).reshape(2, 2)
     return np.clip(corners, 0, size[::-1]).reshape(4)
 
 
@@ -115,7 +115,11 @@ def context_windows(
 
 
 def crop_patches(
-    image: np.ndarray, bboxes: np.ndarray, size: tuple[int, int], margin: float = 0.0
+    image: np.ndarray,
+    bboxes: np.ndarray,
+    size: tuple[int, int],
+    margin: float = 0.0,
+    neighbours: bool = False,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Crop boxes as the network sees them in the test, as :class:`BoxPatch` does.
 
@@ -124,17 +128,22 @@ def crop_patches(
         bboxes: ``(N, 4)``, xyxy, image pixels.
         size: Height and width of the patches; the paper has 320x320.
         margin: See :func:`context_windows`.
+        neighbours: Whether patches have a fourth channel, the map of the other boxes, as
+            :class:`NeighbourChannel` appends it.
 
     Returns:
-        ``(N, height, width, 3)`` uint8 patches, and ``(N, 4)`` float32 boxes, xyxy, in the pixels
-        of their patches.
+        ``(N, height, width, 3)`` uint8 patches, or of four channels, and ``(N, 4)`` float32 boxes,
+        xyxy, in the pixels of their patches.
     """
     windows, pixels = context_windows(bboxes, image.shape[:2], margin)
-    patches = np.empty((len(windows), *size, 3), image.dtype)
+    patches = np.empty((len(windows), *size, 4 if neighbours else 3), image.dtype)
     inner = np.empty((len(windows), 4), np.float32)
     for index, (window, pixel_bbox) in enumerate(zip(windows, pixels, strict=True)):
-        patches[index] = crop_resize(image, window, size)
+        patches[index, ..., :3] = crop_resize(image, window, size)
         inner[index] = bbox_in_window(pixel_bbox, window, size)
+        if neighbours:
+            others = bboxes_in_window(np.delete(bboxes, index, axis=0), window, size)
+            patches[index, ..., 3] = neighbour_map(inner[index], others, size)
     return patches, inner
 
 

@@ -44,6 +44,8 @@ class BoxCaseg(BaseModel):
         prompt: Whether the box is a fourth channel of the input, the share of each pixel that
             lies in it (:func:`mmboxcaseg.models.layers.box_maps`). Weights for images, such as
             pretrained ones, load as without.
+        neighbours: Whether the input has, behind the three of the image, a channel that tells of
+            the other boxes of the image (:class:`mmboxcaseg.NeighbourChannel`).
         loss_box: Config of a loss of the fused map on patches that are supervised by a box, such as
             ``ProjectionAffinityLoss``; the paper has none. With it every patch passes the salient
             and the transferred head, and counts in the statistics of their norms.
@@ -72,6 +74,7 @@ class BoxCaseg(BaseModel):
         alpha: float = 0.7,
         channels_last: bool = False,
         prompt: bool = False,
+        neighbours: bool = False,
         loss_box: dict | None = None,
         test_cfg: dict | None = None,
         data_preprocessor: dict | None = None,
@@ -88,9 +91,10 @@ class BoxCaseg(BaseModel):
                 'loss_box teaches the fused map: give a salient_head or a transferred_head'
             )
         self.backbone = MODELS.build(backbone)
-        if prompt:
-            widen_stem(self.backbone, 1)
+        if prompt or neighbours:
+            widen_stem(self.backbone, prompt + neighbours)
         self.prompt = prompt
+        self.neighbours = neighbours
         self.neck = neck and MODELS.build(neck)
         self.weak_head = weak_head and MODELS.build(weak_head)
         self.salient_head = salient_head and MODELS.build(salient_head)
@@ -136,7 +140,7 @@ class BoxCaseg(BaseModel):
         """Compute losses, predictions or probability maps.
 
         Args:
-            inputs: Patches ``(N, 3, H, W)``, normalised.
+            inputs: Patches ``(N, 3, H, W)``, normalised, or ``(N, 4, H, W)`` with ``neighbours``.
             data_samples: One a patch: ``supervision`` (``'box'`` or ``'mask'``) in the metainfo,
                 ``gt_instances.bboxes`` ``(1, 4)`` in patch pixels and, for a mask,
                 ``gt_sem_seg.sem_seg`` ``(1, H, W)``.
@@ -185,7 +189,7 @@ class BoxCaseg(BaseModel):
         the patch shows: what comes after need not know of margins.
 
         Args:
-            inputs: Patches ``(N, 3, H, W)``, normalised.
+            inputs: Patches ``(N, 3, H, W)``, normalised, or ``(N, 4, H, W)`` with ``neighbours``.
             names: Out of :attr:`available_maps`.
             bboxes: ``(N, 4)``, xyxy, patch pixels; by default the whole patches.
 
@@ -211,19 +215,25 @@ class BoxCaseg(BaseModel):
         """Map patches to the features that the heads share.
 
         Args:
-            inputs: Patches ``(N, 3, H, W)``, normalised.
+            inputs: Patches ``(N, 3, H, W)``, normalised, or ``(N, 4, H, W)`` with ``neighbours``.
             bboxes: ``(N, 4)``, xyxy, patch pixels, for the prompt; by default the whole patches.
 
         Returns:
             ``(N, C, h, w)``.
         """
+        if inputs.shape[1] != 3 + self.neighbours:
+            raise InputError(
+                f'the patches have {inputs.shape[1]} channels: NeighbourChannel in every pipeline '
+                'and neighbours=True of the model go together'
+            )
         if self.prompt:
             size = inputs.shape[-2:]
             if bboxes is None:
                 bboxes = _whole_patches(inputs, size)
             # Half precision does not hold the edges of large patches.
             maps = box_maps(bboxes.to(inputs.device, torch.float32), *size)
-            inputs = torch.cat([inputs, maps.to(inputs)], dim=1)
+            # Neighbours come last: the weights of a network without them then load as they are.
+            inputs = torch.cat([inputs[:, :3], maps.to(inputs), inputs[:, 3:]], dim=1)
         features = self.backbone(inputs)
         if self.neck is not None:
             features = self.neck(features)

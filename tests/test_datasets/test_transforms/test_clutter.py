@@ -3,7 +3,7 @@ import pytest
 from mmcv.transforms import Compose
 
 from mmboxcaseg.datasets.transforms import PasteClutter, RandomTruncate
-from mmboxcaseg.datasets.transforms.clutter import paste_object, truncating_edges
+from mmboxcaseg.datasets.transforms.clutter import paste_object, truncating_edges, visible_bbox
 from mmboxcaseg.errors import InputError
 
 ROWS, COLUMNS = np.mgrid[:30, :40]
@@ -72,14 +72,58 @@ class TestPasteObject:
         assert np.array_equal(self.mask, mask)
 
 
+class TestVisibleBbox:
+    mask = np.array([[0, 0, 0, 0], [0, 1, 1, 0], [0, 1, 1, 0]], np.uint8)
+
+    @pytest.mark.parametrize(
+        ('opacity', 'corner', 'front', 'expected'),
+        [
+            ([[1, 1], [1, 1]], (0, 0), True, [0, 0, 2, 2]),
+            # Less than a half is not seen.
+            ([[0.4, 1], [0.2, 0.5]], (0, 0), True, [1, 0, 2, 2]),
+            # Behind the object: its first row, and what lies left of it.
+            ([[1, 1], [1, 1]], (1, 0), False, [1, 0, 3, 1]),
+            ([[1, 1], [1, 1]], (1, 1), False, None),
+            # Partly and wholly outside.
+            ([[1, 1], [1, 1]], (3, 2), True, [3, 2, 4, 3]),
+            ([[1, 1], [1, 1]], (-1, -1), True, [0, 0, 1, 1]),
+            ([[1, 1], [1, 1]], (4, 0), True, None),
+            ([[1, 1], [1, 1]], (-2, 0), True, None),
+        ],
+    )
+    def test_by_hand(self, opacity, corner, front, expected):
+        assert visible_bbox(self.mask, np.array(opacity), corner, front) == expected
+
+
 class TestPasteClutter:
+    def test_tells_where_it_pasted(self, paste):
+        transform = paste(max_num=1, front_prob=0.5, twin_prob=0.5)
+        told = 0
+        for _ in range(20):
+            before = sample(neighbour_bboxes=[[0, 1, 2, 3]])
+            after = transform(dict(before))
+            first, *pasted = after['neighbour_bboxes']
+            assert first == [0, 1, 2, 3]
+            assert before['neighbour_bboxes'] == [[0, 1, 2, 3]]
+            assert len(pasted) <= 1
+            changed = (after['img'] != before['img']).any(axis=2)
+            for x1, y1, x2, y2 in pasted:
+                told += 1
+                # Little is changed outside: the seam of an object is seen by less than a half.
+                inside = (
+                    (x1 - 1 <= COLUMNS) & (x2 + 1 > COLUMNS) & (y1 - 1 <= ROWS) & (y2 + 1 > ROWS)
+                )
+                assert changed[inside].any()
+                assert not changed[~inside].any()
+        assert told > 10
+
     def test_changes_image_and_mask_alone(self, paste):
         before = sample(img_path='x')
         image, mask = before['img'].copy(), before['gt_seg_map'].copy()
         after = paste(front_prob=1, min_visible=0.1, max_num=3)(dict(before))
         assert (after['img'] != image).any()
         assert (after['gt_seg_map'] <= mask).all()
-        assert after.keys() == before.keys()
+        assert after.keys() == before.keys() | {'neighbour_bboxes'}
         # The image may be shared with the samples that follow.
         assert np.array_equal(before['img'], image)
         assert np.array_equal(before['gt_seg_map'], mask)

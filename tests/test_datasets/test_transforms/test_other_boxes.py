@@ -40,6 +40,12 @@ def test_moved_box(arguments, bbox):
     assert MoveBox(**arguments)(results)['bbox'] == pytest.approx(bbox)
 
 
+def test_neighbours_move_too():
+    results = dict(bbox=[0, 0, 4, 4], neighbour_bboxes=[[20, 30, 40, 70]], img_shape=(90, 50))
+    moved = MoveBox(shift=(0.1, -0.2), scale=0.5)(results)['neighbour_bboxes']
+    assert moved == [pytest.approx([27, 32, 37, 52])]
+
+
 def test_no_box_is_left():
     with pytest.raises(InputError, match='scale must be above 0, not 0'):
         MoveBox(scale=0)

@@ -42,3 +42,15 @@ def test_a_stacked_batch_gives_the_same():
     preprocessor = PatchPreprocessor(bgr_to_rgb=True, **NORM)
     expected = preprocessor(dict(inputs=list(inputs)))['inputs']
     assert torch.equal(preprocessor(dict(inputs=inputs))['inputs'], expected)
+
+
+def test_channels_behind_the_image_are_maps():
+    inputs = images((4, 4), (4, 4))
+    maps = [torch.full((1, 4, 4), value, dtype=torch.uint8) for value in (0, 51)]
+    preprocessor = PatchPreprocessor(bgr_to_rgb=True, **NORM)
+    expected = preprocessor(dict(inputs=inputs))['inputs']
+    batch = dict(inputs=list(map(torch.cat, zip(inputs, maps, strict=True))))
+    result = preprocessor(batch)['inputs']
+    assert torch.equal(result[:, :3], expected)
+    assert result[0, 3].eq(0).all()
+    assert torch.allclose(result[1, 3], torch.tensor(0.2))
