@@ -1,0 +1,4 @@
+# The network is not told the box.
+_base_ = './all.py'
+
+model = dict(prompt=False)
