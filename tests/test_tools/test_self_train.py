@@ -134,6 +134,26 @@ def test_network_of_the_round_before_is_trained_on(self_train, configs):
     assert torch.equal(*(w['backbone.conv1.weight'] for w in weights))
 
 
+@pytest.mark.slow
+def test_true_masks_of_the_boxes_change_nothing(self_train, configs, data_root):
+    source = data_root / 'coco' / 'annotations' / 'instances.json'
+    coco = json.loads(source.read_text())
+    for annotation in coco['annotations']:
+        del annotation['segmentation']
+    Path('boxes.json').write_text(json.dumps(coco))
+    text = configs[0].read_text()
+    # The masks that a test scores with stay.
+    text = text.replace('with_segmentation=True', f"with_segmentation=True, ann_file='{source}'")
+    weights = []
+    for ann_file in (source, Path('boxes.json').resolve()):
+        configs[0].write_text(text.replace("'annotations/instances.json'", f"'{ann_file}'"))
+        code, _, err = self_train(*configs, '--work-dir', ann_file.stem)
+        assert code == 0, err
+        checkpoint = torch.load(f'{ann_file.stem}/round2/epoch_1.pth', weights_only=False)
+        weights.append(checkpoint['state_dict'])
+    assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
+
+
 def test_dry_run_names_every_step(self_train, configs):
     code, out, _ = self_train(*configs, configs[1], '--amp', '--dry-run')
     assert code == 0
