@@ -1,7 +1,14 @@
-# Next round: proxy masks of an earlier one supervise box patches beside the salient ones.
+# Next round: the network is trained on, and proxy masks of an earlier round supervise box patches
+# beside the salient ones.
 _base_ = './effnet-lite0_coco-mini.py'
 
+load_from = 'work_dirs/effnet-lite0_coco-mini/epoch_12.pth'
 proxy_file = 'work_dirs/effnet-lite0_coco-mini/proxy.json'
+
+clutter = dict(
+    type='mmboxcaseg.PasteClutter', dataset=_base_.salient_dataset, prob=0.4, twin_prob=0.3
+)
+box_pipeline = [_base_.box_pipeline[0], clutter, *_base_.box_pipeline[1:]]
 
 train_dataloader = dict(
     sampler=dict(_delete_=True, type='mmboxcaseg.RatioSampler', batch_size=16, ratio=(9, 7)),
@@ -10,14 +17,15 @@ train_dataloader = dict(
         type='mmengine.ConcatDataset',
         ignore_keys=['supervision', 'classes'],
         datasets=[
-            dict(_base_.box_dataset, proxy_file=proxy_file, pipeline=_base_.box_pipeline),
+            dict(_base_.box_dataset, proxy_file=proxy_file, pipeline=box_pipeline),
             dict(_base_.salient_dataset, pipeline=_base_.salient_pipeline),
         ],
     ),
 )
 
-max_epochs = 5
+max_epochs = 3
 train_cfg = dict(max_epochs=max_epochs, val_interval=max_epochs)
+optim_wrapper = dict(optimizer=dict(lr=5e-4))
 param_scheduler = [
     _base_.param_scheduler[0],
     dict(_base_.param_scheduler[1], T_max=max_epochs),

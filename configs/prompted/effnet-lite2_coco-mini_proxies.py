@@ -1,16 +1,14 @@
-# Next round: the network is trained on, with larger patches, and proxy masks of an earlier round
-# supervise box patches beside the salient ones.
-_base_ = './effnet-lite2_coco-mini.py'
+# As effnet-lite0_coco-mini_proxies.py, the larger network, with larger patches.
+_base_ = './effnet-lite0_coco-mini_proxies.py'
 
 load_from = 'work_dirs/effnet-lite2_coco-mini/epoch_14.pth'
 proxy_file = 'work_dirs/effnet-lite2_coco-mini/proxy.json'
 patch_size = 160
 
+model = dict(backbone=dict(variant='lite2'), neck=dict(in_channels=[24, 48, 120, 352]))
+
 crop = dict(_base_.crop, size=patch_size)
-clutter = dict(
-    type='mmboxcaseg.PasteClutter', dataset=_base_.salient_dataset, prob=0.4, twin_prob=0.3
-)
-box_pipeline = [_base_.box_pipeline[0], clutter, crop, *_base_.box_pipeline[2:]]
+box_pipeline = [*_base_.box_pipeline[:2], crop, *_base_.box_pipeline[3:]]
 salient_pipeline = [
     *_base_.salient_pipeline[:3],
     crop,
@@ -33,24 +31,12 @@ tta_pipeline = [
 ]
 
 train_dataloader = dict(
-    sampler=dict(_delete_=True, type='mmboxcaseg.RatioSampler', batch_size=16, ratio=(9, 7)),
     dataset=dict(
-        _delete_=True,
-        type='mmengine.ConcatDataset',
-        ignore_keys=['supervision', 'classes'],
         datasets=[
             dict(_base_.box_dataset, proxy_file=proxy_file, pipeline=box_pipeline),
             dict(_base_.salient_dataset, pipeline=salient_pipeline),
-        ],
-    ),
+        ]
+    )
 )
 val_dataloader = dict(dataset=dict(pipeline=test_pipeline))
 test_dataloader = val_dataloader
-
-max_epochs = 3
-train_cfg = dict(max_epochs=max_epochs, val_interval=max_epochs)
-optim_wrapper = dict(optimizer=dict(lr=5e-4))
-param_scheduler = [
-    _base_.param_scheduler[0],
-    dict(_base_.param_scheduler[1], T_max=max_epochs),
-]
