@@ -213,7 +213,6 @@ class BoxInstanceDataset(BaseDataset):
                 f'quality above {self.min_quality} and supervise',
                 'current',
             )
-        by_image: dict[int | str, list[dict]] = {}
         data_list = []
         for annotation in annotations:
             image = images[annotation['image_id']]
@@ -244,14 +243,33 @@ class BoxInstanceDataset(BaseDataset):
                 check_segmentation(annotation, image, where)
                 sample['segmentation'] = annotation['segmentation']
             data_list.append(sample)
-            by_image.setdefault(image['id'], []).append(sample)
         if self.with_neighbours:
-            for sample in data_list:
-                others = by_image[sample['img_id']]
-                sample['neighbour_bboxes'] = [o['bbox'] for o in others if o is not sample]
+            self._index_neighbours(data_list)
         if dropped := len(coco['annotations']) - len(data_list):
             print_log(f'{self.ann_file}: {dropped} crowd or empty boxes left out', 'current')
         return data_list
+
+    def _index_neighbours(self, data_list: list[dict]) -> None:
+        """Keep all boxes once, by image; a sample knows where those of its image are."""
+        groups: dict[int | str, list[dict]] = {}
+        for sample in data_list:
+            groups.setdefault(sample['img_id'], []).append(sample)
+        start = 0
+        for group in groups.values():
+            for place, sample in enumerate(group, start):
+                sample['neighbours'] = (start, place, start + len(group))
+            start += len(group)
+        bboxes = [sample['bbox'] for group in groups.values() for sample in group]
+        self._bboxes = np.array(bboxes, dtype=np.float64).reshape(-1, 4)
+
+    def get_data_info(self, idx: int) -> dict:
+        """Get a sample; see the class for what it holds."""
+        sample = super().get_data_info(idx)
+        if self.with_neighbours:
+            start, place, stop = sample.pop('neighbours')
+            others = np.delete(self._bboxes[start:stop], place - start, axis=0)
+            sample['neighbour_bboxes'] = others.tolist()
+        return sample
 
     def overlapping(self, min_iou: float) -> np.ndarray:
         """Which boxes overlap another one of their image.

@@ -56,6 +56,9 @@ def test_neighbours_are_the_other_boxes_of_the_image(build, coco):
     coco['annotations'][0]['bbox'] = coco['annotations'][1]['bbox']
     twins = samples_of(build(coco, with_neighbours=True))[:2]
     assert [twin['bbox'] in twin['neighbour_bboxes'] for twin in twins] == [True, True]
+    # Samples that are left out are neighbours all the same.
+    part = build(coco, with_neighbours=True, indices=[3])
+    assert len(part) == 1 and len(part.get_data_info(0)['neighbour_bboxes']) == 2
 
 
 def test_one_sample_per_box(build, coco, data_root):
