@@ -3,7 +3,8 @@
 Configs are given in the order of the rounds. Each but the first reads proxy masks of the one before
 it: where its BoxInstanceDataset has a proxy_file, the round's own takes its place; and where it has
 a load_from, the network of the round before it is trained on. At the end the last round's network
-is scored. What is done is kept: called again, this goes on where it was.
+is scored, and draws the masks that end up in proxy.json of the work dir, rated by all rounds. What
+is done is kept: called again, this goes on where it was.
 """
 
 from __future__ import annotations
@@ -98,14 +99,18 @@ def steps(rounds: list[Training], args: argparse.Namespace) -> Iterator[Step]:
         yield training.train(TOOLS / 'train.py', args.gpus, *amp)
         if following is None:
             yield training.test(TOOLS / 'test.py', args.gpus, '--tta', *amp)
-            continue
-        boxes = next(taught_datasets(following.config.train_dataloader))
+        boxes = next(taught_datasets((following or training).config.train_dataloader), None)
+        if boxes is None:
+            return
         call = [training.config_file, training.checkpoint, '--tta', *amp]
         call += ['--ann', Path(boxes.data_root, boxes.ann_file)]
         call += ['--img-root', Path(boxes.data_root, boxes.data_prefix.img)]
         call += ['--out', proxy_file(training)]
         command = launch(TOOLS / 'generate_proxy_masks.py', call, args.gpus)
         yield Step('proxy masks', command, proxy_file(training))
+    out = args.work_dir / 'proxy.json'
+    command = launch(TOOLS / 'combine_quality.py', [*map(proxy_file, rounds), '--out', out])
+    yield Step('their quality', command, out)
 
 
 def proxy_file(training: Training) -> Path:

@@ -18,7 +18,7 @@ from .masks import (
     threshold_probability,
 )
 from .merging import merge_masks, merge_rles
-from .quality import BEST, best_threshold, check_threshold, expected_iou
+from .quality import BEST, best_threshold, check_threshold, combined_quality, expected_iou
 from .refine import AGREEMENTS, refine_annotations, refine_rles
 from .rle import (
     Edges,
@@ -45,6 +45,7 @@ __all__ = [
     'box_agreement',
     'box_mask',
     'check_threshold',
+    'combined_quality',
     'complement_rles',
     'decode_rle',
     'drop_masks',

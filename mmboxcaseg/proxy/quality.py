@@ -78,3 +78,15 @@ def expected_iou(probs: np.ndarray, threshold: float | str = 0.5) -> np.ndarray:
     total = probs.sum(axis=(1, 2), dtype=np.float64)
     union = masks.sum(axis=(1, 2)) + total - common
     return np.divide(common, union, out=np.zeros(len(probs)), where=union > 0)
+
+
+def combined_quality(qualities: np.ndarray) -> np.ndarray:
+    """Rate masks by the quality that each of several rounds of training gave to its own.
+
+    Args:
+        qualities: (R, N) float in [0, 1], of R rounds.
+
+    Returns:
+        (N,) float64: their geometric mean, low where any round was unsure.
+    """
+    return np.prod(np.asarray(qualities, dtype=np.float64) ** (1 / len(qualities)), axis=0)

@@ -5,6 +5,7 @@ from mmboxcaseg.errors import InputError
 from mmboxcaseg.proxy import (
     best_threshold,
     check_threshold,
+    combined_quality,
     expected_iou,
     normalize_probability,
     paste_probability,
@@ -95,3 +96,9 @@ def test_best_threshold_of_a_flat_map_is_a_half():
 def test_wrong_threshold_is_refused(value):
     with pytest.raises(InputError, match=r"threshold must be in \[0, 1\] or 'best', not"):
         check_threshold('threshold', value)
+
+
+def test_combined_quality_by_hand():
+    qualities = np.array([[0.9, 0.5, 0.0], [0.4, 0.5, 1.0]])
+    assert combined_quality(qualities).tolist() == pytest.approx([0.6, 0.5, 0])
+    assert combined_quality(np.array([[0.8], [0.8], [0.1]]))[0] == pytest.approx(0.4)

@@ -115,6 +115,13 @@ def test_rounds_teach_each_other(self_train, configs, tmp_path):
     assert first['backbone.conv1.weight'].shape[1] == 4
     assert not torch.equal(first['backbone.conv1.weight'], second['backbone.conv1.weight'])
 
+    first, second, final = (
+        [a['quality'] for a in json.loads(Path('out', name).read_text())['annotations']]
+        for name in ('round1/proxy.json', 'round2/proxy.json', 'proxy.json')
+    )
+    expected = [(a * b) ** 0.5 for a, b in zip(first, second, strict=True)]
+    assert final == pytest.approx(expected)
+
     # What is done stays; what is lost is made again, and nothing else.
     before = Path('out/round2/epoch_1.pth').stat().st_mtime_ns
     Path('out/round2/metrics.json').unlink()
@@ -150,8 +157,13 @@ def test_dry_run_names_every_step(self_train, configs):
     assert code == 0
     tools = [Path(shlex.split(line)[1]).name for line in out.splitlines() if '/tools/' in line]
     rounds = ['train.py', 'generate_proxy_masks.py'] * 2
-    assert tools == [*rounds, 'train.py', 'test.py']
-    assert all('--amp' in line for line in out.splitlines() if '/tools/' in line)
+    last = ['train.py', 'test.py', 'generate_proxy_masks.py', 'combine_quality.py']
+    assert tools == [*rounds, *last]
+    *networks, combine = [line for line in out.splitlines() if '/tools/' in line]
+    assert all('--amp' in line for line in networks)
+    folder = 'work_dirs/self_train'
+    files = [f'{folder}/round{number}/proxy.json' for number in (1, 2, 3)]
+    assert shlex.split(combine)[2:] == [*files, '--out', f'{folder}/proxy.json']
     assert not Path('work_dirs').exists()
 
 

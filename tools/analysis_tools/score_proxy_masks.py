@@ -23,6 +23,7 @@ from mmboxcaseg.proxy import AGREEMENTS
 from mmboxcaseg.proxy.coco import (
     annotations_by_image,
     check_bboxes,
+    check_result,
     decode_annotation,
     load_coco,
     load_results,
@@ -35,7 +36,9 @@ def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('truth', type=Path, help='COCO file with the true masks')
     parser.add_argument(
-        'raw', type=Path, help='raw masks, of tools/generate_proxy_masks.py --raw-out'
+        'raw',
+        type=Path,
+        help='raw masks, of tools/generate_proxy_masks.py --raw-out, or a COCO file of proxy masks',
     )
     parser.add_argument(
         '--thresholds',
@@ -54,7 +57,7 @@ def main() -> None:
         check_share('--thresholds', threshold)
     truth = load_coco(args.truth)
     check_bboxes(truth, args.truth)
-    entries = match_results(truth, load_results(args.raw), args.raw)
+    entries = match_results(truth, load_masks(args.raw), args.raw)
     raw = {id_: entry['segmentation'] for id_, entry in entries.items()}
     quality = {id_: entry['score'] for id_, entry in entries.items() if 'score' in entry}
     check_masks(truth, raw, args)
@@ -66,6 +69,24 @@ def main() -> None:
         print(f'| {row.masks} | {threshold} | {row.kept:.1%} | {row.mean_iou:.3f} |')
     print_rankings(scores)
     print_ious(scores, truth)
+
+
+def load_masks(path: Path) -> list[dict]:
+    """Read masks as entries of a results list; of a COCO file those of its annotations."""
+    try:
+        with path.open('rb') as file:
+            is_coco = file.read(64).lstrip().startswith(b'{')
+    except OSError:
+        is_coco = False  # what is read next says why
+    if not is_coco:
+        return load_results(path)
+    entries = []
+    for annotation in filter(wants_mask, load_coco(path)['annotations']):
+        entry = dict(ann_id=annotation['id'], score=annotation.get('quality'))
+        entry |= {key: annotation.get(key) for key in ('image_id', 'segmentation')}
+        entries.append({key: value for key, value in entry.items() if value is not None})
+        check_result(entries[-1], f'annotation {annotation["id"]} of {path}')
+    return entries
 
 
 def print_rankings(scores: dict[str, ProxyScores]) -> None:

@@ -144,3 +144,19 @@ def test_bad_input_ends_in_one_sentence(write, run, contents, options, message):
     code, out, err = run(*write(**contents), *options)
     assert code == 2 and not out
     assert err.startswith('error: ') and re.search(message, err), err
+
+
+def test_coco_file_of_proxy_masks(write, run):
+    raw = [dict(RAW[0], score=0.7)]
+    code, expected, _ = run(*write(raw=raw))
+    assert code == 0 and 'quality' in expected
+    proxy = dict(TRUTH['annotations'][0], quality=0.7, box_agreement=0.5)
+    code, out, _ = run(*write(raw=dict(TRUTH, annotations=[proxy])))
+    assert code == 0
+    assert out == expected
+    del proxy['quality']
+    code, out, _ = run(*write(raw=dict(TRUTH, annotations=[proxy])))
+    assert code == 0 and 'quality' not in out
+    proxy['id'] = 6
+    code, _, err = run(*write(raw=dict(TRUTH, annotations=[proxy])))
+    assert code == 2 and 'has ann_id 6, which image 1 does not have' in err
