@@ -85,6 +85,11 @@ def plan(args: argparse.Namespace) -> list[Training]:
         for dataset in taught:
             dataset.proxy_file = str(proxy_file(rounds[-1]))
         if rounds and training.config.get('load_from'):
+            if training.config.model != rounds[-1].config.model:
+                raise InputError(
+                    f'{path} trains the network of the round before it on, but has another model: '
+                    'give a config of the same, or one without load_from'
+                )
             training.config.load_from = str(rounds[-1].checkpoint)
         if args.seed is not None:
             training.config.setdefault('randomness', {})['seed'] = args.seed

@@ -7,7 +7,7 @@ import argparse
 from mmengine.config import Config, ConfigDict
 
 from mmboxcaseg.engine.checkpoint import allow_checkpoint_types
-from mmboxcaseg.engine.checks import check_checkpoint, check_data
+from mmboxcaseg.engine.checks import check_checkpoint, check_data, check_neighbours
 from mmboxcaseg.engine.config import ConfigOptions, build_runner, load_config, set_work_dir
 from mmboxcaseg.engine.distributed import is_first_process, start_process
 from mmboxcaseg.errors import InputError, run_tool
@@ -80,6 +80,7 @@ def main() -> None:
         if args.out:
             check_output(args.out, inputs=[args.config, args.checkpoint])
         check_data(config, ('test',))
+        check_neighbours(config)
         check_checkpoint(config, args.checkpoint)
     if args.tta:
         augment(config)

@@ -9,7 +9,13 @@ from mmengine.device import get_device
 from mmengine.runner import find_latest_checkpoint
 
 from mmboxcaseg.engine.checkpoint import allow_checkpoint_types
-from mmboxcaseg.engine.checks import check_checkpoint, check_data, check_pretrained, check_sampler
+from mmboxcaseg.engine.checks import (
+    check_checkpoint,
+    check_data,
+    check_neighbours,
+    check_pretrained,
+    check_sampler,
+)
 from mmboxcaseg.engine.config import ConfigOptions, build_runner, load_config, set_work_dir
 from mmboxcaseg.engine.distributed import is_first_process, start_process
 from mmboxcaseg.errors import InputError, run_tool
@@ -74,6 +80,7 @@ def check(config: Config) -> None:
     """Find what is wrong before anything takes long."""
     check_data(config, ('train', 'val'))
     check_sampler(config)
+    check_neighbours(config)
     check_pretrained(config.model)
     path = config.get('load_from')
     if config.get('resume'):

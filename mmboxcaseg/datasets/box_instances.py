@@ -259,8 +259,11 @@ class BoxInstanceDataset(BaseDataset):
             for place, sample in enumerate(group, start):
                 sample['neighbours'] = (start, place, start + len(group))
             start += len(group)
-        bboxes = [sample['bbox'] for group in groups.values() for sample in group]
-        self._bboxes = np.array(bboxes, dtype=np.float64).reshape(-1, 4)
+        samples = [sample for group in groups.values() for sample in group]
+        bboxes = np.array([sample['bbox'] for sample in samples], dtype=np.float64)
+        sizes = np.array([(sample['width'], sample['height']) for sample in samples])
+        # As far as they lie in the image, like a patch's own box.
+        self._bboxes = np.clip(bboxes.reshape(-1, 4), 0, np.tile(sizes.reshape(-1, 2), 2))
 
     def get_data_info(self, idx: int) -> dict:
         """Get a sample; see the class for what it holds."""

@@ -25,7 +25,8 @@ def check_threshold(name: str, value: float | str) -> None:
     Raises:
         InputError: If it is neither a number in [0, 1] nor ``'best'``.
     """
-    if value != BEST and not (isinstance(value, Real) and 0 <= value <= 1):
+    is_share = isinstance(value, Real) and not isinstance(value, bool) and 0 <= value <= 1
+    if not is_share and not (isinstance(value, str) and value == BEST):
         raise InputError(f"{name} must be in [0, 1] or 'best', not {value!r}")
 
 
@@ -41,15 +42,16 @@ def best_threshold(prob: np.ndarray) -> float:
     Returns:
         The threshold of the normalised map, a multiple of 1/256 below 1; 0.5 of a flat map.
     """
-    low, high = float(prob.min()), float(prob.max())
-    if low == high:
+    values = prob.ravel().astype(np.float64)
+    low, high = values.min(), values.max()
+    if not low < high < np.inf:  # flat, or of a network that has diverged
         return 0.5
-    levels = ((prob.ravel() - low) * (_LEVELS / (high - low))).astype(np.intp)
-    levels = np.minimum(levels, _LEVELS - 1)
+    # A pixel lies above the thresholds 0 to level - 1, that of the lowest value above none.
+    levels = np.ceil((values - low) / (high - low) * _LEVELS).astype(np.intp)
     # Of the mask of each threshold: its pixels, and the probability in them.
-    area = np.bincount(levels, minlength=_LEVELS)[::-1].cumsum()[::-1]
-    common = np.bincount(levels, prob.ravel(), _LEVELS)[::-1].cumsum()[::-1]
-    return float((common / (area + common[0] - common)).argmax() / _LEVELS)
+    area = np.bincount(levels, minlength=_LEVELS + 1)[:0:-1].cumsum()[::-1]
+    common = np.bincount(levels, values, _LEVELS + 1)[:0:-1].cumsum()[::-1]
+    return float((common / (area + values.sum() - common)).argmax() / _LEVELS)
 
 
 def expected_iou(probs: np.ndarray, threshold: float | str = 0.5) -> np.ndarray:
@@ -68,10 +70,10 @@ def expected_iou(probs: np.ndarray, threshold: float | str = 0.5) -> np.ndarray:
     Returns:
         (N,) float64 in [0, 1]; 0 for an empty mask.
     """
-    low, high = probs.min(axis=(1, 2), keepdims=True), probs.max(axis=(1, 2), keepdims=True)
-    # A flat map is not normalised, as in normalize_probability.
     if threshold == BEST:
         threshold = np.array([best_threshold(prob) for prob in probs]).reshape(-1, 1, 1)
+    low, high = probs.min(axis=(1, 2), keepdims=True), probs.max(axis=(1, 2), keepdims=True)
+    # A flat map is not normalised, as in normalize_probability.
     start, stretch = np.where(high > low, low, 0), np.where(high > low, high - low, 1)
     masks = (probs - start) / stretch > threshold
     common = np.where(masks, probs, 0).sum(axis=(1, 2), dtype=np.float64)

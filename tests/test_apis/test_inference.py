@@ -292,10 +292,10 @@ def test_threshold_is_that_of_the_config(config, image, monkeypatch):
     config.model.test_cfg = dict(threshold='best')
     predictor = BoxCasegPredictor(init_model(config))
     predictor.set_image(image)
-    # With the middle column the mask has an IoU of 2.4 / 3 to expect, without it 2 / 2.4.
-    sure = np.tile(np.float32([1, 1, 0.4, 0]), (4, 1))
-    unsure = np.tile(np.float32([0.6, 0.6, 0.4, 0]), (4, 1))
-    for prob, columns in ((sure, 2), (unsure, 3)):
+    # IoUs to expect without and with the third column: 1.2 / 2.33 and 1.53 / 3, then 1.8 / 2.44 and
+    # 2.24 / 3. A threshold of 0.5 takes it in the first map and leaves it out of the second.
+    for row, columns in (([0.6, 0.6, 0.33, 0], 2), ([0.9, 0.9, 0.44, 0], 3)):
+        prob = np.tile(np.float32(row), (4, 1))
         monkeypatch.setattr(predictor, 'predict_maps', lambda bboxes, prob=prob: prob[None])
         assert predictor.predict(np.array([0.0, 0, 4, 4]))[0].any(axis=0).sum() == columns
 

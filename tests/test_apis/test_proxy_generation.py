@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from mmboxcaseg.apis import BoxCasegPredictor
-from mmboxcaseg.apis.proxy_generation import ProxyGenerator
-from mmboxcaseg.proxy import shards
+from mmboxcaseg.apis.proxy_generation import ProxyGenerator, finish_image
+from mmboxcaseg.proxy import decode_rle, shards
 from mmboxcaseg.proxy.packed import ImageGroups
 
 
@@ -103,3 +103,13 @@ def test_time_in_the_network_is_a_part_of_all(generate):
     patches, bboxes = np.zeros((4, 1, 24, 24, 3), np.uint8), np.zeros((4, 1, 4), np.float32)
     generator._predict_batch(patches, bboxes, None)
     assert 0 < generator.network_s < 5
+
+
+def test_threshold_makes_masks_and_quality():
+    image = dict(id=1, file_name='a.png', width=4, height=4)
+    annotations = [dict(id=5, image_id=1, category_id=1, bbox=[0, 0, 4, 4])]
+    maps = [np.tile(np.float32([0.9, 0.9, 0.44, 0]), (4, 1))]
+    for threshold, columns, quality in ((0.5, 2, 1.8 / 2.44), ('best', 3, 2.24 / 3)):
+        (proxy,), (raw,) = finish_image(image, annotations, maps, threshold)
+        assert decode_rle(proxy['segmentation'], (4, 4)).any(axis=0).sum() == columns
+        assert proxy['quality'] == raw['score'] == pytest.approx(quality)

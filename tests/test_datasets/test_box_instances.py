@@ -56,9 +56,15 @@ def test_neighbours_are_the_other_boxes_of_the_image(build, coco):
     coco['annotations'][0]['bbox'] = coco['annotations'][1]['bbox']
     twins = samples_of(build(coco, with_neighbours=True))[:2]
     assert [twin['bbox'] in twin['neighbour_bboxes'] for twin in twins] == [True, True]
+    # Boxes of images need not stand together.
+    coco['annotations'].sort(key=lambda annotation: annotation['id'] % 10)
+    shuffled = {s['ann_id']: s for s in samples_of(build(coco, with_neighbours=True))}
+    assert sorted(shuffled[21]['neighbour_bboxes']) == [[2, 3, 22, 21], [26, 8, 40, 38]]
     # Samples that are left out are neighbours all the same.
     part = build(coco, with_neighbours=True, indices=[3])
-    assert len(part) == 1 and len(part.get_data_info(0)['neighbour_bboxes']) == 2
+    assert len(part) == 1
+    left = part.get_data_info(0)
+    assert left['neighbour_bboxes'] == shuffled[left['ann_id']]['neighbour_bboxes'] != []
 
 
 def test_one_sample_per_box(build, coco, data_root):

@@ -69,9 +69,9 @@ def test_best_threshold_by_hand():
     threshold = best_threshold(prob)
     assert (normalize_probability(prob) > threshold).tolist() == [[True, True], [True, False]]
     assert expected_iou(prob[None], 'best')[0] == pytest.approx(2.3 / 3.1)
-    # A faint one is worth its place as long as the IoU is not above 0.4 / 0.6.
-    for sure, taken in ((0.6, True), (0.9, False)):
-        prob = np.array([[sure, sure], [0.4, 0.0]])
+    # 1.2 / 2.33 or 1.53 / 3, then 1.8 / 2.44 or 2.24 / 3; at 0.5 it would be the other way round.
+    for sure, faint, taken in ((0.6, 0.33, False), (0.9, 0.44, True)):
+        prob = np.array([[sure, sure], [faint, 0.0]])
         assert threshold_probability(prob, (2, 2), 'best')[1, 0] == taken
 
 
@@ -85,6 +85,24 @@ def test_best_threshold_beats_all_others():
         assert (expected_iou(probs, 'best') > expected_iou(probs, 0.9)).all()
 
 
+def test_best_threshold_of_a_narrow_map():
+    # Normalised for the threshold, but rated as they are.
+    probs = 0.25 + 0.3 * np.random.default_rng(4).random((5, 20, 20))
+    others = [expected_iou(probs, threshold) for threshold in np.linspace(0, 0.999, 400)]
+    best = expected_iou(probs, 'best')
+    assert (best >= np.max(others, axis=0) - 0.002).all()
+    # The lowest value is never above a threshold, however many pixels have it.
+    halves = np.repeat([[0.4, 0.6]], 4, axis=0)
+    assert expected_iou(halves[None], 'best')[0] == expected_iou(halves[None], 0.5)[0]
+
+
+@pytest.mark.parametrize('value', [np.nan, np.inf])
+def test_best_threshold_of_a_broken_map(value):
+    prob = np.full((3, 3), 0.2)
+    prob[1, 1] = value
+    assert best_threshold(prob) == 0.5
+
+
 def test_best_threshold_of_a_flat_map_is_a_half():
     for value, full in ((0.3, False), (0.7, True)):
         assert best_threshold(np.full((3, 3), value)) == 0.5
@@ -92,7 +110,7 @@ def test_best_threshold_of_a_flat_map_is_a_half():
         assert mask.all() == mask.any() == full
 
 
-@pytest.mark.parametrize('value', [-0.1, 1.5, float('nan'), 'worst', None])
+@pytest.mark.parametrize('value', [-0.1, 1.5, float('nan'), 'worst', None, True])
 def test_wrong_threshold_is_refused(value):
     with pytest.raises(InputError, match=r"threshold must be in \[0, 1\] or 'best', not"):
         check_threshold('threshold', value)

@@ -181,6 +181,14 @@ def test_wrong_order_is_refused(self_train, configs, order, reason):
     assert not Path('work_dirs').exists()
 
 
+def test_another_network_is_not_trained_on(self_train, configs):
+    with configs[1].open('a') as file:
+        file.write('model = dict(backbone=dict(depth=34))\n')
+    code, _, err = self_train(*configs)
+    assert code == 2
+    assert 'next.py trains the network of the round before it on, but has another model' in err
+
+
 def test_config_without_views_is_refused(self_train, configs):
     configs[0].write_text(configs[0].read_text() + '\ntta_pipeline = None\n')
     code, _, err = self_train(*configs)

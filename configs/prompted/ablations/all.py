@@ -1,4 +1,5 @@
-# The first round in short; every other config here changes one thing of it.
+# The first round in short, with all of its parts. The other configs here change one thing of it
+# each, but for no_boxes.py, which is a second round.
 _base_ = '../effnet-lite0_coco-mini.py'
 
 max_epochs = 4

@@ -1,4 +1,5 @@
-# The second round of the best network without its boxes: salient images alone, as many steps.
+# The second round of the best network without its boxes: salient images alone, as many steps. Give
+# it the first round that was trained: --cfg-options load_from=work_dirs/.../round1/epoch_14.pth
 _base_ = '../effnet-lite2_coco-mini_proxies.py'
 
 train_dataloader = dict(

@@ -1,4 +1,4 @@
-# Of what is around the box no more is seen than chance brings.
+# The patch ends about where the box does.
 _base_ = './all.py'
 
 crop = dict(_base_.crop, scale=(0.9, 1.1), shift=0.05)

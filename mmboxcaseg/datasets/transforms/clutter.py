@@ -110,7 +110,7 @@ class PasteClutter(BaseTransform):
     of its visible pixels, as people draw it; a sample that has a ``bbox`` keeps it.
 
     Required and changed keys: ``img`` and ``gt_seg_map``. To ``neighbour_bboxes`` (xyxy, image
-    pixels) come the boxes of what is seen of the objects that are pasted.
+    pixels) come the boxes of what is seen of each object that is pasted, whatever hides it later.
 
     Args:
         dataset: Config of the dataset that the objects come from, a ``SalientObjectDataset``,

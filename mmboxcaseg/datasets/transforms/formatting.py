@@ -18,9 +18,9 @@ class PackPatchInputs(BaseTransform):
     Required keys: ``img``, ``gt_bboxes``, ``supervision`` and, of a salient sample,
     ``gt_seg_map``.
 
-    Returned: ``inputs``, a ``(3, H, W)`` uint8 tensor, and ``data_samples``, a ``DetDataSample``
-    with ``gt_instances.bboxes`` ``(1, 4)`` and, of a salient sample, ``gt_sem_seg.sem_seg``
-    ``(1, H, W)`` uint8.
+    Returned: ``inputs``, a ``(3, H, W)`` uint8 tensor, or of as many channels as the patch has, and
+    ``data_samples``, a ``DetDataSample`` with ``gt_instances.bboxes`` ``(1, 4)`` and, of a salient
+    sample, ``gt_sem_seg.sem_seg`` ``(1, H, W)`` uint8.
 
     Args:
         meta_keys: What else the data sample's metainfo gets, of the keys that are there.

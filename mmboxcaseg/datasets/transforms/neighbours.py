@@ -9,6 +9,7 @@ from __future__ import annotations
 import numpy as np
 from mmcv.transforms import BaseTransform
 
+from mmboxcaseg.errors import InputError
 from mmboxcaseg.registry import TRANSFORMS
 
 
@@ -46,7 +47,9 @@ def neighbour_map(bbox: np.ndarray, neighbours: np.ndarray, size: tuple[int, int
     height, width = size
     values = np.zeros(size, dtype=np.float32)
     own = _area(bbox)
-    for neighbour in np.asarray(neighbours, dtype=np.float64).reshape(-1, 4):
+    neighbours = np.asarray(neighbours, dtype=np.float64).reshape(-1, 4)
+    inside = (neighbours[:, :2] < (width, height)).all(1) & (neighbours[:, 2:] > 0).all(1)
+    for neighbour in neighbours[inside]:
         other = _area(neighbour)
         rows, y = _covered(neighbour[1], neighbour[3], height)
         columns, x = _covered(neighbour[0], neighbour[2], width)
@@ -78,11 +81,25 @@ class NeighbourChannel(BaseTransform):
 
     Required keys: ``img``, ``patch_bbox``, ``gt_bboxes``; ``neighbour_bboxes`` (xyxy, image pixels)
     of a sample that has neighbours. Changed key: ``img``, now of four channels.
+
+    Raises:
+        InputError: If it stands in the wrong place, or a box comes without its neighbours.
     """
 
     def transform(self, results: dict) -> dict:
         """Append."""
+        if 'patch_bbox' not in results or results.get('flip'):
+            raise InputError(
+                'NeighbourChannel stands in the wrong place of its pipeline: it must come after '
+                'the crop and before the flip'
+            )
+        if 'bbox' in results and 'neighbour_bboxes' not in results:
+            raise InputError(
+                'NeighbourChannel needs the other boxes of the image: set with_neighbours=True of '
+                'the BoxInstanceDataset'
+            )
         size = results['img'].shape[:2]
+        # Salient samples have those alone that were pasted.
         neighbours = np.reshape(results.get('neighbour_bboxes', ()), (-1, 4))
         drawn = neighbour_map(
             results['gt_bboxes'].tensor[0].numpy(),

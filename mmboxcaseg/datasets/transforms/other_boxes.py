@@ -21,7 +21,8 @@ class BoxFromMask(BaseTransform):
     Stands after ``LoadPatchImage``.
 
     Required key: ``gt_seg_map``. Added keys: ``bbox`` (xyxy, image pixels, the tight box),
-    ``segmentation`` (the mask as compressed RLE), ``area`` (in pixels) and ``label`` (0).
+    ``segmentation`` (the mask as compressed RLE), ``area`` (in pixels), ``label`` (0) and
+    ``neighbour_bboxes`` (none).
     """
 
     def transform(self, results: dict) -> dict:
@@ -31,6 +32,7 @@ class BoxFromMask(BaseTransform):
         results['segmentation'] = encode_rle(mask)
         results['area'] = int(np.count_nonzero(mask))
         results['label'] = 0
+        results['neighbour_bboxes'] = []
         return results
 
 

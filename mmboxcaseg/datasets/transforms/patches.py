@@ -138,11 +138,13 @@ def crop_patches(
     windows, pixels = context_windows(bboxes, image.shape[:2], margin)
     patches = np.empty((len(windows), *size, 4 if neighbours else 3), image.dtype)
     inner = np.empty((len(windows), 4), np.float32)
+    clipped = np.clip(bboxes, 0, np.tile(image.shape[1::-1], 2))
     for index, (window, pixel_bbox) in enumerate(zip(windows, pixels, strict=True)):
         patches[index, ..., :3] = crop_resize(image, window, size)
         inner[index] = bbox_in_window(pixel_bbox, window, size)
         if neighbours:
-            others = bboxes_in_window(np.delete(bboxes, index, axis=0), window, size)
+            # As far as they lie in the image, like the box itself.
+            others = bboxes_in_window(np.delete(clipped, index, axis=0), window, size)
             patches[index, ..., 3] = neighbour_map(inner[index], others, size)
     return patches, inner
 
@@ -291,6 +293,9 @@ class RandomSalientPatch(BaseTransform):
         y = np.random.randint(self.resize[0] - self.size[0] + 1)
         x = np.random.randint(self.resize[1] - self.size[1] + 1)
         _cut(results, np.array([x, y, x + self.size[1], y + self.size[0]]), self.size, None)
+        # Of the image as it was, not as it was resized.
+        factor = np.array([width, height]) / self.resize[::-1]
+        results['patch_bbox'] = results['patch_bbox'] * np.tile(factor, 2)
         return results
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from mmengine.model import ImgDataPreprocessor
 
+from mmboxcaseg.errors import InputError
 from mmboxcaseg.registry import MODELS
 
 _COLOURS = 3
@@ -17,7 +18,7 @@ class PatchPreprocessor(ImgDataPreprocessor):
     Pixels are the same, bit for bit: each image is normalised in its place in the batch, without
     the copies between. Images of several sizes are padded as ever. Channels behind the three of an
     image are maps, such as :class:`mmboxcaseg.NeighbourChannel` appends: they go from [0, 255] to
-    [0, 1].
+    [0, 1], and need images of one size.
     """
 
     def forward(self, data: dict, training: bool = False) -> dict:
@@ -35,6 +36,11 @@ class PatchPreprocessor(ImgDataPreprocessor):
         images = data['inputs']
         padded = self.pad_size_divisor > 1 or len({image.shape for image in images}) > 1
         if padded or not self._enable_normalize:
+            if len(images[0]) > _COLOURS:
+                raise InputError(
+                    'channels behind the image need patches of one size, a mean and a std, and no '
+                    'padding'
+                )
             return super().forward(data, training)
         batch = torch.empty((len(images), *images[0].shape), device=images[0].device)
         for place, image in zip(batch, images, strict=True):

@@ -50,7 +50,7 @@ def widen_stem(backbone: nn.Module, channels: int) -> None:
     if len(stems) != 1:
         raise InputError(
             f'{type(backbone).__name__} has {len(stems)} convolutions that take three channels '
-            'and the box prompt needs exactly one: take another backbone or leave prompt out'
+            'and prompt and neighbours need exactly one: take another backbone or leave them out'
         )
     (stem,) = stems
     stem.in_channels += channels
@@ -61,7 +61,7 @@ def widen_stem(backbone: nn.Module, channels: int) -> None:
 def _pad_loaded_weight(stem: nn.Conv2d, state_dict: dict, prefix: str, *_: object) -> None:
     # A function of the module and no closure: copies of the network, as of EMAHook, have their own.
     key = f'{prefix}weight'
-    if key in state_dict and _IMAGE_CHANNELS <= state_dict[key].shape[1] < stem.in_channels:
+    if key in state_dict and state_dict[key].shape[1] == _IMAGE_CHANNELS:
         state_dict[key] = _pad_channels(state_dict[key], stem.in_channels)
 
 

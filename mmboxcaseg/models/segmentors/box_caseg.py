@@ -59,7 +59,7 @@ class BoxCaseg(BaseModel):
     Raises:
         InputError: If ``alpha`` is not in [0, 1], no head is left, a transferred head stands
             without a weak head, ``loss_box`` without any head of the fused map, ``test_cfg``
-            asks for a map that the heads do not give, or its threshold is none.
+            asks for a map that the heads do not give or has a wrong threshold.
     """
 
     def __init__(
@@ -223,8 +223,8 @@ class BoxCaseg(BaseModel):
         """
         if inputs.shape[1] != 3 + self.neighbours:
             raise InputError(
-                f'the patches have {inputs.shape[1]} channels: NeighbourChannel in every pipeline '
-                'and neighbours=True of the model go together'
+                f'the patches have {inputs.shape[1]} channels: NeighbourChannel in every pipeline, '
+                'PatchPreprocessor and neighbours=True of the model go together'
             )
         if self.prompt:
             size = inputs.shape[-2:]
@@ -232,7 +232,6 @@ class BoxCaseg(BaseModel):
                 bboxes = _whole_patches(inputs, size)
             # Half precision does not hold the edges of large patches.
             maps = box_maps(bboxes.to(inputs.device, torch.float32), *size)
-            # Neighbours come last: the weights of a network without them then load as they are.
             inputs = torch.cat([inputs[:, :3], maps.to(inputs), inputs[:, 3:]], dim=1)
         features = self.backbone(inputs)
         if self.neck is not None:
@@ -263,7 +262,7 @@ class BoxCaseg(BaseModel):
             )
         if by_box:
             logits = self.loss_pixel.fuse_logits(salient[by_box], transferred[by_box], self.alpha)
-            losses.update(self.loss_box(logits, bboxes[by_box], inputs[by_box]))
+            losses.update(self.loss_box(logits, bboxes[by_box], inputs[by_box, :3]))
         return losses
 
     def _loss_pixel(self, features: Tensor, masks: list[Tensor], size: torch.Size) -> Tensor:

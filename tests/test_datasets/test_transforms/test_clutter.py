@@ -338,3 +338,30 @@ class TestRandomTruncate:
     def test_settings_out_of_range(self, settings):
         with pytest.raises(InputError, match=f'{next(iter(settings))} must be'):
             RandomTruncate(**settings)
+
+
+def test_neighbours_are_cut_as_the_box_is():
+    transform = RandomTruncate(prob=1.0)
+    moved = 0
+    for _ in range(20):
+        bbox = [10, 8, 30, 20]
+        results = transform(sample(bbox=bbox, neighbour_bboxes=[bbox, [0, 0, 40, 30]]))
+        height, width = results['img'].shape[:2]
+        assert results['neighbour_bboxes'] == [results['bbox'], [0, 0, width, height]]
+        moved += results['bbox'] != bbox
+    assert moved > 10
+
+
+def test_what_went_behind_is_told_as_it_is_seen(paste):
+    # All of the object must stay visible, so whatever is drawn in front goes behind.
+    transform = paste(front_prob=1, min_visible=1.0, max_num=1, scale=(0.3, 0.6))
+    hidden = 0
+    for _ in range(60):
+        after = transform(sample())
+        assert (after['gt_seg_map'] == sample()['gt_seg_map']).all()
+        for x1, y1, x2, y2 in np.array(after['neighbour_bboxes'], dtype=int).reshape(-1, 4):
+            rows, columns = after['gt_seg_map'][y1:y2, x1:x2], after['gt_seg_map'][y1:y2, x1:x2].T
+            # Each side of the box of what is seen touches something seen.
+            assert not any(line.all() for line in (rows[0], rows[-1], columns[0], columns[-1]))
+        hidden += not after['neighbour_bboxes']
+    assert hidden

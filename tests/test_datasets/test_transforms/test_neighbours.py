@@ -5,6 +5,7 @@ from mmdet.structures.bbox import HorizontalBoxes
 
 from mmboxcaseg.datasets.transforms import NeighbourChannel
 from mmboxcaseg.datasets.transforms.neighbours import bboxes_in_window, neighbour_map
+from mmboxcaseg.errors import InputError
 
 
 class TestNeighbourMap:
@@ -77,6 +78,44 @@ class TestNeighbourChannel:
         results = NeighbourChannel()(self.sample(**more))
         assert results['img'].shape == (4, 4, 4)
         assert not results['img'][..., 3].any()
+
+    def test_wrong_place(self):
+        results = self.sample()
+        del results['patch_bbox']
+        for wrong in (results, self.sample(flip=True, flip_direction='horizontal')):
+            with pytest.raises(InputError, match='NeighbourChannel stands in the wrong place'):
+                NeighbourChannel()(wrong)
+
+    def test_box_without_its_neighbours(self):
+        with pytest.raises(InputError, match='set with_neighbours=True of the BoxInstanceDataset'):
+            NeighbourChannel()(self.sample(bbox=[10, 10, 14, 18]))
+
+    @pytest.mark.parametrize(
+        'crop',
+        [
+            dict(type='mmboxcaseg.RandomSalientPatch', resize=(60, 90), size=(40, 70)),
+            dict(type='mmboxcaseg.RandomBoxPatch', size=(50, 40), inside=False),
+            dict(type='mmboxcaseg.BoxPatch', size=(50, 40), margin=0.3),
+            dict(type='mmboxcaseg.WholeImagePatch', size=40),
+        ],
+    )
+    def test_lies_on_the_neighbour_after_every_crop(self, crop):
+        # The neighbour is a bright block beside the object.
+        image, mask = np.zeros((120, 100, 3), np.uint8), np.zeros((120, 100), np.uint8)
+        image[50:90, 40:70] = 200
+        mask[30:60, 30:50] = 1
+        steps = Compose([crop, dict(type='mmboxcaseg.NeighbourChannel')])
+        results = steps(
+            dict(
+                img=image,
+                gt_seg_map=mask,
+                img_shape=(120, 100),
+                neighbour_bboxes=[[40, 50, 70, 90]],
+            )
+        )
+        bright, drawn = results['img'][..., 0] > 100, results['img'][..., 3] > 0
+        assert bright.sum() > 20
+        assert (bright & drawn).sum() / (bright | drawn).sum() > 0.8
 
     def test_is_flipped_with_the_image(self):
         steps = [dict(type='mmboxcaseg.NeighbourChannel'), dict(type='mmdet.RandomFlip', prob=1.0)]

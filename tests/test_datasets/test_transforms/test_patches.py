@@ -303,7 +303,7 @@ class TestRandomSalientPatch:
         corners = set()
         for _ in range(40):
             results = RandomSalientPatch(resize=(HEIGHT, WIDTH), size=(30, 50))(sample(mask=mask))
-            x1, y1, x2, y2 = results['patch_bbox']
+            x1, y1, x2, y2 = results['patch_bbox'].astype(int)
             assert (x2 - x1, y2 - y1) == (50, 30)
             assert np.array_equal(results['img'], coordinate_image()[y1:y2, x1:x2])
             assert np.array_equal(results['gt_seg_map'], mask[y1:y2, x1:x2])

@@ -2,6 +2,7 @@ import pytest
 import torch
 from mmengine.model import ImgDataPreprocessor
 
+from mmboxcaseg.errors import InputError
 from mmboxcaseg.models import PatchPreprocessor
 
 NORM = dict(mean=[123.675, 116.28, 103.53], std=[58.395, 57.12, 57.375])
@@ -54,3 +55,10 @@ def test_channels_behind_the_image_are_maps():
     assert torch.equal(result[:, :3], expected)
     assert result[0, 3].eq(0).all()
     assert torch.allclose(result[1, 3], torch.tensor(0.2))
+
+
+@pytest.mark.parametrize('settings', [dict(), dict(pad_size_divisor=4, **NORM)])
+def test_maps_that_cannot_be_kept_are_refused(settings):
+    inputs = [torch.zeros(4, 6, 6, dtype=torch.uint8)]
+    with pytest.raises(InputError, match='channels behind the image need patches of one size'):
+        PatchPreprocessor(**settings)(dict(inputs=inputs))

@@ -318,6 +318,45 @@ class TestLossOfBoxes:
             build(loss_box=self.loss_box, **HEADS['weak'])
 
 
+class TestNeighbours:
+    def test_box_stays_the_fourth_channel(self, build, make_batch):
+        inputs, samples = make_batch(BOXES)
+        plain = build(prompt=True).eval()
+        model = build(prompt=True, neighbours=True).eval()
+        weights = plain.state_dict()
+        for name, value in model.state_dict().items():
+            if value.shape != weights[name].shape:
+                torch.nn.init.normal_(weights[name])
+                weights[name] = torch.cat([weights[name], torch.zeros_like(value[:, :1])], dim=1)
+        model.load_state_dict(weights)
+        plain.load_state_dict(
+            {k: v[:, :4] if v.ndim == 4 and v.shape[1] == 5 else v for k, v in weights.items()}
+        )
+        bboxes = torch.cat([sample.gt_instances.bboxes for sample in samples])
+        more = torch.cat([inputs, torch.rand_like(inputs[:, :1])], dim=1)
+        with torch.no_grad():
+            expected = plain.probability_maps(inputs, ['fused'], bboxes)['fused']
+            maps = model.probability_maps(more, ['fused'], bboxes)['fused']
+        torch.testing.assert_close(maps, expected)
+
+    def test_is_no_colour(self, build, make_batch):
+        inputs, samples = make_batch(MIXED)
+        loss_box = dict(type='mmboxcaseg.ProjectionAffinityLoss')
+        model = build(neighbours=True, loss_box=loss_box)
+        seen = []
+        model.loss_box.register_forward_hook(lambda m, args, out: seen.append(args[2].shape[1]))
+        model(torch.cat([inputs, inputs[:, :1]], dim=1), samples, mode='loss')
+        assert seen == [3]
+
+    @pytest.mark.parametrize('neighbours', [False, True])
+    def test_other_number_of_channels(self, build, make_batch, neighbours):
+        inputs, samples = make_batch(BOXES)
+        if not neighbours:
+            inputs = torch.cat([inputs, inputs[:, :1]], dim=1)
+        with pytest.raises(InputError, match=f'the patches have {3 + (not neighbours)} channels'):
+            build(neighbours=neighbours)(inputs, samples, mode='loss')
+
+
 class TestPrediction:
     def test_threshold_goes_with_the_maps(self, build, make_batch):
         for test_cfg, expected in ((None, 0.5), (dict(threshold='best'), 'best')):
