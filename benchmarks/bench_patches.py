@@ -72,9 +72,11 @@ def plain_box_patch(sample: dict, resize: Resize) -> tuple[torch.Tensor, np.ndar
 
 def plain_salient_patch(sample: dict, resize: Resize) -> tuple[torch.Tensor, np.ndarray]:
     """Image and mask, resized to 320x320, of a window of 288x288."""
-    patch = resize(plain_image(sample['img_path']), (320, 320))
+    image = plain_image(sample['img_path'])
+    patch = resize(image, (320, 320))
     mask = resize(cv2.imread(sample['mask_path'], cv2.IMREAD_GRAYSCALE) / 255.0, (320, 320))
-    x1, y1, x2, y2 = sample['patch_bbox']
+    window = sample['patch_bbox'] * 320 / np.tile(image.shape[1::-1], 2)
+    x1, y1, x2, y2 = np.rint(window).astype(int)
     patch, mask = patch[y1:y2, x1:x2], mask[y1:y2, x1:x2]
     if sample['flip']:
         patch, mask = patch[:, ::-1], mask[:, ::-1]
