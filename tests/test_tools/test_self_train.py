@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from mmboxcaseg import config_path
+from mmboxcaseg.engine.checkpoint import load_checkpoint_file
 
 TOOL = Path(__file__).parents[2] / 'tools' / 'self_train.py'
 
@@ -110,8 +111,8 @@ def test_rounds_teach_each_other(self_train, configs, tmp_path):
     assert 'Load checkpoint from out/round1/epoch_1.pth' in log.read_text()
     assert 'seed=3' in Path('out/round2.py').read_text()
     assert 'fused/mIoU' in json.loads(Path('out/round2/metrics.json').read_text())
-    first = torch.load('out/round1/epoch_1.pth', weights_only=False)['state_dict']
-    second = torch.load('out/round2/epoch_1.pth', weights_only=False)['state_dict']
+    first = load_checkpoint_file('out/round1/epoch_1.pth')['state_dict']
+    second = load_checkpoint_file('out/round2/epoch_1.pth')['state_dict']
     assert first['backbone.conv1.weight'].shape[1] == 4
     assert not torch.equal(first['backbone.conv1.weight'], second['backbone.conv1.weight'])
 
@@ -147,7 +148,7 @@ def test_true_masks_of_the_boxes_change_nothing(self_train, configs, data_root):
         configs[0].write_text(text.replace("'annotations/instances.json'", f"'{ann_file}'"))
         code, _, err = self_train(*configs, '--work-dir', ann_file.stem)
         assert code == 0, err
-        checkpoint = torch.load(f'{ann_file.stem}/round2/epoch_1.pth', weights_only=False)
+        checkpoint = load_checkpoint_file(f'{ann_file.stem}/round2/epoch_1.pth')
         weights.append(checkpoint['state_dict'])
     assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
 
