@@ -5,9 +5,11 @@ from __future__ import annotations
 import warnings
 from difflib import get_close_matches
 from importlib import metadata
+from importlib.util import find_spec
 from pathlib import Path
 
 from mmboxcaseg.errors import InputError
+from mmboxcaseg.ops import provide_ops
 
 __version__ = '0.1.0'
 
@@ -22,6 +24,9 @@ TESTED_VERSIONS = {
     'mmsegmentation': '1.2.2',
 }
 
+# Where packages keep their configs.
+_CONFIG_FOLDERS = {'mmboxcaseg': 'configs', 'mmdet': '.mim/configs'}
+
 # Distributions that bring the same import name.
 _FORKS = {
     'mmengine': 'onedl-mmengine',
@@ -32,27 +37,39 @@ _FORKS = {
 
 
 def config_path(name: str) -> str:
-    """Path of a config that is shipped with the package, to inherit it from anywhere.
+    """Path of a config that is shipped with this package or with mmdet, to inherit it.
 
-    mmengine resolves ``package::config`` for a fixed list of packages only, so a config of one's
-    own says ``_base_ = __import__('mmboxcaseg').config_path('boxcaseg/hrnet_w48_voc.py')``.
+    mmengine resolves ``package::config`` for a fixed list of packages only, and needs setuptools'
+    ``pkg_resources`` for it, which new releases no longer have.
 
     Args:
-        name: Path below ``configs/``.
+        name: Path below ``configs/``; with ``mmdet::`` in front, below mmdet's.
 
     Returns:
         The absolute path.
 
     Raises:
-        InputError: There is no such config.
+        InputError: If there is no such config.
+
+    Example:
+        In a config of one's own::
+
+            _base_ = __import__('mmboxcaseg').config_path('boxcaseg/hrnet_w48_voc.py')
     """
-    root = Path(__file__).parent / 'configs'
-    path = root / name
+    package, _, path_below = name.rpartition('::')
+    package = package or 'mmboxcaseg'
+    if package not in _CONFIG_FOLDERS:
+        raise InputError(f'{name}: configs are those of {" and ".join(_CONFIG_FOLDERS)}')
+    spec = find_spec(package)
+    if spec is None:
+        raise InputError(f'{name}: {package} is not installed')
+    root = Path(spec.origin).parent / _CONFIG_FOLDERS[package]
+    path = root / path_below
     if not path.is_file():
         known = sorted(str(config.relative_to(root)) for config in root.glob('[!_]*/**/*.py'))
-        near = ', '.join(get_close_matches(name, known, n=3, cutoff=0)) or 'none at all'
+        near = ', '.join(get_close_matches(path_below, known, n=3, cutoff=0)) or 'none at all'
         raise InputError(
-            f'mmboxcaseg has no config {name}; the nearest of its {len(known)} are {near}'
+            f'{package} has no config {path_below}; the nearest of its {len(known)} are {near}'
         )
     return str(path)
 
@@ -85,4 +102,5 @@ def _warn_untested() -> None:
         )
 
 
+provide_ops()
 _warn_untested()

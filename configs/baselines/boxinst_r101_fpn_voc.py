@@ -4,7 +4,7 @@
 # the pairwise term has its full weight, and no rows left out at the bottom of the images. Here it
 # is half of the images at a time, so half of the rate and twice the iterations: 27 epochs.
 _base_ = [
-    'mmdet::boxinst/boxinst_r101_fpn_ms-90k_coco.py',
+    __import__('mmboxcaseg').config_path('mmdet::boxinst/boxinst_r101_fpn_ms-90k_coco.py'),
     '../_base_/datasets/voc_sbd.py',
 ]
 

@@ -1,7 +1,7 @@
 # Fully supervised Mask R-CNN on VOC 2012 + SBD, the twin of proxy_mask_rcnn/r101_fpn_voc.py:
 # everything is the same but the masks. Data as in _base_/datasets/voc_sbd.py.
 _base_ = [
-    'mmdet::mask_rcnn/mask-rcnn_r101_fpn_1x_coco.py',
+    __import__('mmboxcaseg').config_path('mmdet::mask_rcnn/mask-rcnn_r101_fpn_1x_coco.py'),
     '../_base_/datasets/voc_sbd.py',
 ]
 

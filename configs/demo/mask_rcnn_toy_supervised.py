@@ -1,6 +1,6 @@
 # Fully supervised Mask R-CNN on the synthetic set, the twin of proxy_mask_rcnn_toy.py. Small, and
 # trained from scratch, so nothing is frozen.
-_base_ = 'mmdet::mask_rcnn/mask-rcnn_r50_fpn_1x_coco.py'
+_base_ = __import__('mmboxcaseg').config_path('mmdet::mask_rcnn/mask-rcnn_r50_fpn_1x_coco.py')
 
 data_root = '{{$TOY_ROOT:work_dirs/demo/data}}/'
 classes = ('star', 'crescent', 'blob', 'bracket', 'triangle', 'ellipse')
