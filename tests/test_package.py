@@ -1,5 +1,11 @@
 import importlib
+import os
+import shutil
+import subprocess
+import sys
+import tarfile
 import warnings
+import zipfile
 from importlib import metadata
 from pathlib import Path
 
@@ -24,10 +30,103 @@ def test_unknown_config_is_named_with_those_that_exist():
     assert '_base_' not in str(error.value)
 
 
+@pytest.mark.parametrize(
+    ('name', 'message'),
+    [
+        (
+            'mmdet::mask_rcnn/mask_rcnn_r101.py',
+            r'^mmdet has no config mask_rcnn/mask_rcnn_r101\.py; the nearest .* are mask_rcnn/',
+        ),
+        ('mmseg::fcn/fcn.py', '^mmseg::fcn/fcn.py: configs are those of mmboxcaseg and mmdet$'),
+    ],
+)
+def test_configs_of_other_packages(name, message):
+    path = Path(config_path('mmdet::mask_rcnn/mask-rcnn_r50_fpn_1x_coco.py'))
+    assert path.is_file() and 'mmdet' in path.parts
+    with pytest.raises(InputError, match=message):
+        config_path(name)
+
+
+def test_mmdet_that_is_not_there(monkeypatch):
+    monkeypatch.setattr(mmboxcaseg, 'find_spec', lambda name: None)
+    with pytest.raises(InputError, match='^mmdet::a.py: mmdet is not installed'):
+        config_path('mmdet::a.py')
+
+
+@pytest.fixture(scope='module')
+def built(tmp_path_factory):
+    """A folder with the wheel and the sdist, and what they were built from beside it."""
+    folder = tmp_path_factory.mktemp('built')
+    source = folder / 'source'
+    source.mkdir()
+    for name in ('mmboxcaseg', 'configs'):
+        ignore = shutil.ignore_patterns('__pycache__')
+        shutil.copytree(ROOT / name, source / name, symlinks=True, ignore=ignore)
+    for name in ('pyproject.toml', 'README.md', 'LICENSE'):
+        shutil.copy(ROOT / name, source)
+    build(source, 'sdist', folder)
+    # What a user gets who installs the sdist is a wheel that pip makes of it.
+    (sdist,) = folder.glob('*.tar.gz')
+    with tarfile.open(sdist) as archive:
+        archive.extractall(folder, filter='data')
+    build(folder / sdist.name.removesuffix('.tar.gz'), 'wheel', folder)
+    return folder
+
+
+def build(source, kind, folder):
+    code = f'from setuptools import build_meta; build_meta.build_{kind}({str(folder)!r})'
+    subprocess.run([sys.executable, '-W', 'ignore', '-c', code], cwd=source, check=True)
+
+
+def test_wheel_of_the_sdist_has_everything(built):
+    (wheel,) = built.glob('*.whl')
+    with zipfile.ZipFile(wheel) as archive:
+        names = set(archive.namelist())
+        (metadata_file,) = (name for name in names if name.endswith('.dist-info/METADATA'))
+        lines = archive.read(metadata_file).decode().splitlines()
+    expected = {
+        name if folder == 'mmboxcaseg' else f'mmboxcaseg/configs/{name}'
+        for folder in ('mmboxcaseg', 'configs')
+        for path in (ROOT / folder).rglob('*')
+        if path.suffix in ('.py', '.json') or path.name == 'py.typed'
+        for name in [str(path.relative_to(ROOT if folder == 'mmboxcaseg' else ROOT / folder))]
+    }
+    assert expected <= names
+    required = {line.removeprefix('Requires-Dist: ') for line in lines if 'Requires-Dist' in line}
+    assert {'numpy>=1.24', 'scipy', 'tqdm', 'torch; extra == "openmmlab"'} <= required
+    assert 'pytest>=8; extra == "test"' in required
+    assert 'Author: The mmboxcaseg maintainers' in lines
+    assert 'License-Expression: Apache-2.0' in lines
+    for minor in (10, 11, 12, 13):
+        assert f'Classifier: Programming Language :: Python :: 3.{minor}' in lines
+
+
+def test_installed_elsewhere_its_configs_are_inherited(built, tmp_path):
+    (wheel,) = built.glob('*.whl')
+    pip = [sys.executable, '-m', 'pip', 'install', '--quiet', '--no-deps', '--no-index']
+    subprocess.run([*pip, '--target', tmp_path / 'site', wheel], check=True)
+    (tmp_path / 'config.py').write_text(
+        "_base_ = __import__('mmboxcaseg').config_path('proxy_mask_rcnn/r101_fpn_voc.py')\n"
+        'model = dict(backbone=dict(depth=50))\n'
+    )
+    code = (
+        'import mmboxcaseg; from mmengine.config import Config;'
+        "config = Config.fromfile('config.py'); print(mmboxcaseg.__file__);"
+        "print(config.model.backbone.depth, config.model.roi_head.mask_head['type'])"
+    )
+    env = {**os.environ, 'PYTHONPATH': str(tmp_path / 'site')}
+    command = [sys.executable, '-W', 'ignore', '-c', code]
+    run = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True, check=True)
+    where, what = run.stdout.splitlines()
+    assert Path(where) == tmp_path / 'site/mmboxcaseg/__init__.py'
+    assert what == '50 mmboxcaseg.ProxyMaskHead'
+
+
 def test_tested_versions_are_the_pins():
-    lines = (ROOT / 'requirements/build.txt').read_text().splitlines()
-    pins = dict(line.split('#')[0].strip().split('==') for line in lines if '==' in line)
-    assert pins == mmboxcaseg.TESTED_VERSIONS
+    lines = (ROOT / 'requirements/tested.txt').read_text().splitlines()
+    pins = dict(line.split('==') for line in lines if '==' in line)
+    pins['mmcv'] = pins.pop('mmcv-lite')
+    assert pins == {name: versions[0] for name, versions in mmboxcaseg.TESTED_VERSIONS.items()}
 
 
 @pytest.mark.parametrize(
@@ -35,14 +134,18 @@ def test_tested_versions_are_the_pins():
     [
         ({}, None),
         ({'torch': '2.13.0+cpu'}, None),
-        ({'torch': '2.14.1'}, '^found torch 2.14.1; .* is tested with torch 2.13.0, '),
+        ({'torch': '2.14.1'}, None),
+        ({'torch': '2.99.0'}, '^found torch 2.99.0; .* tested with torch 2.13.0 or 2.14.1, mmeng'),
         ({'mmdet': None}, '^found no mmdet; '),
-        ({'mmcv': None, 'onedl-mmcv': '2.3.6'}, '^found mmcv 2.3.6; '),
+        ({'mmcv': None}, '^found no mmcv; '),
+        ({'mmcv': None, 'mmcv-lite': '2.2.0'}, '^found mmcv 2.2.0; '),
+        ({'mmcv': None, 'mmcv-lite': '2.1.0'}, None),
         ({'mmcv': None, 'onedl-mmcv': '2.1.0'}, None),
     ],
 )
 def test_other_versions_give_a_warning(changes, message, monkeypatch):
-    versions = mmboxcaseg.TESTED_VERSIONS | changes
+    versions = {name: tested[0] for name, tested in mmboxcaseg.TESTED_VERSIONS.items()}
+    versions.update(changes)
 
     def version(name):
         if versions.get(name) is None:

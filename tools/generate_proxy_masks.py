@@ -22,7 +22,7 @@ from mmboxcaseg.apis import BoxCasegPredictor, init_model
 from mmboxcaseg.apis.inference import read_views
 from mmboxcaseg.apis.proxy_generation import ProxyGenerator
 from mmboxcaseg.engine.config import ConfigOptions, load_config
-from mmboxcaseg.engine.device import check_device
+from mmboxcaseg.engine.device import add_amp_options, check_device, choose_amp
 from mmboxcaseg.engine.distributed import is_first_process, join_processes
 from mmboxcaseg.errors import InputError, check_count, run_tool
 from mmboxcaseg.proxy.coco import check_bboxes, check_images, check_output
@@ -61,11 +61,7 @@ def parse_args() -> argparse.Namespace:
         action='store_true',
         help="test-time augmentation: average over all views of the config's tta_pipeline",
     )
-    parser.add_argument(
-        '--amp',
-        action='store_true',
-        help='half precision: the network takes less time, the last bits of its maps differ',
-    )
+    add_amp_options(parser)
     parser.add_argument(
         '--workers',
         type=int,
@@ -86,6 +82,7 @@ def parse_args() -> argparse.Namespace:
 
 def main() -> None:
     args = parse_args()
+    args.amp = choose_amp(args, args.device)
     config = load_config(args.config, args.cfg_options)
     if is_first_process():
         groups = ImageGroups(load_inputs(args, config))

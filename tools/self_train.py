@@ -17,10 +17,11 @@ from typing import Any
 
 import torch
 from mmengine.config import Config
+from mmengine.device import get_device
 
 from mmboxcaseg.engine.checks import check_data
 from mmboxcaseg.engine.config import load_config
-from mmboxcaseg.engine.device import check_gpus
+from mmboxcaseg.engine.device import add_amp_options, check_gpus, choose_amp
 from mmboxcaseg.engine.steps import Step, Training, launch
 from mmboxcaseg.errors import InputError, run_tool
 
@@ -43,7 +44,7 @@ def parse_args() -> argparse.Namespace:
         help='processes to train and test with (default: one for each GPU)',
     )
     parser.add_argument('--seed', type=int, help="in place of the configs' randomness.seed")
-    parser.add_argument('--amp', action='store_true', help='mixed precision throughout')
+    add_amp_options(parser)
     parser.add_argument('--dry-run', action='store_true', help='print the commands that are left')
     return parser.parse_args()
 
@@ -99,7 +100,7 @@ def plan(args: argparse.Namespace) -> list[Training]:
 
 def steps(rounds: list[Training], args: argparse.Namespace) -> Iterator[Step]:
     """What has to run, in order; each is made when those before it have run."""
-    amp = ['--amp'] * args.amp
+    amp = ['--force-amp'] * choose_amp(args, get_device())
     for training, following in zip(rounds, [*rounds[1:], None], strict=True):
         yield training.train(TOOLS / 'train.py', args.gpus, *amp)
         if following is None:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import argparse
 
 from mmengine.config import Config, ConfigDict
+from mmengine.device import get_device
 
 from mmboxcaseg.engine.checkpoint import allow_checkpoint_types
 from mmboxcaseg.engine.checks import check_checkpoint, check_data, check_neighbours
 from mmboxcaseg.engine.config import ConfigOptions, build_runner, load_config, set_work_dir
+from mmboxcaseg.engine.device import add_amp_options, choose_amp
 from mmboxcaseg.engine.distributed import is_first_process, start_process
 from mmboxcaseg.errors import InputError, run_tool
 from mmboxcaseg.proxy.coco import check_output, write_json
@@ -25,7 +27,7 @@ def parse_args() -> argparse.Namespace:
         action='store_true',
         help="test-time augmentation by the config's tta_model and tta_pipeline",
     )
-    parser.add_argument('--amp', action='store_true', help='run the network in half precision')
+    add_amp_options(parser)
     parser.add_argument('--show', action='store_true', help='show the predictions in a window')
     parser.add_argument('--show-dir', help='paint the predictions into this folder')
     parser.add_argument('--wait-time', type=float, default=2, help='seconds for --show')
@@ -50,7 +52,7 @@ def configure(args: argparse.Namespace) -> Config:
         for key in ('tta_model', 'tta_pipeline'):
             if key not in config:
                 raise InputError(f'--tta: {args.config} has no {key}, give it one')
-    if args.amp:
+    if choose_amp(args, get_device()):
         config.test_cfg = dict(config.get('test_cfg') or {}, fp16=True)
     if args.show or args.show_dir:
         hook = config.get('default_hooks', {}).get('visualization')

@@ -17,6 +17,7 @@ from mmboxcaseg.engine.checks import (
     check_sampler,
 )
 from mmboxcaseg.engine.config import ConfigOptions, build_runner, load_config, set_work_dir
+from mmboxcaseg.engine.device import add_amp_options, choose_amp
 from mmboxcaseg.engine.distributed import is_first_process, start_process
 from mmboxcaseg.errors import InputError, run_tool
 
@@ -35,11 +36,7 @@ def parse_args() -> argparse.Namespace:
         help='go on from this checkpoint; without a path, from the latest one in the work dir, '
         'which has to be there',
     )
-    parser.add_argument(
-        '--amp',
-        action='store_true',
-        help='train in mixed precision: float16 on a GPU, bfloat16 on the CPU',
-    )
+    add_amp_options(parser)
     parser.add_argument(
         '--auto-scale-lr',
         action='store_true',
@@ -60,8 +57,9 @@ def configure(args: argparse.Namespace) -> Config:
     config = load_config(args.config, args.cfg_options)
     config.launcher = args.launcher
     set_work_dir(config, args.work_dir, args.config)
-    if args.amp:
-        if get_device() == 'cpu':
+    device = get_device()
+    if choose_amp(args, device):
+        if device == 'cpu':
             config.optim_wrapper.type = 'mmboxcaseg.AutocastOptimWrapper'
         else:
             config.optim_wrapper.type = 'AmpOptimWrapper'

@@ -14,6 +14,7 @@ from mmengine.registry import MODELS, init_default_scope
 from mmengine.runner import Runner
 from torch import nn
 
+from mmboxcaseg.engine.hooks import FirstIterationsHook
 from mmboxcaseg.errors import InputError
 
 
@@ -123,6 +124,7 @@ def build_runner(config: Config, loop: str) -> Runner:
     """
     with naming_config(config):
         runner = Runner.from_cfg(config)
+        runner.register_hook(FirstIterationsHook())
         if loop == 'test':
             runner.test_loop  # noqa: B018 -- built by being asked for
             return runner

@@ -66,10 +66,11 @@ def roi_align(
         (K, C, height, width).
     """
     output = features.new_zeros(len(rois), features.shape[1], *output_size)
-    for k, image, rows, cols, row_weights, col_weights in _windows(
-        features, rois, output_size, spatial_scale, sampling_ratio, aligned
-    ):
-        output[k] = row_weights @ features[image, :, rows, cols] @ col_weights.T
+    windows = _windows(features, rois, output_size, spatial_scale, sampling_ratio, aligned)
+    # Autocast would multiply in half precision.
+    with torch.autocast(features.device.type, enabled=False):
+        for k, image, rows, cols, row_weights, col_weights in windows:
+            output[k] = row_weights @ features[image, :, rows, cols] @ col_weights.T
     return output
 
 
@@ -92,10 +93,11 @@ def roi_align_gradient(
         (N, C, H, W).
     """
     grad = grad_output.new_zeros(shape)
-    for k, image, rows, cols, row_weights, col_weights in _windows(
-        grad, rois, grad_output.shape[2:], spatial_scale, sampling_ratio, aligned
-    ):
-        grad[image, :, rows, cols] += row_weights.T @ grad_output[k] @ col_weights
+    size = grad_output.shape[2:]
+    windows = _windows(grad, rois, size, spatial_scale, sampling_ratio, aligned)
+    with torch.autocast(grad.device.type, enabled=False):
+        for k, image, rows, cols, row_weights, col_weights in windows:
+            grad[image, :, rows, cols] += row_weights.T @ grad_output[k] @ col_weights
     return grad
 
 
@@ -107,7 +109,7 @@ def _windows(
     sampling_ratio: int,
     aligned: bool,
 ) -> Iterator[tuple[int, int, slice, slice, Tensor, Tensor]]:
-    """What each box reads: the mean of bilinear samples on a grid is one of rows, then of columns.
+    """What each box reads: the mean over a grid of samples is one over rows, then over columns.
 
     Yields:
         Number of the box and of its image, the rows and columns of the map that it touches, their

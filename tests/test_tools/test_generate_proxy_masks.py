@@ -154,7 +154,7 @@ def test_masks_are_the_predictors_merged(trained, data, run):
             assert proxies[id_]['box_agreement'] == pytest.approx(value, abs=0.1)
 
 
-@pytest.mark.parametrize('options', [('--tta',), ('--amp',), ('--tta', '--amp')])
+@pytest.mark.parametrize('options', [('--tta',), ('--force-amp',), ('--tta', '--force-amp')])
 def test_views_and_half_precision(trained, data, run, options):
     run(arguments(trained, data))
     plain = (data / 'proxy.json').read_bytes()
@@ -167,7 +167,7 @@ def test_views_and_half_precision(trained, data, run, options):
 
     (annotation,) = (a for a in json.loads(files[0])['annotations'] if a['id'] == 20)
     predictor = BoxCasegPredictor(
-        init_model(*trained), tta='--tta' in options, amp='--amp' in options
+        init_model(*trained), tta='--tta' in options, amp='--force-amp' in options
     )
     predictor.set_image(cv2.imread(str(data / 'img' / '2.png')))
     bboxes = annotation_bboxes([annotation])
@@ -187,7 +187,7 @@ def test_an_interrupted_run_does_not_go_on_otherwise(trained, data, run, monkeyp
             run(arguments(trained, data, '--tta'))
     for options, names in {
         (): r'choice of views \(--tta\)',
-        ('--tta', '--amp'): r'precision \(--amp\)',
+        ('--tta', '--force-amp'): r'precision \(--amp\)',
     }.items():
         code, _, err = run(arguments(trained, data, *options))
         assert code == 2

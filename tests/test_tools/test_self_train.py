@@ -17,9 +17,9 @@ patch_size = 32
 model = dict(
     neighbours=False,
     backbone=dict(
-        _delete_=True, type='ResNet', depth=18, base_channels=4, norm_eval=False
+        _delete_=True, type='ResNet', depth=18, base_channels=8, norm_eval=False
     ),
-    neck=dict(in_channels=[4, 8, 16, 32], out_channels=4),
+    neck=dict(in_channels=[8, 16, 32, 64], out_channels=4),
     salient_head=dict(in_channels=16),
 )
 salient_dataset = dict(
@@ -154,14 +154,14 @@ def test_true_masks_of_the_boxes_change_nothing(self_train, configs, data_root):
 
 
 def test_dry_run_names_every_step(self_train, configs):
-    code, out, _ = self_train(*configs, configs[1], '--amp', '--dry-run')
+    code, out, _ = self_train(*configs, configs[1], '--force-amp', '--dry-run')
     assert code == 0
     tools = [Path(shlex.split(line)[1]).name for line in out.splitlines() if '/tools/' in line]
     rounds = ['train.py', 'generate_proxy_masks.py'] * 2
     last = ['train.py', 'test.py', 'generate_proxy_masks.py', 'combine_quality.py']
     assert tools == [*rounds, *last]
     *networks, combine = [line for line in out.splitlines() if '/tools/' in line]
-    assert all('--amp' in line for line in networks)
+    assert all('--force-amp' in line for line in networks)
     folder = 'work_dirs/self_train'
     files = [f'{folder}/round{number}/proxy.json' for number in (1, 2, 3)]
     assert shlex.split(combine)[2:] == [*files, '--out', f'{folder}/proxy.json']

@@ -131,11 +131,18 @@ def test_resumed_training_ends_with_the_same_weights(config, trained, tmp_path, 
 
 
 def test_training_in_mixed_precision(config, trained, tmp_path, monkeypatch):
-    run_tool(monkeypatch, 'train.py', config, '--work-dir', tmp_path, '--amp')
+    run_tool(monkeypatch, 'train.py', config, '--work-dir', tmp_path, '--force-amp')
     weights = load_checkpoint_file(tmp_path / 'epoch_3.pth')['state_dict']
     assert all(value.isfinite().all() for value in weights.values())
     assert torch.bfloat16 not in {value.dtype for value in weights.values()}
     assert not same_weights(tmp_path / 'epoch_3.pth', trained / 'epoch_3.pth')
+
+
+def test_amp_of_a_cpu_without_instructions(config, trained, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(torch.cpu, 'get_capabilities', lambda: dict(avx2=True), raising=False)
+    run_tool(monkeypatch, 'train.py', config, '--work-dir', tmp_path, '--amp')
+    assert capsys.readouterr().out.count('--amp: this CPU has no bfloat16 instructions') == 1
+    assert same_weights(tmp_path / 'epoch_3.pth', trained / 'epoch_3.pth')
 
 
 VIEWS = """
@@ -154,7 +161,7 @@ tta_pipeline = [
 
 
 def test_views_and_half_precision(config, tmp_path, monkeypatch):
-    """Scores of tools/test.py --tta and --amp are those of the predictor's masks."""
+    """Scores of tools/test.py --tta and --force-amp are those of the predictor's masks."""
     path = tmp_path / 'views.py'
     path.write_text(VIEWS.format(config=config))
     model = init_model(path)
@@ -170,13 +177,13 @@ def test_views_and_half_precision(config, tmp_path, monkeypatch):
 
     monkeypatch.setattr(BoxCaseg, 'probability_maps', spy)
     scores = {}
-    for options in ((), ('--tta',), ('--amp',), ('--tta', '--amp')):
+    for options in ((), ('--tta',), ('--force-amp',), ('--tta', '--force-amp')):
         out = tmp_path / 'metrics.json'
         arguments = (path, tmp_path / 'views.pth', '--work-dir', tmp_path / 'log', '--out', out)
         run_tool(monkeypatch, 'test.py', *arguments, *options)
-        assert set(half) == {'--amp' in options}
+        assert set(half) == {'--force-amp' in options}
         half.clear()
-        predictor = BoxCasegPredictor(model, tta='--tta' in options, amp='--amp' in options)
+        predictor = BoxCasegPredictor(model, tta='--tta' in options, amp='--force-amp' in options)
         true_mask = np.zeros((24, 24), bool)
         true_mask[6:18, 4:20] = True
         ious = []
