@@ -86,8 +86,11 @@ def roi_align_gradient(
 
     Args:
         grad_output: (K, C, height, width).
-        rois: As in :func:`roi_align`, and so are the other settings.
+        rois: (K, 5), as in :func:`roi_align`.
         shape: (N, C, H, W) of the features.
+        spatial_scale: As in :func:`roi_align`.
+        sampling_ratio: As in :func:`roi_align`.
+        aligned: As in :func:`roi_align`.
 
     Returns:
         (N, C, H, W).

@@ -18,8 +18,8 @@ class FirstIterationsHook(Hook):
     """Log iterations 1, 2, 5, 10, 20, 50, 100, ... of a run until its ``LoggerHook`` begins to.
 
     With an interval of 50 and a CPU, a ``LoggerHook`` alone is silent for minutes. Lines have the
-    remaining time as its own do; curves are left to it. :func:`mmboxcaseg.engine.config.build_runner`
-    adds this hook to every run.
+    remaining time as its own do; curves are left to it. ``build_runner`` adds this hook to every
+    run.
     """
 
     # That of LoggerHook: the time of the iteration and the losses are known by then.
