@@ -23,9 +23,8 @@ _EXT = 'mmcv._ext'
 class _ExtFinder(MetaPathFinder):
     """Finds ``mmcv._ext`` after every other finder has failed to."""
 
-    @staticmethod
     def find_spec(
-        name: str, path: Sequence[str] | None = None, target: ModuleType | None = None
+        self, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
         if name != _EXT:
             return None
@@ -43,5 +42,5 @@ def provide_ops() -> None:
         >>> import mmboxcaseg
         >>> from mmcv.ops import nms
     """
-    if not any(finder is _ExtFinder for finder in sys.meta_path):
-        sys.meta_path.append(_ExtFinder)
+    if not any(isinstance(finder, _ExtFinder) for finder in sys.meta_path):
+        sys.meta_path.append(_ExtFinder())
