@@ -2,6 +2,7 @@
 
 import json
 
+import mmboxcaseg  # noqa: F401  # isort: skip -- before mmdet, which needs the ops that it brings
 import cv2
 import numpy as np
 import pytest
