@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable
 from numbers import Integral, Real
@@ -49,7 +50,8 @@ def check_count(name: str, value: Any) -> None:
 def run_tool(main: Callable[[], None]) -> None:
     """Run a command line tool; end in one sentence, not a traceback, on :class:`InputError`.
 
-    An image that mmcv cannot decode ends the same way.
+    An image that mmcv cannot decode ends the same way. No checkpoint that the tool loads can run
+    code: some loaders, as that of ``onedl-mmengine``, ask torch for just that after it refused.
 
     Args:
         main: The tool.
@@ -57,6 +59,8 @@ def run_tool(main: Callable[[], None]) -> None:
     Raises:
         SystemExit: With code 2 after such an error.
     """
+    os.environ.pop('TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD', None)
+    os.environ['TORCH_FORCE_WEIGHTS_ONLY_LOAD'] = '1'
     try:
         main()
     except (InputError, AssertionError) as error:

@@ -42,6 +42,12 @@ def _seed():
     torch.manual_seed(0)
 
 
+@pytest.fixture(autouse=True)
+def _tools_leave_torch_as_it_was(monkeypatch):
+    # run_tool sets it for the rest of the process.
+    monkeypatch.setenv('TORCH_FORCE_WEIGHTS_ONLY_LOAD', '0')
+
+
 @pytest.fixture
 def quiet_runner(monkeypatch):
     """A Runner that does not log: formatting its config takes longer than a tiny training."""

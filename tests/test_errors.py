@@ -1,0 +1,73 @@
+import pickle
+
+import pytest
+import torch
+
+from mmboxcaseg.errors import InputError, check_count, check_share, run_tool
+
+
+class Payload:
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return open, (str(self.path), 'w')
+
+
+@pytest.mark.parametrize('before', [{}, {'TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD': '1'}])
+def test_no_checkpoint_runs_code_in_a_tool(before, tmp_path, monkeypatch):
+    monkeypatch.delenv('TORCH_FORCE_WEIGHTS_ONLY_LOAD', raising=False)
+    for name, value in before.items():
+        monkeypatch.setenv(name, value)
+    torch.save(Payload(tmp_path / 'ran'), tmp_path / 'checkpoint.pth')
+
+    def load_as_other_loaders_do():
+        torch.load(tmp_path / 'checkpoint.pth', weights_only=False)
+
+    with pytest.raises(pickle.UnpicklingError):
+        run_tool(load_as_other_loaders_do)
+    assert not (tmp_path / 'ran').exists()
+
+
+def test_an_input_error_is_one_sentence(capsys):
+    def main():
+        raise InputError('there is no file a.json')
+
+    with pytest.raises(SystemExit) as error:
+        run_tool(main)
+    assert error.value.code == 2
+    assert capsys.readouterr().err == 'error: there is no file a.json\n'
+
+
+def test_an_image_that_cannot_be_decoded_is_named(capsys):
+    def main():
+        raise AssertionError('failed to load image: a.jpg')
+
+    with pytest.raises(SystemExit):
+        run_tool(main)
+    assert capsys.readouterr().err.startswith('error: a.jpg cannot be decoded: ')
+
+
+def test_other_errors_are_not_hidden():
+    for error in (AssertionError('of the program'), ZeroDivisionError()):
+
+        def main(error=error):
+            raise error
+
+        with pytest.raises(type(error)):
+            run_tool(main)
+
+
+@pytest.mark.parametrize('value', [-0.1, 1.1, float('nan'), None, '0.5'])
+def test_check_share(value):
+    check_share('alpha', 0)
+    check_share('alpha', 1)
+    with pytest.raises(InputError, match=r'^alpha must be in \[0, 1\], not '):
+        check_share('alpha', value)
+
+
+@pytest.mark.parametrize('value', [0, -1, 1.0, None, '1'])
+def test_check_count(value):
+    check_count('rounds', 1)
+    with pytest.raises(InputError, match='^rounds must be a whole number of at least 1, not '):
+        check_count('rounds', value)
