@@ -12,6 +12,8 @@ from pathlib import Path
 
 import numpy as np
 import torch
+
+import mmboxcaseg  # noqa: F401  # isort: skip -- before mmdet, which needs the ops that it brings
 from mmdet.models.roi_heads.mask_heads import FCNMaskHead
 from mmdet.structures.mask import BitmapMasks
 from mmengine.config import ConfigDict

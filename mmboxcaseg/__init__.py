@@ -13,7 +13,13 @@ from mmboxcaseg.ops import provide_ops
 
 __version__ = '0.1.0'
 
-__all__ = ['InputError', 'TESTED_VERSIONS', '__version__', 'config_path']
+__all__ = [
+    'InputError',
+    'TESTED_VERSIONS',
+    '__version__',
+    'config_path',
+    'installed_distributions',
+]
 
 #: The versions that the package is tested with; other ones may well work.
 TESTED_VERSIONS = {
@@ -33,6 +39,7 @@ _ALTERNATIVES = {
     'mmcv': ('mmcv-lite', 'onedl-mmcv'),
     'mmdet': ('onedl-mmdetection',),
     'mmsegmentation': ('onedl-mmsegmentation',),
+    'opencv-python': ('opencv-python-headless', 'opencv-contrib-python'),
 }
 
 
@@ -74,30 +81,40 @@ def config_path(name: str) -> str:
     return str(path)
 
 
-def _installed(name: str) -> str | None:
-    """Version of a distribution or an alternative, without importing it; None if there is none."""
+def installed_distributions(name: str) -> dict[str, str]:
+    """What is installed under a distribution's name or under one with the same import name.
+
+    Nothing is imported for it. More than one is a mistake: they write to the same folder.
+
+    Args:
+        name: Of a distribution, such as ``'mmcv'``, whose place ``mmcv-lite`` can take.
+
+    Returns:
+        Versions by the distributions' own names.
+    """
+    found = {}
     for distribution in (name, *_ALTERNATIVES.get(name, ())):
         try:
-            return metadata.version(distribution)
+            found[distribution] = metadata.version(distribution)
         except metadata.PackageNotFoundError:
             continue
-    return None
+    return found
 
 
 def _warn_untested() -> None:
-    found = {name: _installed(name) for name in TESTED_VERSIONS}
-    untested = [
-        f'{name} {version}' if version else f'no {name}'
-        for name, version in found.items()
+    untested = []
+    for name, tested in TESTED_VERSIONS.items():
+        installed = installed_distributions(name)
+        if not installed:
+            untested.append(f'no {name}')
         # A local version such as 2.13.0+cpu is the same release.
-        if version is None or version.split('+')[0] not in TESTED_VERSIONS[name]
-    ]
+        elif next(iter(installed.values())).split('+')[0] not in tested:
+            untested.append(' '.join(next(iter(installed.items()))))
     if untested:
-        tested = ', '.join(
-            f'{name} {" or ".join(versions)}' for name, versions in TESTED_VERSIONS.items()
-        )
+        releases = (f'{name} {" or ".join(tested)}' for name, tested in TESTED_VERSIONS.items())
         warnings.warn(
-            f'found {", ".join(untested)}; mmboxcaseg {__version__} is tested with {tested}',
+            f'found {", ".join(untested)}; mmboxcaseg {__version__} is tested with '
+            f'{", ".join(releases)}',
             stacklevel=2,
         )
 

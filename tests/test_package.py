@@ -138,7 +138,7 @@ def test_tested_versions_are_the_pins():
         ({'torch': '2.99.0'}, '^found torch 2.99.0; .* tested with torch 2.13.0 or 2.14.1, mmeng'),
         ({'mmdet': None}, '^found no mmdet; '),
         ({'mmcv': None}, '^found no mmcv; '),
-        ({'mmcv': None, 'mmcv-lite': '2.2.0'}, '^found mmcv 2.2.0; '),
+        ({'mmcv': None, 'mmcv-lite': '2.2.0'}, '^found mmcv-lite 2.2.0; '),
         ({'mmcv': None, 'mmcv-lite': '2.1.0'}, None),
         ({'mmcv': None, 'onedl-mmcv': '2.1.0'}, None),
     ],
