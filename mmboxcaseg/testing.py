@@ -24,6 +24,12 @@ _SMALL = {
     'Resize': dict(scale=(64, 64)),
     'RandomChoiceResize': dict(scales=[(64, 64)]),
 }
+_MMDET_DATASETS = ('CocoDataset', 'mmboxcaseg.ProxyCocoDataset')
+_DATASETS = (
+    'mmboxcaseg.BoxInstanceDataset',
+    'mmboxcaseg.SalientObjectDataset',
+    *_MMDET_DATASETS,
+)
 _COCO_FILE = 'coco/annotations/instances.json'
 
 
@@ -87,7 +93,7 @@ def shrink(config: Config, data_root: Path, work_dir: Path) -> None:
             node['init_cfg'] = None
         if 'num_workers' in node:
             node.update(num_workers=0, persistent_workers=False)
-        if str(node.get('type')).endswith('Dataset') and 'pipeline' in node:
+        if str(node.get('type')) in _DATASETS:
             # Serialising collects all garbage first, which takes longer than the rest.
             node['serialize_data'] = False
         if node.get('type') == 'mmboxcaseg.BoxInstanceDataset':
@@ -97,7 +103,7 @@ def shrink(config: Config, data_root: Path, work_dir: Path) -> None:
                 _write_proxies(data_root / _COCO_FILE, work_dir / 'proxy.json')
         elif node.get('type') == 'mmboxcaseg.SalientObjectDataset':
             node.update(data_root=str(data_root / 'salient'), ann_file='', indices=None)
-        elif node.get('type') in ('CocoDataset', 'mmboxcaseg.ProxyCocoDataset'):
+        elif node.get('type') in _MMDET_DATASETS:
             classes = (node.get('metainfo') or CocoDataset.METAINFO)['classes']
             _write_with_classes(classes, data_root / _COCO_FILE, work_dir)
             with_masks = any(transform.get('with_mask') for transform in node['pipeline'])

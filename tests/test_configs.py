@@ -86,6 +86,26 @@ def test_builds_trains_and_tests(name, data_root, tmp_path, quiet_runner):
     assert 0 <= metrics[expected] <= 1 or metrics[expected] == -1
 
 
+@pytest.mark.parametrize(
+    'name',
+    [
+        'boxcaseg/hrnet_w48_coco.py',
+        'boxcaseg/effnet-lite0_coco-mini.py',
+        'prompted/prompted-boxcaseg_effnet-lite0_1xb16-12e_coco-mini.py',
+    ],
+)
+def test_learning_rate_falls_until_the_last_epoch(name, data_root, tmp_path, quiet_runner):
+    cfg = load_config(ROOT / name, {'train_cfg.max_epochs': 2})
+    shrink(cfg, data_root, tmp_path)
+    cfg.experiment_name = f'lr_{Path(name).stem}'
+    runner = Runner.from_cfg(cfg)
+    iters = runner.train_loop.max_iters
+    runner.optim_wrapper = runner.build_optim_wrapper(cfg.optim_wrapper)
+    *_, decay = runner.build_param_scheduler(cfg.param_scheduler)
+    assert decay.end == 2 * len(runner.train_dataloader) == iters
+    assert getattr(decay, 'T_max', iters) == iters
+
+
 def load_row(name, base=None):
     config, options = ROWS[name]
     cfg = load_config(base or ROOT / config)
@@ -275,6 +295,14 @@ def test_settings_of_the_paper(name, alpha, lr):
     assert (salient.resize, salient.size) == (320, 288)
     test = {t['type']: t for t in cfg.test_dataloader.dataset.pipeline}
     assert test['mmboxcaseg.BoxPatch'].size == 320
+
+
+def test_masks_of_the_prompted_network_go_by_quality():
+    base, row = (load(f'proxy_mask_rcnn/r101_fpn_coco-mini{x}.py') for x in ('', '_prompted'))
+    assert changes(base, row) == {
+        *(f'train_dataloader.dataset.{key}' for key in ('type', 'ann_file')),
+        *(MIN_AGREEMENT, MIN_AGREEMENT.replace('agreement', 'quality')),
+    }
 
 
 @pytest.mark.parametrize('source', ['filled-box', 'grabcut'])

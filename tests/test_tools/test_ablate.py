@@ -170,7 +170,9 @@ def test_runs_a_row_once(bases, tmp_path, ablate):
     folder = tmp_path / 'tiny' / 'tiny_boxcaseg'
     proxies = load_coco(folder / 'proxy.json')['annotations']
     agreement = np.array([a['box_agreement'] for a in proxies])
-    metrics = json.loads((folder / 'tiny_mask_rcnn_min_agreement-0.75' / 'metrics.json').read_text())
+    metrics = json.loads(
+        (folder / 'tiny_mask_rcnn_min_agreement-0.75' / 'metrics.json').read_text()
+    )
     rows = printed_rows(done.stdout)
     drop_rate = (agreement <= 0.75).mean()
     ap = 100 * metrics['coco/segm_mAP']
@@ -271,7 +273,10 @@ def test_resumes_a_training(bases, tmp_path, ablate):
     ('arguments', 'message'),
     [
         (['6', '--rows', '0.2'], "table 6 has no row '0.2', only 0.0, 0.3"),
-        (['5', '--set', 'mini'], "table 5 has the paper's set only, tables 4, 6, 8, fuse have others"),
+        (
+            ['5', '--set', 'mini'],
+            "table 5 has the paper's set only, tables 4, 6, 8, fuse have others",
+        ),
         (['4', '--set', 'nowhere'], 'nowhere/boxcaseg.py'),
         (['4', '--gpus', '0'], '--gpus must be a whole number of at least 1, not 0'),
         (['4'], 'cannot read data/voc_sbd/annotations/instances_train.json'),
