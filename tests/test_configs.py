@@ -259,6 +259,10 @@ def test_boxes_of_a_test_are_moved_alone():
         found = changes(load(base), Config.fromfile(path))
         assert all(key.endswith('pipeline.mmboxcaseg.MoveBox') for key in found), found
         assert {'tta_pipeline.mmboxcaseg.MoveBox'} < found
+        # Before what crops the box.
+        cfg = Config.fromfile(path)
+        for pipeline in (cfg.test_dataloader.dataset.pipeline, cfg.tta_pipeline):
+            assert pipeline[1].type == 'mmboxcaseg.MoveBox'
 
 
 @pytest.mark.parametrize(

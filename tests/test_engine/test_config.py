@@ -38,8 +38,11 @@ def test_options_by_the_types_of_entries():
     override(config, {'pipeline.RandomFlip': value, 'pipeline.BoxPatch': None, 'views.0': None})
     assert config.pipeline == [dict(type='Other'), dict(type='Pack')]
     assert config.views == lists().views[1:]
-    override(config, {'pipeline.Other.prob': 1.0})
-    assert value == dict(type='Other')
+    options = {'pipeline.Other.prob': 1.0, 'new': dict(_delete_=True, other=1)}
+    override(config, options)
+    assert config.new == dict(other=1)
+    # What was given stays as it was, for the next config.
+    assert value == dict(type='Other') and options['new'] == dict(_delete_=True, other=1)
 
 
 @pytest.mark.parametrize(
