@@ -13,6 +13,7 @@ from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any
 
+import mmboxcaseg  # noqa: F401  # isort: skip -- before mmdet, which needs its ops
 import cv2
 import numpy as np
 from mmdet.apis import inference_detector, init_detector
