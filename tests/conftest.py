@@ -1,9 +1,6 @@
 """What tests share: a tiny network, a batch for it, and a tiny data set of the real layout."""
 
-import json
-
 import mmboxcaseg  # noqa: F401  # isort: skip -- before mmdet, which needs the ops that it brings
-import cv2
 import numpy as np
 import pytest
 import torch
@@ -13,6 +10,8 @@ from mmengine.model import BaseModel
 from mmengine.registry import init_default_scope
 from mmengine.runner import Runner
 from mmengine.structures import InstanceData, PixelData
+
+from mmboxcaseg.testing import make_tiny_data
 
 SIZE = 32
 HRNET_CHANNELS = (4, 8, 16, 32)
@@ -105,56 +104,11 @@ def make_batch():
     return make
 
 
-def write_image(path, image: np.ndarray) -> str:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    assert cv2.imwrite(str(path), image)
-    return str(path)
-
-
 @pytest.fixture(scope='session')
 def data_root(tmp_path_factory):
-    """A read-only data set: ``coco/`` in COCO's layout and ``salient/`` in that of DUTS.
-
-    Four images of 48x40 with three boxes each, in two classes; six salient images. Objects are
-    bright ellipses on a dark ground.
-    """
+    """A read-only data set: ``coco/`` in COCO's layout and ``salient/`` in that of DUTS."""
     root = tmp_path_factory.mktemp('data')
-    rng = np.random.default_rng(0)
-    coco = dict(
-        images=[],
-        annotations=[],
-        categories=[dict(id=3, name='cat'), dict(id=7, name='dog')],
-    )
-    bboxes = [[2, 3, 20, 18], [4, 5, 20, 16], [26, 8, 14, 30]]
-    for img_id in range(1, 5):
-        name = f'{img_id:03d}.png'
-        image = rng.integers(0, 60, (40, 48, 3), dtype=np.uint8)
-        for number, (x, y, w, h) in enumerate(bboxes):
-            centre, axes = (x + w // 2, y + h // 2), (w // 2 - 1, h // 2 - 1)
-            colour = (200 - 40 * number, 120, 80 + 40 * number)
-            cv2.ellipse(image, centre, axes, 0, 0, 360, colour, -1)
-            coco['annotations'].append(
-                dict(
-                    id=10 * img_id + number,
-                    image_id=img_id,
-                    category_id=3 if number else 7,
-                    bbox=[x, y, w, h],
-                    area=w * h,
-                    iscrowd=0,
-                    segmentation=[[x + w / 2, y, x + w, y + h / 2, x + w / 2, y + h, x, y + h / 2]],
-                )
-            )
-        coco['images'].append(dict(id=img_id, file_name=name, width=48, height=40))
-        write_image(root / 'coco' / 'train' / name, image)
-    (root / 'coco' / 'annotations').mkdir()
-    (root / 'coco' / 'annotations' / 'instances.json').write_text(json.dumps(coco))
-    for index in range(6):
-        image = rng.integers(0, 60, (36, 44, 3), dtype=np.uint8)
-        mask = np.zeros((36, 44), np.uint8)
-        cv2.ellipse(mask, (18 + index, 16), (12, 9), 0, 0, 360, 255, -1)
-        image[mask > 0] += 120
-        write_image(root / 'salient' / 'images' / f's{index}.png', image)
-        write_image(root / 'salient' / 'masks' / f's{index}.png', mask)
+    make_tiny_data(root)
     return root
 
 

@@ -1,134 +1,32 @@
-"""Every config builds, takes a training step and is tested, made small but otherwise as it is."""
+"""Every config and row builds, takes a step and is tested, made small but otherwise as it is."""
 
-import json
+import ast
 import re
+import runpy
+from fnmatch import fnmatch
+from inspect import signature
 from pathlib import Path
 
 import pytest
 import torch
-from mmdet.datasets import CocoDataset
-from mmengine.config import Config
+from mmengine.config import Config, ConfigDict
 from mmengine.registry import MODELS
 from mmengine.runner import Runner
 
 from mmboxcaseg import config_path
-from mmboxcaseg.proxy import encode_rle
-from mmboxcaseg.proxy.coco import decode_annotation
+from mmboxcaseg.engine.config import load_config, override
+from mmboxcaseg.testing import dicts, shrink
 
 ROOT = Path(config_path('boxcaseg/hrnet_w48_voc.py')).parents[1]
 CONFIGS = sorted(str(path.relative_to(ROOT)) for path in ROOT.glob('[!_]*/**/*.py'))
-
-#: Arguments of transforms that make their output small.
-SMALL = {
-    'mmboxcaseg.RandomBoxPatch': dict(size=32),
-    'mmboxcaseg.RandomSalientPatch': dict(resize=36, size=32),
-    'mmboxcaseg.BoxPatch': dict(size=32),
-    'mmboxcaseg.WholeImagePatch': dict(size=32),
-    'Resize': dict(scale=(64, 64)),
-    'RandomChoiceResize': dict(scales=[(64, 64)]),
+ABLATE = runpy.run_path(str(Path(__file__).parents[1] / 'tools' / 'ablate.py'))
+#: What rows of the tables set in their base: the config, and values by key.
+ROWS = {
+    f'{table}:{row["key"]}': (row.get('boxcaseg') or row['mask_rcnn'], row['set'])
+    for table, rows in ABLATE['TABLES'].items()
+    for row in rows['rows']
+    if 'set' in row
 }
-DATASETS = (
-    'CocoDataset',
-    'mmboxcaseg.BoxInstanceDataset',
-    'mmboxcaseg.SalientObjectDataset',
-)
-
-
-def walk(node):
-    """All dicts of a config, outermost first."""
-    if isinstance(node, dict):
-        yield node
-    for child in node.values() if isinstance(node, dict) else node:
-        if isinstance(child, dict | list | tuple):
-            yield from walk(child)
-
-
-def shrink(cfg, data_root, tmp_path):
-    for node in walk(cfg._cfg_dict):
-        node.update(SMALL.get(node.get('type'), {}))
-        if node.get('type') == 'SyncBN':
-            node['type'] = 'BN'
-        if isinstance(node.get('init_cfg'), dict) and node['init_cfg']['type'] == 'Pretrained':
-            node['init_cfg'] = None
-        if 'num_workers' in node:
-            node.update(num_workers=0, persistent_workers=False)
-        if str(node.get('type')) in DATASETS:
-            # Serialising collects all garbage first, which takes longer than the rest.
-            node['serialize_data'] = False
-        if node.get('type') == 'mmboxcaseg.BoxInstanceDataset':
-            use_tiny_coco(node, data_root / 'coco' / 'annotations' / 'instances.json', data_root)
-            if 'proxy_file' in node:
-                write_proxies(Path(node['ann_file']), tmp_path / 'proxy.json')
-                node['proxy_file'] = str(tmp_path / 'proxy.json')
-        elif node.get('type') == 'mmboxcaseg.SalientObjectDataset':
-            node.update(data_root=str(data_root / 'salient'), ann_file='', indices=None)
-        elif node.get('type') == 'CocoDataset':
-            metainfo = node.get('metainfo') or CocoDataset.METAINFO
-            write_with_classes(metainfo['classes'], data_root, tmp_path)
-            with_masks = any(transform.get('with_mask') for transform in node['pipeline'])
-            name = 'instances.json' if with_masks else 'boxes.json'
-            use_tiny_coco(node, tmp_path / name, data_root)
-        elif str(node.get('type')).endswith('Metric') and 'ann_file' in node:
-            node['ann_file'] = str(tmp_path / 'instances.json')
-    shrink_model(cfg.model)
-    cfg.load_from = None  # of a training that is not there
-    cfg.work_dir = str(tmp_path)
-    cfg.log_level = 'ERROR'
-
-
-def use_tiny_coco(dataset, ann_file, data_root):
-    dataset.update(
-        data_root='',
-        ann_file=str(ann_file),
-        data_prefix=dict(img=str(data_root / 'coco' / 'train')),
-    )
-
-
-def write_with_classes(classes, data_root, tmp_path):
-    """Write the tiny COCO file with the categories of the config; once without its masks."""
-    coco = json.loads((data_root / 'coco' / 'annotations' / 'instances.json').read_text())
-    classes = [classes] if isinstance(classes, str) else classes
-    coco['categories'] = [dict(id=id_, name=name) for id_, name in enumerate(classes, start=1)]
-    for annotation in coco['annotations']:
-        annotation['category_id'] = annotation['category_id'] % len(classes) + 1
-    (tmp_path / 'instances.json').write_text(json.dumps(coco))
-    for annotation in coco['annotations']:
-        del annotation['segmentation']
-    (tmp_path / 'boxes.json').write_text(json.dumps(coco))
-
-
-def write_proxies(ann_file, path):
-    """Write the tiny COCO file's own masks as if they were proxy masks."""
-    coco = json.loads(ann_file.read_text())
-    shapes = {image['id']: (image['height'], image['width']) for image in coco['images']}
-    for annotation in coco['annotations']:
-        mask = decode_annotation(annotation, shapes[annotation['image_id']], ann_file)
-        annotation.update(segmentation=encode_rle(mask), quality=0.9)
-    path.write_text(json.dumps(coco))
-
-
-def shrink_model(model):
-    backbone = model.backbone
-    if backbone.type == 'mmseg.HRNet':
-        factor = backbone.extra.stage4.num_channels[0] // 2
-        for stage in backbone.extra.values():
-            stage.num_blocks = (1,) * len(stage.num_blocks)
-            if stage.num_branches > 1:
-                stage.num_channels = tuple(c // factor for c in stage.num_channels)
-        for name in ('weak_head', 'salient_head', 'transferred_head'):
-            if model[name] is not None:
-                model[name].in_channels //= factor
-    if backbone.type == 'ResNet':
-        factor = backbone.get('base_channels', 64) // 8
-        backbone.base_channels = 8
-        model.neck.in_channels = [c // factor for c in model.neck.in_channels]
-    # Untrained, every class is as unlikely.
-    if model.type == 'MaskRCNN':
-        model.train_cfg.rcnn.sampler.num = 16
-        model.test_cfg.rpn.update(nms_pre=20, max_per_img=20)
-        model.test_cfg.rcnn.update(max_per_img=5, score_thr=0.0)
-    if model.type == 'BoxInst':
-        model.test_cfg.update(nms_pre=20, max_per_img=5, score_thr=0.0)
 
 
 def test_there_are_configs():
@@ -144,9 +42,29 @@ def test_there_are_configs():
     }
 
 
-@pytest.mark.parametrize('name', CONFIGS)
+def test_stems_differ():
+    """The work dir of a training is named by its config's stem."""
+    stems = [Path(name).stem for name in CONFIGS]
+    assert sorted(set(stems)) == sorted(stems)
+
+
+@pytest.mark.parametrize('path', sorted(ROOT.glob('**/*.py')), ids=lambda path: path.stem)
+def test_config_goes_by_names(path):
+    """No config takes an entry of a list by its place, or reads what lies outside of it."""
+    text = path.read_text()
+    assert '{{' not in text and 'environ' not in text
+    for node in ast.walk(ast.parse(text)):
+        assert not isinstance(node, ast.Subscript), f'line {node.lineno}'
+        if isinstance(node, ast.Attribute) and ast.unparse(node.value).startswith('_base_'):
+            # _base_.merge is no part of the base, but the method of the dict.
+            assert not hasattr(ConfigDict, node.attr), f'line {node.lineno}'
+        if isinstance(node, ast.Call) and ast.unparse(node.func) == '__import__':
+            assert ast.literal_eval(node.args.pop()) == 'mmboxcaseg', f'line {node.lineno}'
+
+
+@pytest.mark.parametrize('name', [*CONFIGS, *ROWS])
 def test_builds_trains_and_tests(name, data_root, tmp_path, quiet_runner):
-    cfg = Config.fromfile(ROOT / name)
+    cfg = load_config(ROOT / name) if name in CONFIGS else load_row(name)
     shrink(cfg, data_root, tmp_path)
     cfg.experiment_name = name.replace('/', '_')
     runner = Runner.from_cfg(cfg)
@@ -205,51 +123,183 @@ def test_meets_no_fault_of_torch(name):
         assert not narrow_strided_convolutions(MODELS.build(config.model))
 
 
+@pytest.mark.parametrize(
+    'name',
+    [
+        'boxcaseg/hrnet_w48_coco.py',
+        'boxcaseg/effnet-lite0_coco-mini.py',
+        'prompted/prompted-boxcaseg_effnet-lite0_1xb16-12e_coco-mini.py',
+    ],
+)
+def test_learning_rate_falls_until_the_last_epoch(name, data_root, tmp_path, quiet_runner):
+    cfg = load_config(ROOT / name, {'train_cfg.max_epochs': 2})
+    shrink(cfg, data_root, tmp_path)
+    cfg.experiment_name = f'lr_{Path(name).stem}'
+    runner = Runner.from_cfg(cfg)
+    iters = runner.train_loop.max_iters
+    runner.optim_wrapper = runner.build_optim_wrapper(cfg.optim_wrapper)
+    *_, decay = runner.build_param_scheduler(cfg.param_scheduler)
+    assert decay.end == 2 * len(runner.train_dataloader) == iters
+    assert getattr(decay, 'T_max', iters) == iters
+
+
+def load_row(name, base=None):
+    config, options = ROWS[name]
+    cfg = load_config(base or ROOT / config)
+    override(cfg, options)
+    return cfg
+
+
+def changes(base, row):
+    """Dotted keys of what a Runner reads and differs; names that configs are made with do not."""
+    return set(differences(*({key: cfg.get(key, '') for key in READ} for cfg in (base, row))))
+
+
 def differences(one, other, key=''):
-    """Dotted keys of the values that differ."""
+    if isinstance(one, list | tuple) and isinstance(other, list | tuple):
+        one, other = by_name(one, other), by_name(other, one)
     if isinstance(one, dict) and isinstance(other, dict):
+        order = [name for name in one if name in other]
+        if 'pipeline' in key and order != [name for name in other if name in one]:
+            yield f'{key}.order'.lstrip('.')
         for name in {*one, *other} - {'_scope_'}:
             yield from differences(one.get(name, ''), other.get(name, ''), f'{key}.{name}')
-    elif (
-        isinstance(one, list | tuple) and isinstance(other, list | tuple) and len(one) == len(other)
-    ):
-        for index, pair in enumerate(zip(one, other, strict=True)):
-            yield from differences(*pair, f'{key}.{index}')
     elif one != other:
         yield key.lstrip('.')
 
 
-ABLATIONS = {
-    'table3_salient_images/salient_*.py': {'train_dataloader.dataset.datasets.1.ann_file'},
-    'table4_heads/weak.py': {'model.salient_head', 'model.transferred_head'},
-    'table4_heads/weak_salient.py': {'model.transferred_head'},
-    'table4_heads/weak_transferred.py': {'model.salient_head'},
-    'table5_sampling/ratio_*.py': {
-        'train_dataloader.sampler.ratio.0',
-        'train_dataloader.sampler.ratio.1',
-    },
-    'table6_alpha/alpha_*.py': {'model.alpha'},
-    'table7_merge_drop/*_merge.py': {'train_dataloader.dataset.pipeline.3.min_agreement'},
-    'table7_merge_drop/*_plain.py': {'train_dataloader.dataset.pipeline'},
-    'table8_drop/drop_*.py': {'train_dataloader.dataset.pipeline.3.min_agreement'},
+def by_name(entries, others):
+    """Entries of a list by their types; without types by their places, if there are as many."""
+    names = [entry.get('type') if isinstance(entry, dict) else None for entry in entries]
+    if None not in names and len(set(names)) == len(names):
+        return dict(zip(names, entries, strict=True))
+    if len(entries) == len(others):
+        return {str(place): entry for place, entry in enumerate(entries)}
+    return list(entries)
+
+
+PIPELINE = 'train_dataloader.dataset.pipeline.'
+MIN_AGREEMENT = PIPELINE + 'mmboxcaseg.DropProxyMasks.min_agreement'
+OTHERS = {
+    f'{split}_dataloader.dataset.pipeline.mmboxcaseg.NeighbourChannel'
+    for split in ('train', 'val', 'test')
 }
+#: What a row differs in from its base; the first pattern that its name fits counts.
+ABLATIONS = {
+    '3:*': {'train_dataloader.dataset.datasets.mmboxcaseg.SalientObjectDataset.ann_file'},
+    '4:weak': {'model.salient_head', 'model.transferred_head'},
+    '4:salient': {
+        *('model.weak_head', 'model.transferred_head'),
+        'train_dataloader.dataset.datasets.mmboxcaseg.BoxInstanceDataset',
+    },
+    '4:weak_transferred': {'model.salient_head'},
+    '4:weak_salient': {'model.transferred_head'},
+    '4:all': set(),
+    '5:random': {
+        *(f'train_dataloader.sampler.{key}' for key in ('type', 'shuffle', 'batch_size', 'ratio')),
+        *(f'train_dataloader.sampler.{key}' for key in ('overlap_iou', 'overlap_skip')),
+        'train_cfg.max_epochs',
+    },
+    '5:*': {f'train_dataloader.sampler.ratio.{place}' for place in (0, 1)},
+    '6:0.0': {'model.salient_head'},
+    '6:1.0': {'model.transferred_head'},
+    '6:0.7': set(),
+    '6:*': {'model.alpha'},
+    '7:*_merge': {MIN_AGREEMENT},
+    '7:*_plain': {MIN_AGREEMENT, PIPELINE + 'mmboxcaseg.MergeProxyMasks'},
+    '8:0.95': set(),
+    '8:*': {MIN_AGREEMENT},
+    'fuse:logit': set(),
+    'fuse:prob': {'model.loss_pixel.fuse'},
+    'prompted:no_prompt': {'model.prompt'},
+    'prompted:no_neighbours': {'model.neighbours', *OTHERS, 'tta_pipeline.TestTimeAug.transforms'},
+    'prompted:no_box_crop': {
+        PIPELINE + 'mmboxcaseg.RandomBoxPatch',
+        PIPELINE + 'mmboxcaseg.RandomSalientPatch',
+    },
+    'prompted:no_clutter': {PIPELINE + 'mmboxcaseg.PasteClutter'},
+    'prompted:no_truncation': {PIPELINE + 'mmboxcaseg.RandomTruncate'},
+    'prompted:no_downscale': {PIPELINE + 'mmboxcaseg.RandomDownscale'},
+    'prompted:no_dice': {'model.loss_pixel.dice_weight'},
+    'prompted:finer_scale': {
+        *('model.backbone.out_stages', 'model.neck.num_outs', 'model.neck.out_channels'),
+        *('model.neck.in_channels', 'model.salient_head.in_channels'),
+    },
+}
+#: What a row changes beside, where the base is mini's: its batches have a ratio, which goes too.
+BESIDE = {
+    '4:salient': {
+        f'train_dataloader.sampler.{key}' for key in ('type', 'shuffle', 'batch_size', 'ratio')
+    }
+}
+#: What a Runner and the tools read of a config.
+READ = {*signature(Runner).parameters, 'auto_scale_lr', 'tta_model', 'tta_pipeline'}
+MINI = dict(boxcaseg='ablations/mini/boxcaseg.py', proxy_mask_rcnn='ablations/mini/mask_rcnn.py')
 
 
-@pytest.mark.parametrize('pattern', ABLATIONS)
-def test_ablations_change_one_thing(pattern):
-    rows = sorted((ROOT / 'ablations').glob(pattern))
-    assert rows
-    for path in rows:
-        text = path.read_text()
-        base = re.search(r'\.\./\.\./(\w+/\w+\.py)', text)[1]
-        row, base = Config.fromfile(path), load(base)
-        for cfg in (row, base):
-            cfg.pop('train_pipeline', None)
-        changed = set(differences(base._cfg_dict, row._cfg_dict))
-        assert changed == ABLATIONS[pattern], path
-        # The value is the one that the file's name gives.
-        if value := re.search(r'_([\d.]+)\.py$', path.name):
-            assert value[1] in text
+@pytest.mark.parametrize('name', ROWS)
+def test_rows_change_one_thing(name):
+    expected = next(keys for pattern, keys in ABLATIONS.items() if fnmatch(name, pattern))
+    config, options = ROWS[name]
+    row = load_row(name)
+    assert changes(load(config), row) == expected
+    table, key = name.split(':', 1)
+    if ABLATE['TABLES'][table].get('other_sets'):
+        base = MINI[config.split('/')[0]]
+        changed = changes(load(base), load_row(name, ROOT / base))
+        assert changed == expected | BESIDE.get(name, set())
+    # The value is the one that the row's name gives.
+    if table == '5' and key != 'random':
+        assert row.train_dataloader.sampler.ratio == [int(part) for part in key.split(':')]
+    if table == '6' and key not in ('0.0', '1.0'):
+        assert row.model.alpha == float(key)
+    if table == '8':
+        pipeline = {t['type']: t for t in row.train_dataloader.dataset.pipeline}
+        assert pipeline['mmboxcaseg.DropProxyMasks'].min_agreement == float(key)
+
+
+@pytest.mark.parametrize(
+    ('name', 'expected'),
+    [
+        (
+            'prompted-boxcaseg_effnet-lite0_1xb16-4e_coco-mini-no-margin.py',
+            {
+                PIPELINE + 'mmboxcaseg.RandomBoxPatch.shift',
+                *(f'{PIPELINE}mmboxcaseg.RandomBoxPatch.scale.{place}' for place in (0, 1)),
+                'val_dataloader.dataset.pipeline.mmboxcaseg.BoxPatch.margin',
+                'test_dataloader.dataset.pipeline.mmboxcaseg.BoxPatch.margin',
+                'tta_pipeline.TestTimeAug.transforms.0',
+            },
+        ),
+        (
+            'prompted-boxcaseg_effnet-lite2_1xb16-7e_coco-mini-no-boxes.py',
+            {
+                *(f'train_dataloader.sampler.{k}' for k in ('type', 'shuffle', 'batch_size')),
+                'train_dataloader.sampler.ratio',
+                *(f'train_dataloader.dataset.{k}' for k in ('type', 'datasets', 'ignore_keys')),
+                *(f'train_dataloader.dataset.{k}' for k in ('data_root', 'indices', 'pipeline')),
+                'train_cfg.max_epochs',
+            },
+        ),
+    ],
+)
+def test_configs_of_ablations_change_one_thing(name, expected):
+    path = ROOT / 'ablations' / name
+    base = re.search(r"_base_ = '(.*)'", path.read_text())[1]
+    assert changes(Config.fromfile(path.parent / base), Config.fromfile(path)) == expected
+
+
+def test_boxes_of_a_test_are_moved_alone():
+    """The configs of prompted/boxes see other boxes, and all else as the network was trained."""
+    base = 'prompted/prompted-boxcaseg_effnet-lite2_1xb16-3e_coco-mini-proxies.py'
+    for path in (ROOT / 'prompted' / 'boxes').glob('*coco-mini*.py'):
+        found = changes(load(base), Config.fromfile(path))
+        assert all(key.endswith('pipeline.mmboxcaseg.MoveBox') for key in found), found
+        assert {'tta_pipeline.mmboxcaseg.MoveBox'} < found
+        # Before what crops the box.
+        cfg = Config.fromfile(path)
+        for pipeline in (cfg.test_dataloader.dataset.pipeline, cfg.tta_pipeline):
+            assert pipeline[1].type == 'mmboxcaseg.MoveBox'
 
 
 @pytest.mark.parametrize(
@@ -288,26 +338,30 @@ def test_settings_of_the_paper(name, alpha, lr):
     assert test['mmboxcaseg.BoxPatch'].size == 320
 
 
+def test_masks_of_the_prompted_network_go_by_quality():
+    base, row = (load(f'proxy_mask_rcnn/r101_fpn_coco-mini{x}.py') for x in ('', '_prompted'))
+    assert changes(base, row) == {
+        *(f'train_dataloader.dataset.{key}' for key in ('type', 'ann_file')),
+        *(MIN_AGREEMENT, MIN_AGREEMENT.replace('agreement', 'quality')),
+    }
+
+
 @pytest.mark.parametrize('source', ['filled-box', 'grabcut'])
 def test_mask_sources_change_the_proxy_file_alone(source):
     row = load(f'baselines/{source}_mask_rcnn_r101_fpn_voc.py')
     proxy = load('proxy_mask_rcnn/r101_fpn_voc.py')
-    changed = set(differences(proxy._cfg_dict, row._cfg_dict))
-    assert changed == {'proxy_file', 'train_dataloader.dataset.ann_file'}
+    assert changes(proxy, row) == {'train_dataloader.dataset.ann_file'}
 
 
 @pytest.mark.parametrize('data', ['voc', 'coco'])
 def test_bbtp_changes_the_mask_loss_alone(data):
     names = (f'baselines/{method}_r101_fpn_{data}.py' for method in ('mask_rcnn', 'bbtp'))
-    changed = set(differences(*(load(name)._cfg_dict for name in names)))
+    changed = changes(*map(load, names))
     head = 'model.roi_head.mask_head'
     loss = {f'{head}.loss_mask.{key}' for key in ('type', 'use_mask', 'loss_weight')}
     loss |= {f'{head}.loss_mask.{key}' for key in ('smooth_weight', 'border')}
-    masks = {
-        f'{pipeline}.1.with_mask'
-        for pipeline in ('train_pipeline', 'train_dataloader.dataset.pipeline')
-    }
-    assert changed == {'smooth_weight', f'{head}.type', *loss, *masks}
+    masks = PIPELINE + 'LoadAnnotations.with_mask'
+    assert changed == {f'{head}.type', *loss, masks}
 
 
 def test_settings_of_the_release():
@@ -349,7 +403,7 @@ def test_sampling_of_the_paper():
 )
 def test_twins_differ_in_their_masks_alone(name, twin):
     supervised, proxy = load(name), load(twin)
-    for node in (*walk(supervised._cfg_dict), *walk(proxy._cfg_dict)):
+    for node in (*dicts(supervised._cfg_dict), *dicts(proxy._cfg_dict)):
         node.pop('_scope_', None)  # where a dict was inherited from
     assert proxy.model.roi_head.mask_head.pop('type') == 'mmboxcaseg.ProxyMaskHead'
     assert supervised.model.roi_head.mask_head.pop('type') == 'FCNMaskHead'

@@ -1,14 +1,14 @@
 """Run the rows of one of the paper's tables and print them beside the paper's figures.
 
 The other tools train and score a row, each in a process of its own. What is done is kept: called
-again, this goes on where it was. Rows and the paper's figures are in configs/ablations/tables.json.
+again, this goes on where it was. Rows and the paper's figures are in configs/ablations/tables.json:
+a row names the configs that it trains, and what it sets in them.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import os
 import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ from mmengine.config import Config
 
 from mmboxcaseg import config_path
 from mmboxcaseg.engine.checks import check_data
-from mmboxcaseg.engine.config import load_config
+from mmboxcaseg.engine.config import load_config, override
 from mmboxcaseg.engine.device import check_gpus
 from mmboxcaseg.engine.steps import Step, Training, launch
 from mmboxcaseg.errors import InputError, run_tool
@@ -107,7 +107,7 @@ def train(training: Training, num_gpus: int) -> Step:
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument('table', choices=TABLES, help="the paper's table")
+    parser.add_argument('table', choices=TABLES, help="the paper's table, or one beyond it")
     parser.add_argument('--rows', nargs='+', metavar='ROW', help='run these rows only, by key')
     parser.add_argument(
         '--set',
@@ -191,39 +191,47 @@ def chosen_rows(table: dict, args: argparse.Namespace) -> list[dict]:
 def plan_row(row: dict, bases: Path | None, folder: Path, num_gpus: int) -> Row:
     """Resolve the configs of a row; trainings that rows share lie in the same folder."""
     plan = Row(row['key'], row['cells'], row['paper'])
+    changes = row.get('set', {})
     if 'boxcaseg' in row:
-        plan.boxcaseg = plan_training(row['boxcaseg'], 'boxcaseg', bases, folder)
+        plan.boxcaseg = plan_training(row['boxcaseg'], 'boxcaseg', changes, bases, folder)
+        plan.proxy_maker = plan.boxcaseg if 'mask_rcnn' in row else None
+        changes = {}
     if 'proxies' in row:
-        plan.proxy_maker = plan_training(row['proxies'], 'boxcaseg', bases, folder)
+        plan.proxy_maker = plan_training(row['proxies'], 'boxcaseg', {}, bases, folder)
+    if plan.proxy_maker:
         plan.source, plan.merge = row.get('source'), row.get('merge', True)
         maker_dir = folder / plan.source if plan.source else plan.proxy_maker.work_dir
         plan.proxy_file = maker_dir / ('proxy.json' if plan.merge else 'unmerged.json')
     if 'mask_rcnn' in row:
-        plan.mask_rcnn = plan_training(row['mask_rcnn'], 'mask_rcnn', bases, folder)
+        plan.mask_rcnn = plan_training(row['mask_rcnn'], 'mask_rcnn', changes, bases, folder)
         if plan.proxy_file:
             plan.mask_rcnn.config.train_dataloader.dataset.ann_file = str(plan.proxy_file)
             plan.mask_rcnn.work_dir = plan.proxy_file.parent / plan.mask_rcnn.work_dir.name
     for training in filter(None, (plan.boxcaseg, plan.proxy_maker, plan.mask_rcnn)):
         fit_schedule(training.config, num_gpus)
-    last = plan.mask_rcnn or plan.boxcaseg
-    for key, value in row.get('holds', {}).items():
-        if (found := setting(last.config, key)) != value:
-            raise InputError(
-                f'row {plan.key} is the base itself, which should have {key}={value!r}, but '
-                f'{last.config.filename} has {found!r}: change it, or leave the row out by --rows'
-            )
     return plan
 
 
-def plan_training(name: str, kind: str, bases: Path | None, folder: Path) -> Training:
-    path = Path(config_path(name))
-    os.environ.pop('ABLATION_BASE', None)
-    if bases:
-        # The rows' configs read it; a row that is its base gives way to the other base.
-        os.environ['ABLATION_BASE'] = str(bases / f'{kind}.py')
-        if not name.startswith('ablations/'):
-            path = bases / f'{kind}.py'
-    return Training(load_config(path), folder / f'{path.parent.name}_{path.stem}')
+def plan_training(
+    name: str, kind: str, changes: dict, bases: Path | None, folder: Path
+) -> Training:
+    """A config with a row's changes; the folder is named by those that do change something."""
+    path = bases / f'{kind}.py' if bases else Path(config_path(name))
+    config = load_config(path)
+    work_dir = f'{path.parent.name}_{path.stem}'
+    for key, value in changes.items():
+        before = config.to_dict()
+        override(config, {key: value})
+        if config.to_dict() != before:
+            work_dir += f'_{key.rsplit(".", 1)[-1]}-{word(value)}'
+    return Training(config, folder / work_dir)
+
+
+def word(value: Any) -> str:
+    """A value in the name of a folder."""
+    if isinstance(value, dict):
+        value = value['type'].rsplit('.', 1)[-1]
+    return '-'.join(map(str, value)) if isinstance(value, list) else str(value)
 
 
 def fit_schedule(config: Config, num_gpus: int) -> None:
@@ -239,17 +247,6 @@ def fit_schedule(config: Config, num_gpus: int) -> None:
                 part[key] = round(factor * part[key])
         if 'milestones' in part:
             part['milestones'] = [round(factor * milestone) for milestone in part['milestones']]
-
-
-def setting(config: Config, key: str) -> Any:
-    """The value of a dotted key, None where there is none."""
-    node = config
-    for name in key.split('.'):
-        if isinstance(node, list):
-            node = node[int(name)] if int(name) < len(node) else None
-        else:
-            node = node.get(name) if isinstance(node, dict | Config) else None
-    return node
 
 
 def prepare(rows: list[Row]) -> None:

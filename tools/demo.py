@@ -11,7 +11,9 @@ import sys
 import time
 from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
+from typing import Any
 
+import mmboxcaseg  # noqa: F401  # isort: skip -- before mmdet, which needs its ops
 import cv2
 import numpy as np
 from mmdet.apis import inference_detector, init_detector
@@ -20,6 +22,7 @@ from mmengine.config import Config
 
 from mmboxcaseg.datasets.toy import TOY_CLASSES
 from mmboxcaseg.engine.checkpoint import allow_checkpoint_types
+from mmboxcaseg.engine.config import load_config
 from mmboxcaseg.errors import InputError, run_tool
 from mmboxcaseg.evaluation import ProxyQuality, compare_drops, score_proxies
 from mmboxcaseg.proxy import decode_rle
@@ -43,6 +46,8 @@ Job = tuple[str, subprocess.Popen, Path]
 
 TOOLS = Path(__file__).resolve().parent
 CONFIGS = TOOLS.parent / 'configs' / 'demo'
+# Where its configs have their set.
+DATA = 'work_dirs/demo/data'
 BOXCASEG, PROXY, SUPERVISED = 'boxcaseg_toy', 'proxy_mask_rcnn_toy', 'mask_rcnn_toy_supervised'
 # By how much mean IoU proxy masks must beat filled boxes for the demo to pass.
 MIN_GAIN = 0.1
@@ -76,8 +81,7 @@ def main() -> None:
     start = time.monotonic()
     work_dir, data = args.work_dir, args.work_dir / 'data'
     make_room(work_dir)
-    # The configs read it.
-    os.environ['TOY_ROOT'] = str(data.resolve())
+    write_configs(work_dir, data.resolve())
     options = ['--cfg-options', f'randomness.seed={args.seed}', *args.cfg_options]
 
     run_stage('1/5 make the toy set', [make_data(args, data)], work_dir)
@@ -128,14 +132,29 @@ def make_data(args: argparse.Namespace, data: Path) -> list[str]:
     ]
 
 
+def write_configs(work_dir: Path, data: Path) -> None:
+    """Write the demo's configs into the work dir, with the set that lies there."""
+
+    def moved(node: Any) -> Any:
+        if isinstance(node, dict):
+            return {key: moved(value) for key, value in node.items()}
+        if isinstance(node, (list, tuple)):
+            return type(node)(map(moved, node))
+        return node.replace(DATA, str(data)) if isinstance(node, str) else node
+
+    for name in (BOXCASEG, PROXY, SUPERVISED):
+        config = load_config(CONFIGS / f'{name}.py')
+        Config(moved(config.to_dict())).dump(work_dir / f'{name}.py')
+
+
 def train(name: str, work_dir: Path, options: list[str]) -> list[str]:
-    config = str(CONFIGS / f'{name}.py')
+    config = str(work_dir / f'{name}.py')
     return [str(TOOLS / 'train.py'), config, '--work-dir', str(work_dir / name), *options]
 
 
 def generate(work_dir: Path, data: Path) -> list[str]:
     return [
-        *(str(TOOLS / 'generate_proxy_masks.py'), str(CONFIGS / f'{BOXCASEG}.py')),
+        *(str(TOOLS / 'generate_proxy_masks.py'), str(work_dir / f'{BOXCASEG}.py')),
         checkpoint(work_dir / BOXCASEG),
         *('--ann', str(data / 'annotations' / 'boxes_train.json')),
         *('--img-root', str(data / 'train')),
@@ -239,7 +258,7 @@ def draw_pictures(work_dir: Path, data: Path) -> None:
     """Draw what went in and what came out, three tiles a row, on one page."""
     tiles = []
     proxies = annotations_by_image(load_coco(data / 'annotations' / 'proxy_train.json'))
-    min_agreement = Config.fromfile(CONFIGS / f'{PROXY}.py').min_agreement
+    min_agreement = Config.fromfile(work_dir / f'{PROXY}.py').min_agreement
     for image, true in first_images(data / 'annotations' / 'instances_train.json'):
         img = cv2.imread(str(data / 'train' / image['file_name']))
         grey = greyed(img)
@@ -254,7 +273,7 @@ def draw_pictures(work_dir: Path, data: Path) -> None:
     allow_checkpoint_types()
     detectors = [
         init_detector(
-            str(CONFIGS / f'{name}.py'), checkpoint(work_dir / name), device='cpu', palette=PALETTE
+            str(work_dir / f'{name}.py'), checkpoint(work_dir / name), device='cpu', palette=PALETTE
         )
         for name in (PROXY, SUPERVISED)
     ]

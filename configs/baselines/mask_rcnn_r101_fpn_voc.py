@@ -3,6 +3,7 @@
 _base_ = [
     __import__('mmboxcaseg').config_path('mmdet::mask_rcnn/mask-rcnn_r101_fpn_1x_coco.py'),
     '../_base_/datasets/voc_sbd.py',
+    '../_base_/datasets/instances.py',
 ]
 
 # The paper trains with a batch of 6: two GPUs with three images each.

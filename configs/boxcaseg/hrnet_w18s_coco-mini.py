@@ -7,6 +7,8 @@ _base_ = [
 ]
 
 norm_cfg = dict(type='BN', momentum=0.01)
+# 18 + 36 + 72 + 144 channels.
+head = dict(in_channels=270, norm_cfg=norm_cfg)
 
 model = dict(
     channels_last=True,
@@ -20,9 +22,8 @@ model = dict(
         ),
         init_cfg=None,
     ),
-    # 18 + 36 + 72 + 144 channels.
-    weak_head=dict(in_channels=270, norm_cfg=norm_cfg),
-    salient_head=dict(in_channels=270, norm_cfg=norm_cfg),
-    transferred_head=dict(in_channels=270, norm_cfg=norm_cfg),
+    weak_head=head,
+    salient_head=head,
+    transferred_head=head,
     test_cfg=dict(maps=['weak', 'salient', 'transferred', 'fused']),
 )

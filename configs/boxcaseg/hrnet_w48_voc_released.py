@@ -12,20 +12,16 @@ model = dict(
         std=[255.0, 255.0, 255.0],
     ),
     loss_mil=dict(border='zero'),
-    alpha=0.7,
 )
 
 # Boxes are shifted by up to a quarter of half their size, not of their size.
-box_pipeline = [
-    _base_.box_pipeline[0],
-    dict(_base_.box_pipeline[1], shift_unit='half'),
-    *_base_.box_pipeline[2:],
-]
+box_crop = dict(_base_.box_crop, shift_unit='half')
+box_pipeline = [_base_.load, box_crop, _base_.flip, _base_.pack]
 train_dataloader = dict(
     dataset=dict(
         datasets=[
-            dict(_base_.train_dataloader.dataset.datasets[0], pipeline=box_pipeline),
-            _base_.train_dataloader.dataset.datasets[1],
+            dict(_base_.voc_boxes, pipeline=box_pipeline),
+            dict(_base_.salient_dataset, pipeline=_base_.salient_pipeline),
         ]
     )
 )

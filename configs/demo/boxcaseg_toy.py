@@ -1,4 +1,5 @@
-# A small HRNet on the synthetic set of tools/make_toy_dataset.py; minutes on two cores.
+# A small HRNet on the synthetic set of tools/make_toy_dataset.py; minutes on two cores. For a set
+# elsewhere tools/demo.py writes configs with its path.
 _base_ = [
     '../_base_/models/boxcaseg_hrnet-w48.py',
     '../_base_/datasets/coco-mini_patches.py',
@@ -6,66 +7,56 @@ _base_ = [
     '../_base_/default_runtime.py',
 ]
 
-data_root = '{{$TOY_ROOT:work_dirs/demo/data}}'
+data_root = 'work_dirs/demo/data'
 patch_size = 64
 max_epochs = 24
-channels = (16, 32, 64, 128)
 norm_cfg = dict(type='BN')
+head = dict(in_channels=16 + 32 + 64 + 128, norm_cfg=norm_cfg)
 
 model = dict(
     backbone=dict(
         norm_cfg=norm_cfg,
         extra=dict(
             stage1=dict(num_blocks=(1,), num_channels=(32,)),
-            stage2=dict(num_blocks=(1, 1), num_channels=channels[:2]),
-            stage3=dict(num_modules=1, num_blocks=(1, 1, 1), num_channels=channels[:3]),
-            stage4=dict(num_modules=1, num_blocks=(1, 1, 1, 1), num_channels=channels),
+            stage2=dict(num_blocks=(1, 1), num_channels=(16, 32)),
+            stage3=dict(num_modules=1, num_blocks=(1, 1, 1), num_channels=(16, 32, 64)),
+            stage4=dict(num_modules=1, num_blocks=(1, 1, 1, 1), num_channels=(16, 32, 64, 128)),
         ),
         init_cfg=None,
     ),
-    weak_head=dict(in_channels=sum(channels), norm_cfg=norm_cfg),
-    salient_head=dict(in_channels=sum(channels), norm_cfg=norm_cfg),
-    transferred_head=dict(in_channels=sum(channels), norm_cfg=norm_cfg),
+    weak_head=head,
+    salient_head=head,
+    transferred_head=head,
     test_cfg=dict(maps=['weak', 'salient', 'transferred', 'fused']),
 )
 
-box_pipeline = [
-    dict(type='mmboxcaseg.LoadPatchImage'),
-    dict(type='mmboxcaseg.RandomBoxPatch', size=patch_size),
-    dict(type='RandomFlip', prob=0.75, direction=['horizontal', 'vertical', 'diagonal']),
-    dict(type='mmboxcaseg.PackPatchInputs'),
-]
+box_crop = dict(_base_.box_crop, size=patch_size)
 # As for coco-mini: most of a test patch is object, most of a salient image is not.
-salient_pipeline = [
-    dict(type='mmboxcaseg.LoadPatchImage'),
-    dict(
-        type='RandomChoice',
-        prob=[0.5, 0.5],
-        transforms=[
-            [dict(type='mmboxcaseg.RandomSalientPatch', resize=72, size=patch_size)],
-            [dict(type='mmboxcaseg.RandomBoxPatch', size=patch_size)],
-        ],
-    ),
-    *box_pipeline[2:],
-]
-test_pipeline = [
-    dict(type='mmboxcaseg.LoadPatchImage'),
-    dict(type='mmboxcaseg.BoxPatch', size=patch_size),
-    dict(type='mmboxcaseg.PackPatchInputs'),
-]
+toy_crop = dict(
+    type='RandomChoice',
+    prob=[0.5, 0.5],
+    transforms=[
+        [dict(type='mmboxcaseg.RandomSalientPatch', resize=72, size=patch_size)],
+        [box_crop],
+    ],
+)
+flip = dict(_base_.flip, prob=0.75, direction=['horizontal', 'vertical', 'diagonal'])
+test_crop = dict(_base_.test_crop, size=patch_size)
+box_pipeline = [_base_.load, box_crop, flip, _base_.pack]
+salient_pipeline = [_base_.load, toy_crop, flip, _base_.pack]
+test_pipeline = [_base_.load, test_crop, _base_.pack]
 train_dataloader = dict(
     num_workers=0,
     dataset=dict(
         datasets=[
             dict(
-                type='mmboxcaseg.BoxInstanceDataset',
+                _base_.mini_boxes,
                 data_root=data_root,
                 ann_file='annotations/boxes_train.json',
-                data_prefix=dict(img='train'),
                 pipeline=box_pipeline,
             ),
             dict(
-                type='mmboxcaseg.SalientObjectDataset',
+                _base_.salient_dataset,
                 data_root=f'{data_root}/salient',
                 pipeline=salient_pipeline,
             ),
@@ -84,7 +75,7 @@ optim_wrapper = dict(optimizer=dict(lr=2e-3))
 train_cfg = dict(max_epochs=max_epochs, val_interval=6)
 param_scheduler = [
     dict(type='LinearLR', start_factor=0.1, end=40, by_epoch=False),
-    dict(type='PolyLR', power=0.9, end=max_epochs, by_epoch=True, convert_to_iter_based=True),
+    dict(type='PolyLR', power=0.9, by_epoch=True, convert_to_iter_based=True),
 ]
 default_hooks = dict(
     logger=dict(interval=10), checkpoint=dict(interval=max_epochs, max_keep_ckpts=1)

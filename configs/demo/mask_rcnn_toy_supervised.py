@@ -1,10 +1,12 @@
 # Fully supervised Mask R-CNN on the synthetic set, the twin of proxy_mask_rcnn_toy.py. Small, and
 # trained from scratch, so nothing is frozen.
-_base_ = __import__('mmboxcaseg').config_path('mmdet::mask_rcnn/mask-rcnn_r50_fpn_1x_coco.py')
+_base_ = [
+    __import__('mmboxcaseg').config_path('mmdet::mask_rcnn/mask-rcnn_r50_fpn_1x_coco.py'),
+    '../_base_/datasets/instances.py',
+]
 
-data_root = '{{$TOY_ROOT:work_dirs/demo/data}}/'
+data_root = 'work_dirs/demo/data/'
 classes = ('star', 'crescent', 'blob', 'bracket', 'triangle', 'ellipse')
-img_scale = (128, 128)
 max_epochs = 16
 channels = 64
 
@@ -34,22 +36,10 @@ model = dict(
     test_cfg=dict(rpn=dict(nms_pre=200, max_per_img=100)),
 )
 
-train_pipeline = [
-    dict(type='LoadImageFromFile'),
-    dict(type='LoadAnnotations', with_bbox=True, with_mask=True),
-    dict(type='Resize', scale=img_scale, keep_ratio=True),
-    dict(type='RandomFlip', prob=0.75, direction=['horizontal', 'vertical', 'diagonal']),
-    dict(type='PackDetInputs'),
-]
-test_pipeline = [
-    dict(type='LoadImageFromFile'),
-    dict(type='Resize', scale=img_scale, keep_ratio=True),
-    dict(type='LoadAnnotations', with_bbox=True, with_mask=True),
-    dict(
-        type='PackDetInputs',
-        meta_keys=('img_id', 'img_path', 'ori_shape', 'img_shape', 'scale_factor'),
-    ),
-]
+resize = dict(_base_.resize, scale=(128, 128))
+flip = dict(_base_.flip, prob=0.75, direction=['horizontal', 'vertical', 'diagonal'])
+train_pipeline = [_base_.load, _base_.annotations, resize, flip, _base_.pack]
+test_pipeline = [_base_.load, resize, _base_.annotations, _base_.pack_test]
 train_dataloader = dict(
     batch_size=4,
     num_workers=0,
@@ -85,7 +75,7 @@ optim_wrapper = dict(
 )
 param_scheduler = [
     dict(type='LinearLR', start_factor=0.1, by_epoch=False, end=50),
-    dict(type='CosineAnnealingLR', by_epoch=True, T_max=max_epochs, convert_to_iter_based=True),
+    dict(type='CosineAnnealingLR', by_epoch=True, convert_to_iter_based=True),
 ]
 default_hooks = dict(
     logger=dict(interval=10), checkpoint=dict(interval=max_epochs, max_keep_ckpts=1)

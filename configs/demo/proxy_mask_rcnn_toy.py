@@ -6,13 +6,9 @@ min_agreement = 0.85
 
 model = dict(roi_head=dict(mask_head=dict(type='mmboxcaseg.ProxyMaskHead')))
 
-train_pipeline = [
-    # The image and its annotations.
-    *_base_.train_pipeline[:2],
-    dict(type='mmboxcaseg.MergeProxyMasks'),
-    dict(type='mmboxcaseg.DropProxyMasks', min_agreement=min_agreement),
-    *_base_.train_pipeline[2:],
-]
+drop_masks = dict(_base_.drop_masks, min_agreement=min_agreement)
+train_pipeline = [_base_.load, _base_.annotations, _base_.merge_masks, drop_masks]
+train_pipeline += [_base_.resize, _base_.flip, _base_.pack]
 train_dataloader = dict(
     dataset=dict(ann_file='annotations/proxy_train.json', pipeline=train_pipeline)
 )

@@ -9,14 +9,13 @@ data_root = 'data/coco_mini/'
 proxy_file = 'work_dirs/effnet-lite0_coco-mini/proxy.json'
 img_root = data_root + 'train/'
 
-img_scale = (512, 512)
-
 # No ImageNet weights, so nothing is frozen.
 model = dict(backbone=dict(init_cfg=None, frozen_stages=-1, norm_eval=False))
 
-resize = dict(type='Resize', scale=img_scale, keep_ratio=True)
-train_pipeline = [*_base_.train_pipeline[:4], resize, *_base_.train_pipeline[5:]]
-test_pipeline = [_base_.test_pipeline[0], resize, *_base_.test_pipeline[2:]]
+resize = dict(type='Resize', scale=(512, 512), keep_ratio=True)
+train_pipeline = [_base_.load, _base_.annotations, _base_.merge_masks, _base_.drop_masks]
+train_pipeline += [resize, _base_.flip, _base_.pack]
+test_pipeline = [_base_.load, resize, _base_.annotations, _base_.pack_test]
 train_dataloader = dict(
     num_workers=1,
     dataset=dict(ann_file=proxy_file, data_prefix=dict(img=img_root), pipeline=train_pipeline),

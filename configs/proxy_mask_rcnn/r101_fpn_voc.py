@@ -7,18 +7,11 @@ _base_ = '../baselines/mask_rcnn_r101_fpn_voc.py'
 
 proxy_file = 'work_dirs/hrnet_w48_voc/proxy.json'
 img_root = 'data/voc_sbd/images/'
-# A mask trains the mask head if its proxy box agreement is above this; its box always trains.
-min_agreement = 0.95
 
 model = dict(roi_head=dict(mask_head=dict(type='mmboxcaseg.ProxyMaskHead')))
 
-train_pipeline = [
-    # The image and its annotations.
-    *_base_.train_pipeline[:2],
-    dict(type='mmboxcaseg.MergeProxyMasks'),
-    dict(type='mmboxcaseg.DropProxyMasks', min_agreement=min_agreement),
-    *_base_.train_pipeline[2:],
-]
+train_pipeline = [_base_.load, _base_.annotations, _base_.merge_masks, _base_.drop_masks]
+train_pipeline += [_base_.resize, _base_.flip, _base_.pack]
 train_dataloader = dict(
     dataset=dict(
         # Empty, because proxy_file does not lie under the data root.

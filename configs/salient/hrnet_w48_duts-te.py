@@ -5,11 +5,8 @@
 _base_ = '../boxcaseg/hrnet_w48_voc.py'
 
 model = dict(test_cfg=dict(maps=['salient', 'transferred', 'fused']))
-test_pipeline = [
-    dict(type='mmboxcaseg.LoadPatchImage'),
-    dict(type='mmboxcaseg.WholeImagePatch', size=320),
-    dict(type='mmboxcaseg.PackPatchInputs'),
-]
+whole = dict(type='mmboxcaseg.WholeImagePatch', size=_base_.test_size)
+test_pipeline = [_base_.load, whole, _base_.pack]
 test_dataloader = dict(
     dataset=dict(
         _delete_=True,

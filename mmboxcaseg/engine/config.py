@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 from argparse import ArgumentParser, Namespace
 from collections.abc import Iterator, Sequence
@@ -58,11 +59,63 @@ def load_config(path: str | Path, options: dict[str, Any] | None = None) -> Conf
         config = Config.fromfile(path)
     except Exception as error:  # a config is a program, and can fail in any way
         raise InputError(f'config {path} cannot be read: {_one_line(error)}') from error
-    try:
-        config.merge_from_dict(options or {})
-    except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
-        raise InputError(f'--cfg-options do not fit in {path}: {_one_line(error)}') from error
+    override(config, options or {})
     return config
+
+
+def override(config: Config, options: dict[str, Any]) -> None:
+    """Override settings of a config.
+
+    Args:
+        config: The config; it is changed.
+        options: Values by dotted key. An entry of a list goes by its place, or by its type, whose
+            scope is left out, as in ``train_dataloader.dataset.pipeline.RandomFlip.prob``; an
+            entry that is set itself is replaced, one that is set to None is left out.
+
+    Raises:
+        InputError: If an option does not fit in the config.
+
+    Example:
+        >>> config = Config(dict(pipeline=[dict(type='mmdet.Resize'), dict(type='RandomFlip')]))
+        >>> override(config, {'pipeline.RandomFlip.prob': 0.5, 'pipeline.Resize': None})
+        >>> config.pipeline
+        [{'type': 'RandomFlip', 'prob': 0.5}]
+    """
+    for key, value in options.items():
+        try:
+            config.merge_from_dict(_by_place(config, key, copy.deepcopy(value)))
+        except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
+            raise InputError(
+                f'{key}={value!r} does not fit in {config.filename}: {_one_line(error)}'
+            ) from error
+
+
+def _by_place(config: Config, key: str, value: Any) -> dict[str, Any]:
+    """The option as mmengine takes it: places for types, and for an entry its whole list."""
+    *parents, last = key.split('.')
+    node, names = config, []
+    for name in parents:
+        if isinstance(node, list):
+            place = _place(node, name)
+            node, name = node[place], str(place)
+        else:
+            node = node.get(name) if isinstance(node, (dict, Config)) else None
+        names.append(name)
+    if not isinstance(node, list):
+        return {'.'.join([*names, last]): value}
+    place = _place(node, last)
+    entries = [] if value is None else [value]
+    return {'.'.join(names): [*node[:place], *entries, *node[place + 1 :]]}
+
+
+def _place(entries: list, name: str) -> int:
+    if name.isdigit() and int(name) < len(entries):
+        return int(name)
+    types = [entry.get('type') if isinstance(entry, dict) else None for entry in entries]
+    types = [str(type_).rsplit('.', 1)[-1] for type_ in types]
+    if types.count(name) != 1:
+        raise ValueError(f'{name} must name one of {", ".join(types)}')
+    return types.index(name)
 
 
 def set_work_dir(config: Config, work_dir: str | None, path: str | Path) -> None:

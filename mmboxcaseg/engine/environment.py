@@ -59,7 +59,7 @@ def _describe_ops() -> str:
         import mmcv._ext
     except ImportError as error:
         return f"mmcv's compiled ops do not load: {error}"
-    return f"nms and roi_align by {getattr(mmcv._ext, 'SOURCE', 'mmcv, compiled')}"
+    return f'nms and roi_align by {getattr(mmcv._ext, "SOURCE", "mmcv, compiled")}'
 
 
 def _required() -> list[str]:

@@ -3,7 +3,7 @@ import argparse
 import pytest
 from mmengine.config import Config
 
-from mmboxcaseg.engine.config import ConfigOptions, naming_config, set_work_dir
+from mmboxcaseg.engine.config import ConfigOptions, naming_config, override, set_work_dir
 from mmboxcaseg.errors import InputError
 
 
@@ -22,6 +22,45 @@ def test_option_that_is_none(bad):
     with pytest.raises(InputError, match='--cfg-options takes KEY=VALUE') as error:
         parse('a=1', bad)
     assert str(error.value).endswith(f'not {bad!r}')
+
+
+def lists():
+    flip, crop = dict(type='RandomFlip', prob=0.5), dict(type='mmboxcaseg.BoxPatch', size=320)
+    return Config(dict(pipeline=[crop, flip, dict(type='Pack')], views=[[flip], [crop]], lr=1.0))
+
+
+def test_options_by_the_types_of_entries():
+    config = lists()
+    override(config, {'pipeline.BoxPatch.size': 64, 'pipeline.1.prob': 0.0, 'new.key': None})
+    assert [t.get('size', t.get('prob')) for t in config.pipeline] == [64, 0.0, None]
+    assert config.views == lists().views and config.new.key is None
+    value = dict(type='Other')
+    override(config, {'pipeline.RandomFlip': value, 'pipeline.BoxPatch': None, 'views.0': None})
+    assert config.pipeline == [dict(type='Other'), dict(type='Pack')]
+    assert config.views == lists().views[1:]
+    options = {'pipeline.Other.prob': 1.0, 'new': dict(_delete_=True, other=1)}
+    override(config, options)
+    assert config.new == dict(other=1)
+    # What was given stays as it was, for the next config.
+    assert value == dict(type='Other') and options['new'] == dict(_delete_=True, other=1)
+
+
+@pytest.mark.parametrize(
+    ('key', 'reason'),
+    [
+        ('pipeline.Resize.size', 'Resize must name one of BoxPatch, RandomFlip, Pack'),
+        ('pipeline.3', '3 must name one of BoxPatch, RandomFlip, Pack'),
+        ('pipeline.mmboxcaseg.BoxPatch.size', 'mmboxcaseg must name one of BoxPatch'),
+        ('views.0.BoxPatch.size', 'BoxPatch must name one of RandomFlip'),
+        ('lr.x', 'lr={'),
+    ],
+)
+def test_option_that_fits_nothing(key, reason):
+    with pytest.raises(InputError, match=f'{key}=1 does not fit in .*{reason}'):
+        override(lists(), {key: 1})
+    twice = Config(dict(pipeline=[dict(type='a.Flip'), dict(type='b.Flip')]))
+    with pytest.raises(InputError, match='Flip must name one of Flip, Flip'):
+        override(twice, {'pipeline.Flip.prob': 1})
 
 
 @pytest.mark.parametrize(

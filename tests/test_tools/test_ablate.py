@@ -54,12 +54,7 @@ model = dict(
     neck=dict(in_channels=[8, 16, 32, 64]),
     roi_head=dict(bbox_head=dict(num_classes=2), mask_head=dict(num_classes=2)),
 )
-train_pipeline = [
-    *_base_.train_pipeline[:3],
-    dict(type='mmboxcaseg.DropProxyMasks', min_agreement=0.95),
-    *_base_.train_pipeline[4:],
-]
-train_dataloader = dict(dataset=dict(dataset, pipeline=train_pipeline))
+train_dataloader = dict(dataset=dataset)
 val_dataloader = dict(dataset=dict(dataset, ann_file=ann_file))
 test_dataloader = val_dataloader
 val_evaluator = dict(ann_file=ann_file)
@@ -82,8 +77,6 @@ class Done:
 def ablate(run, monkeypatch):
     """Call the tool in this process, in the folder `cwd`."""
     monkeypatch.setenv('OMP_NUM_THREADS', '1')
-    # The tool sets it for the configs.
-    monkeypatch.setenv('ABLATION_BASE', '')
 
     def ablate(*arguments, cwd=None):
         if cwd is not None:
@@ -128,20 +121,26 @@ def test_tables_are_whole(table):
 
 @pytest.mark.parametrize('name', TABLES)
 def test_every_row_is_documented(name):
-    """configs/README.md has the command of each row, its folder's README the paper's figures."""
+    """configs/README.md has the command of each row, the README of its table its figures."""
     configs = Path(config_path('ablations/tables.json')).parents[1]
     index = (configs / 'README.md').read_text()
+    folder = 'baselines' if name in ('1', '2') else 'ablations'
+    text = (configs / folder / 'README.md').read_text()
+    text = text.partition(f'\n## Table {name}: ')[2].partition('\n## ')[0]
     table = TABLES[name]
     for row in table['rows']:
         command = f'`python tools/ablate.py {name} --rows {row["key"]}`'
         assert command in index
-        if folder := list((configs / 'ablations').glob(f'table{name}_*')):
-            text = (folder[0] / 'README.md').read_text()
-            line = next(line for line in text.splitlines() if f'| `{row["key"]}` |' in line)
-            for figure, metric in zip(row['paper'], table['metrics'].values(), strict=True):
-                assert f'{figure:.{2 if metric == "drop_rate" else 1}f}' in line
-            for kind in ('boxcaseg', 'mask_rcnn'):
-                assert kind not in row or f'{Path(row[kind]).name})' in line
+        keys = (f'| `{row["key"]}` |', f'{command.replace("python ", "")} |')
+        line = next(line for line in text.splitlines() if any(key in line for key in keys))
+        for figure, metric in zip(row['paper'], table['metrics'].values(), strict=True):
+            digits = 2 if metric == 'drop_rate' else 1
+            assert figure is None or f'{figure:.{digits}f}' in line
+        for kind in ('boxcaseg', 'mask_rcnn'):
+            assert kind not in row or f'{Path(row[kind]).name})' in line
+        for key, value in row.get('set', {}).items():
+            if isinstance(value, str | float) and not key.endswith('.type'):
+                assert f'`{key.rsplit(".", 1)[-1]}={value}' in line
 
 
 def test_dry_run_prints_commands_and_the_papers_figures(tmp_path, ablate):
@@ -171,7 +170,9 @@ def test_runs_a_row_once(bases, tmp_path, ablate):
     folder = tmp_path / 'tiny' / 'tiny_boxcaseg'
     proxies = load_coco(folder / 'proxy.json')['annotations']
     agreement = np.array([a['box_agreement'] for a in proxies])
-    metrics = json.loads((folder / 'table8_drop_drop_0.75' / 'metrics.json').read_text())
+    metrics = json.loads(
+        (folder / 'tiny_mask_rcnn_min_agreement-0.75' / 'metrics.json').read_text()
+    )
     rows = printed_rows(done.stdout)
     drop_rate = (agreement <= 0.75).mean()
     ap = 100 * metrics['coco/segm_mAP']
@@ -230,15 +231,32 @@ def test_iterations_are_scaled_to_the_same_images():
     assert config.train_cfg.max_epochs == 40
 
 
-def test_a_base_must_be_what_its_row_says(bases, tmp_path, ablate):
+def test_a_row_sets_what_its_base_does_not_have(bases, tmp_path, ablate):
+    """A row's folder is named by what it changes, and is its base's where it changes nothing."""
     for name in ('boxcaseg.py', 'mask_rcnn.py'):
         text = (bases / name).read_text().replace('alpha=alpha', 'alpha=0.25')
         (tmp_path / name).write_text(text)
-    done = ablate('6', '--set', '.', '--rows', '0.7', '--dry-run', cwd=tmp_path)
+    for row, work_dir in (('0.7', 'alpha-0.7'), ('0.0', 'salient_head-None')):
+        done = ablate('6', '--set', '.', '--rows', row, '--dry-run', cwd=tmp_path)
+        folder = f'work_dirs/ablations/{tmp_path.name}/{tmp_path.name}_boxcaseg'
+        assert f'{folder}_{work_dir}.py' in done.stdout
+    done = ablate('4', '--set', '.', '--rows', 'all', '--dry-run', cwd=tmp_path)
+    assert f'{folder}.py' in done.stdout
+    with (tmp_path / 'boxcaseg.py').open('a') as file:
+        file.write("model['weak_head'] = model['transferred_head'] = None\n")
+    done = ablate('4', '--set', '.', '--rows', 'all', '--dry-run', cwd=tmp_path)
     assert done.returncode == 2
-    assert 'row 0.7 is the base itself, which should have model.alpha=0.7, but' in done.stderr
-    done = ablate('6', '--set', '.', '--rows', '0.3', '--dry-run', cwd=tmp_path)
-    assert f'work_dirs/ablations/{tmp_path.name}/table6_alpha_alpha_0.3.py' in done.stdout
+    assert 'model.weak_head.type=' in done.stderr and 'does not fit in' in done.stderr
+
+
+def test_a_row_shares_its_boxcaseg(ablate, tmp_path):
+    """Of a row with both networks the BoxCaseg that is scored makes the masks."""
+    done = ablate('3', '--dry-run', '--rows', '100', cwd=tmp_path)
+    commands = [line for line in done.stdout.splitlines() if '.py' in line]
+    tools = [line.split()[1].rsplit('/')[-1] for line in commands]
+    assert tools == ['train.py', 'test.py', 'generate_proxy_masks.py', 'train.py', 'test.py']
+    assert all('ann_file-salient_100.txt' in line for line in commands)
+    assert 'ann_file-salient_100.txt/proxy_mask_rcnn_r101_fpn_voc.py' in commands[-1]
 
 
 def test_resumes_a_training(bases, tmp_path, ablate):
@@ -255,7 +273,10 @@ def test_resumes_a_training(bases, tmp_path, ablate):
     ('arguments', 'message'),
     [
         (['6', '--rows', '0.2'], "table 6 has no row '0.2', only 0.0, 0.3"),
-        (['5', '--set', 'mini'], "table 5 has the paper's set only, tables 4, 6, 8 have others"),
+        (
+            ['5', '--set', 'mini'],
+            "table 5 has the paper's set only, tables 4, 6, 8, fuse have others",
+        ),
         (['4', '--set', 'nowhere'], 'nowhere/boxcaseg.py'),
         (['4', '--gpus', '0'], '--gpus must be a whole number of at least 1, not 0'),
         (['4'], 'cannot read data/voc_sbd/annotations/instances_train.json'),

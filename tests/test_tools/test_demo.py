@@ -35,14 +35,13 @@ def test_configs_know_the_toy_classes():
     assert load('mask_rcnn_toy_supervised').classes == TOY_CLASSES
 
 
-def test_configs_read_the_set_that_the_demo_makes(monkeypatch):
-    monkeypatch.setenv('TOY_ROOT', '/elsewhere')
-    boxcaseg = load('boxcaseg_toy')
+def test_configs_read_the_set_that_the_demo_makes(demo, tmp_path):
+    demo['write_configs'](tmp_path, Path('/elsewhere'))
+    boxcaseg, *detectors = (Config.fromfile(tmp_path / f'{name}.py') for name in CONFIGS)
     roots = [dataset.data_root for dataset in boxcaseg.train_dataloader.dataset.datasets]
     assert roots == ['/elsewhere', '/elsewhere/salient']
     assert boxcaseg.val_dataloader.dataset.data_root == '/elsewhere'
-    for name in CONFIGS[1:]:
-        config = load(name)
+    for config in detectors:
         assert config.train_dataloader.dataset.data_root == '/elsewhere/'
         assert config.val_evaluator.ann_file == '/elsewhere/annotations/instances_val.json'
 
@@ -51,7 +50,7 @@ def test_twins_differ_only_in_their_masks():
     proxy, supervised = (load(name).to_dict() for name in CONFIGS[1:])
     for config in (proxy, supervised):
         # mmengine keeps the top-level names that the configs are built with.
-        for name in ('train_pipeline', 'min_agreement'):
+        for name in ('train_pipeline', 'min_agreement', 'drop_masks'):
             config.pop(name, None)
     assert proxy['model']['roi_head']['mask_head'].pop('type') == 'mmboxcaseg.ProxyMaskHead'
     assert supervised['model']['roi_head']['mask_head'].pop('type') == 'FCNMaskHead'

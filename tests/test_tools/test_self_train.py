@@ -1,5 +1,6 @@
 import json
 import shlex
+import shutil
 from pathlib import Path
 
 import pytest
@@ -7,89 +8,43 @@ import torch
 
 from mmboxcaseg import config_path
 from mmboxcaseg.engine.checkpoint import load_checkpoint_file
+from mmboxcaseg.engine.config import load_config
+from mmboxcaseg.testing import shrink
 
 TOOL = Path(__file__).parents[2] / 'tools' / 'self_train.py'
 
-FIRST = """
-_base_ = ['{configs}/prompted/effnet-lite0_coco-mini.py']
-data = '{data}'
-patch_size = 32
-model = dict(
-    neighbours=False,
-    backbone=dict(
-        _delete_=True, type='ResNet', depth=18, base_channels=8, norm_eval=False
-    ),
-    neck=dict(in_channels=[8, 16, 32, 64], out_channels=4),
-    salient_head=dict(in_channels=16),
-)
-salient_dataset = dict(
-    _delete_=True,
-    type='mmboxcaseg.SalientObjectDataset',
-    data_root=data + '/salient',
-    serialize_data=False,
-)
-box_dataset = dict(
-    type='mmboxcaseg.BoxInstanceDataset',
-    data_root=data + '/coco',
-    ann_file='annotations/instances.json',
-    data_prefix=dict(img='train'),
-    serialize_data=False,
-)
-load, pack = dict(type='mmboxcaseg.LoadPatchImage'), dict(type='mmboxcaseg.PackPatchInputs')
-pipeline = [load, dict(_base_.crop, size=patch_size), pack]
-test_pipeline = [load, dict(type='mmboxcaseg.BoxPatch', size=patch_size, margin=0.15), pack]
-tta_pipeline = [
-    load,
-    dict(
-        type='TestTimeAug',
-        transforms=[
-            [dict(type='mmboxcaseg.BoxPatch', size=patch_size, margin=0.2)],
-            [dict(type='RandomFlip', prob=0.0), dict(type='RandomFlip', prob=1.0)],
-            [pack],
-        ],
-    ),
-]
-train_dataloader = dict(
-    batch_size=4, dataset=dict(salient_dataset, pipeline=pipeline)
-)
-val_dataloader = dict(
-    num_workers=0,
-    dataset=dict(
-        box_dataset, _delete_=True, with_segmentation=True, test_mode=True, pipeline=test_pipeline
-    ),
-)
-test_dataloader = val_dataloader
-train_cfg = dict(max_epochs=1)
-"""
-NEXT = """
-_base_ = ['./first.py']
-load_from = 'work_dirs/first/epoch_1.pth'
-train_dataloader = dict(
-    sampler=dict(_delete_=True, type='mmboxcaseg.RatioSampler', batch_size=4, ratio=(1, 1)),
-    dataset=dict(
-        _delete_=True,
-        type='mmengine.ConcatDataset',
-        ignore_keys=['supervision', 'classes'],
-        datasets=[
-            dict(
-                _base_.box_dataset,
-                proxy_file='work_dirs/first/proxy.json',
-                min_quality=0.0,
-                pipeline=_base_.pipeline,
-            ),
-            dict(_base_.salient_dataset, pipeline=_base_.pipeline),
-        ],
-    ),
-)
-"""
+
+@pytest.fixture(scope='module')
+def shrunk(data_root, tmp_path_factory):
+    """A folder with configs of a first and of a next round, in miniature."""
+    folder = tmp_path_factory.mktemp('configs')
+    network = {
+        'model.backbone': dict(_delete_=True, type='ResNet', depth=18, norm_eval=False),
+        'model.neck.in_channels': [64, 128, 256, 512],
+        'model.neck.out_channels': 4,
+        'model.salient_head.in_channels': 16,
+        'train_dataloader.batch_size': 4,
+        'train_cfg.max_epochs': 1,
+    }
+    boxes = 'train_dataloader.dataset.datasets.BoxInstanceDataset'
+    later = {'train_dataloader.sampler.batch_size': 4, f'{boxes}.min_quality': 0.0}
+    for name, source, options in (
+        ('first.py', '12e_coco-mini.py', network),
+        ('next.py', '3e_coco-mini-proxies.py', {**network, **later}),
+    ):
+        path = config_path(f'prompted/prompted-boxcaseg_effnet-lite0_1xb16-{source}')
+        config = load_config(path, options)
+        shrink(config, data_root, folder)
+        config.load_from = 'work_dirs/first/epoch_1.pth' if name == 'next.py' else None
+        config.work_dir = None
+        config.log_level = 'INFO'
+        config.dump(folder / name)
+    return folder
 
 
 @pytest.fixture
-def configs(data_root, tmp_path):
-    names = dict(configs=Path(config_path('ablations/tables.json')).parents[1], data=data_root)
-    (tmp_path / 'first.py').write_text(FIRST.format(**names))
-    (tmp_path / 'next.py').write_text(NEXT)
-    return tmp_path / 'first.py', tmp_path / 'next.py'
+def configs(shrunk, tmp_path):
+    return [Path(shutil.copy(shrunk / name, tmp_path)) for name in ('first.py', 'next.py')]
 
 
 @pytest.fixture
@@ -113,7 +68,7 @@ def test_rounds_teach_each_other(self_train, configs, tmp_path):
     assert 'fused/mIoU' in json.loads(Path('out/round2/metrics.json').read_text())
     first = load_checkpoint_file('out/round1/epoch_1.pth')['state_dict']
     second = load_checkpoint_file('out/round2/epoch_1.pth')['state_dict']
-    assert first['backbone.conv1.weight'].shape[1] == 4
+    assert first['backbone.conv1.weight'].shape[1] == 5
     assert not torch.equal(first['backbone.conv1.weight'], second['backbone.conv1.weight'])
 
     first, second, final = (
@@ -140,12 +95,10 @@ def test_true_masks_of_the_boxes_change_nothing(self_train, configs, data_root):
     for annotation in coco['annotations']:
         del annotation['segmentation']
     Path('boxes.json').write_text(json.dumps(coco))
-    text = configs[0].read_text()
-    # The masks that a test scores with stay.
-    text = text.replace('with_segmentation=True', f"with_segmentation=True, ann_file='{source}'")
     weights = []
     for ann_file in (source, Path('boxes.json').resolve()):
-        configs[0].write_text(text.replace("'annotations/instances.json'", f"'{ann_file}'"))
+        boxes = 'train_dataloader.dataset.datasets.BoxInstanceDataset.ann_file'
+        load_config(configs[1], {boxes: str(ann_file)}).dump(configs[1])
         code, _, err = self_train(*configs, '--work-dir', ann_file.stem)
         assert code == 0, err
         checkpoint = load_checkpoint_file(f'{ann_file.stem}/round2/epoch_1.pth')

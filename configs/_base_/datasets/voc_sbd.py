@@ -6,6 +6,15 @@ classes = (
     'train', 'tvmonitor',
 )  # fmt: skip
 
+voc_boxes = dict(
+    type='mmboxcaseg.BoxInstanceDataset',
+    data_root='data/voc_sbd',
+    ann_file='annotations/instances_train.json',
+    data_prefix=dict(img='images'),
+)
+voc_val_boxes = dict(voc_boxes, ann_file='annotations/instances_val.json')
+
+# For a Mask R-CNN.
 voc_train = dict(
     data_root='data/voc_sbd/',
     ann_file='annotations/instances_train.json',

@@ -1,7 +1,5 @@
-# AdamW with cosine decay.
-max_epochs = 12
-
-train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=max_epochs, val_interval=max_epochs)
+# AdamW with cosine decay, which ends with the last epoch; val once, after it.
+train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=12, val_interval=1000)
 val_cfg = dict(type='ValLoop')
 test_cfg = dict(type='TestLoop')
 optim_wrapper = dict(
@@ -12,7 +10,6 @@ param_scheduler = [
     dict(type='LinearLR', start_factor=0.01, end=100, by_epoch=False),
     dict(
         type='CosineAnnealingLR',
-        T_max=max_epochs,
         eta_min=1e-5,
         by_epoch=True,
         convert_to_iter_based=True,

@@ -3,7 +3,6 @@
 _base_ = '../../proxy_mask_rcnn/r101_fpn_coco-mini.py'
 
 classes = ('person',)
-img_scale = (320, 320)
 max_epochs = 36
 channels = 64
 
@@ -29,9 +28,10 @@ model = dict(
     test_cfg=dict(rpn=dict(nms_pre=500, max_per_img=200)),
 )
 
-resize = dict(type='Resize', scale=img_scale, keep_ratio=True)
-train_pipeline = [*_base_.train_pipeline[:4], resize, *_base_.train_pipeline[5:]]
-test_pipeline = [_base_.test_pipeline[0], resize, *_base_.test_pipeline[2:]]
+resize = dict(type='Resize', scale=(320, 320), keep_ratio=True)
+train_pipeline = [_base_.load, _base_.annotations, _base_.merge_masks, _base_.drop_masks]
+train_pipeline += [resize, _base_.flip, _base_.pack]
+test_pipeline = [_base_.load, resize, _base_.annotations, _base_.pack_test]
 train_dataloader = dict(
     batch_size=4,
     persistent_workers=False,
@@ -50,7 +50,7 @@ optim_wrapper = dict(
 )
 param_scheduler = [
     dict(type='LinearLR', start_factor=0.1, by_epoch=False, end=50),
-    dict(type='CosineAnnealingLR', by_epoch=True, T_max=max_epochs, convert_to_iter_based=True),
+    dict(type='CosineAnnealingLR', by_epoch=True, convert_to_iter_based=True),
 ]
 default_hooks = dict(checkpoint=dict(interval=max_epochs))
 auto_scale_lr = dict(base_batch_size=4)

@@ -1,0 +1,10 @@
+# The parts of mmdet's pipelines in coco_instance.py, and of those on proxy masks.
+load = dict(type='LoadImageFromFile', backend_args=None)
+annotations = dict(type='LoadAnnotations', with_bbox=True, with_mask=True)
+merge_masks = dict(type='mmboxcaseg.MergeProxyMasks')
+# A mask trains the mask head if its proxy box agreement is above this; its box always trains.
+drop_masks = dict(type='mmboxcaseg.DropProxyMasks', min_agreement=0.95)
+resize = dict(type='Resize', scale=(1333, 800), keep_ratio=True)
+flip = dict(type='RandomFlip', prob=0.5)
+pack = dict(type='PackDetInputs')
+pack_test = dict(pack, meta_keys=('img_id', 'img_path', 'ori_shape', 'img_shape', 'scale_factor'))

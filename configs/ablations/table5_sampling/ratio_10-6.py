@@ -1,4 +1,0 @@
-# Table 5: box to salient patches of a batch.
-_base_ = '../../boxcaseg/hrnet_w48_coco.py'
-
-train_dataloader = dict(sampler=dict(ratio=(10, 6)))

@@ -1,4 +1,0 @@
-# The network is not told the box.
-_base_ = './all.py'
-
-model = dict(prompt=False)

@@ -1,0 +1,17 @@
+# The tight boxes of the salient pairs that are left out of the training.
+_base_ = '../prompted-boxcaseg_effnet-lite2_1xb16-3e_coco-mini-proxies.py'
+
+box = dict(type='mmboxcaseg.BoxFromMask')
+test_pipeline = [_base_.load, box, _base_.test_crop, *_base_.test_end]
+tta_pipeline = [_base_.load, box, _base_.views]
+test_dataloader = dict(
+    dataset=dict(
+        _delete_=True,
+        type='mmboxcaseg.SalientObjectDataset',
+        data_root=_base_.salient_root,
+        indices=list(range(0, 2000, 10)),
+        metainfo=dict(classes=('object',)),
+        test_mode=True,
+        pipeline=test_pipeline,
+    )
+)
