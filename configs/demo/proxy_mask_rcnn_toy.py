@@ -14,5 +14,9 @@ train_pipeline = [
     *_base_.train_pipeline[2:],
 ]
 train_dataloader = dict(
-    dataset=dict(ann_file='annotations/proxy_train.json', pipeline=train_pipeline)
+    dataset=dict(
+        type='mmboxcaseg.ProxyCocoDataset',
+        ann_file='annotations/proxy_train.json',
+        pipeline=train_pipeline,
+    )
 )

@@ -21,6 +21,7 @@ train_pipeline = [
 ]
 train_dataloader = dict(
     dataset=dict(
+        type='mmboxcaseg.ProxyCocoDataset',
         # Empty, because proxy_file does not lie under the data root.
         data_root='',
         ann_file=proxy_file,
