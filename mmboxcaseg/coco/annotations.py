@@ -303,7 +303,7 @@ def check_mask(annotation: Annotation, image: Image, path: str | Path, missing: 
         annotation: Any.
         image: The image that it belongs to.
         path: The file, for the message.
-        missing: What to do about a mask that is not there, for the message.
+        missing: How the sentence goes on that says that the mask is missing.
 
     Raises:
         InputError: If it is missing, neither polygons nor an RLE, or an RLE of another size than
@@ -311,7 +311,7 @@ def check_mask(annotation: Annotation, image: Image, path: str | Path, missing: 
     """
     segmentation = annotation.segmentation
     if not segmentation:
-        raise InputError(f'annotation {annotation.id} of {path} has no segmentation: {missing}')
+        raise InputError(f'annotation {annotation.id} of {path} has no segmentation{missing}')
     with naming_mask(f'mask of annotation {annotation.id}', path):
         check_segmentation(segmentation, image.shape)
 

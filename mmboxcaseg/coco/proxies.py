@@ -300,7 +300,7 @@ def summarize_agreement(agreement: Sequence[float]) -> str:
 
 
 def _read_proxy(annotation: ProxyAnnotation, image: Image, path: str | Path) -> Proxy:
-    check_mask(annotation, image, path, f'make proxy masks with {MASK_TOOL}')
+    check_mask(annotation, image, path, f': make proxy masks with {MASK_TOOL}')
     rle = annotation.segmentation
     if not isinstance(rle, dict) or not isinstance(rle['counts'], str):
         rle = read_masks({annotation.id: rle}, image.shape, path)[annotation.id]

@@ -108,7 +108,7 @@ class BoxInstanceDataset(BaseDataset):
             if annotation.id in masks:
                 sample.update(supervision='mask', proxy_mask=masks[annotation.id])
             if self.with_segmentation:
-                check_mask(annotation, image, self.ann_file, 'add its true mask, to score against')
+                check_mask(annotation, image, self.ann_file, ' to score against')
                 sample['segmentation'] = annotation.segmentation
             data_list.append(sample)
         if self.with_neighbours:

@@ -113,7 +113,10 @@ def check_coco_dataset(config: dict[str, Any], default_classes: Sequence[str] = 
         for annotation in coco.objects:
             image = images[annotation.image_id]
             check_mask(
-                annotation, image, ann_file, f'the pipeline loads it, make one with {MASK_TOOL}'
+                annotation,
+                image,
+                ann_file,
+                f', which the pipeline loads: make one with {MASK_TOOL}',
             )
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import torch
 from mmengine.evaluator import BaseMetric
@@ -156,7 +157,7 @@ def average_precision(matches: Matches, label: int, threshold: float) -> float:
 class VOCImage(Image, gc=False):
     """An image, perhaps with pixels that count neither way, an RLE."""
 
-    void: Any = None
+    void: Any = msgspec.UNSET
 
 
 class VOCAnnotation(Annotation, gc=False):
@@ -206,11 +207,11 @@ class VOCInstanceMetric(BaseMetric):
         self._categories = {category.name: category.id for category in coco.categories}
         for img_id, group in self._objects.items():
             image = self._images[img_id]
-            if image.void is not None:
+            if image.void is not msgspec.UNSET:
                 with naming_mask(f'void of image {img_id}', ann_file):
                     check_segmentation(image.void, image.shape)
             for annotation in group:
-                check_mask(annotation, image, ann_file, 'add its true mask, to score against')
+                check_mask(annotation, image, ann_file, ' to score against')
         if all(a.iscrowd or a.difficult for a in coco.annotations):
             raise InputError(f'{ann_file} holds no object to score against')
 
@@ -274,7 +275,7 @@ class VOCInstanceMetric(BaseMetric):
                 voids.append(decode_annotation(annotation, image.shape, self.ann_file))
             elif annotation.category_id in labels:
                 objects.append(annotation)
-        if image.void is not None:
+        if image.void is not msgspec.UNSET:
             with naming_mask(f'void of image {image.id}', self.ann_file):
                 voids.append(decode_rle(image.void, image.shape))
         masks = np.zeros((len(objects), *image.shape), dtype=bool)

@@ -175,7 +175,7 @@ def check_segmentation(segmentation: Any, img_shape: tuple[int, int]) -> None:
     if isinstance(segmentation, list):
         return
     if not isinstance(segmentation, dict) or not {'size', 'counts'} <= segmentation.keys():
-        raise ValueError('it is neither a list of polygons nor an RLE with size and counts')
+        raise ValueError('it is neither polygons nor an RLE with size and counts')
     size, (height, width) = segmentation['size'], img_shape
     if size not in ([height, width], (height, width)):
         raise ValueError(

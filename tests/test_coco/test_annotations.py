@@ -211,16 +211,16 @@ def test_masks(as_coco):
     coco = as_coco(coco_with(segmentation=dict(size=[6, 8], counts=[47, 1])))
     annotation, none, _ = coco.annotations
     assert decode_annotation(annotation, (6, 8), 'a.json').sum() == 1
-    check_mask(annotation, coco.images[0], 'a.json', 'make one')
+    check_mask(annotation, coco.images[0], 'a.json', ': make one')
     with pytest.raises(InputError, match=r'mask of annotation 10 in a\.json is broken: its size'):
         decode_annotation(annotation, (8, 6), 'a.json')
     with pytest.raises(InputError, match=r'mask of annotation 12 in a\.json is broken: it is neit'):
         decode_annotation(none, (6, 8), 'a.json')
     with pytest.raises(InputError, match=r'annotation 12 of a\.json has no segmentation: make one'):
-        check_mask(none, coco.images[0], 'a.json', 'make one')
+        check_mask(none, coco.images[0], 'a.json', ': make one')
     other = as_coco(image_with(width=9)).images[0]
     with pytest.raises(InputError, match=r'10 in a\.json .* size is \[6, 8\], but .* \[6, 9\]'):
-        check_mask(annotation, other, 'a.json', 'make one')
+        check_mask(annotation, other, 'a.json', ': make one')
 
 
 def test_read_masks_names_the_broken_one():
