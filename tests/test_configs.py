@@ -11,8 +11,7 @@ from mmengine.config import Config
 from mmengine.runner import Runner
 
 from mmboxcaseg import config_path
-from mmboxcaseg.proxy import encode_rle
-from mmboxcaseg.proxy.coco import decode_annotation
+from mmboxcaseg.proxy import decode_rle, encode_rle
 
 ROOT = Path(config_path('boxcaseg/hrnet_w48_voc.py')).parents[1]
 CONFIGS = sorted(str(path.relative_to(ROOT)) for path in ROOT.glob('[!_]*/**/*.py'))
@@ -101,7 +100,7 @@ def write_proxies(ann_file, path):
     coco = json.loads(ann_file.read_text())
     shapes = {image['id']: (image['height'], image['width']) for image in coco['images']}
     for annotation in coco['annotations']:
-        mask = decode_annotation(annotation, shapes[annotation['image_id']], ann_file)
+        mask = decode_rle(annotation['segmentation'], shapes[annotation['image_id']])
         annotation.update(segmentation=encode_rle(mask), quality=0.9)
     path.write_text(json.dumps(coco))
 

@@ -40,9 +40,11 @@ class ImageGroups:
         self.order = np.argsort(owners, kind='stable')
         self.num_boxes = np.bincount(owners[is_object], minlength=len(positions))
         self._starts = np.searchsorted(owners[self.order], np.arange(len(positions) + 1))
-        texts = [_without_mask(annotation.text) for annotation in coco.annotations]
-        self._ends = np.cumsum([0, *map(len, texts)])
-        self._texts = b''.join(texts)
+        self._ends = np.zeros(len(owners) + 1, dtype=np.int64)
+        self._texts = bytearray()
+        for index, annotation in enumerate(coco.annotations, 1):
+            self._texts += _without_mask(annotation.text)
+            self._ends[index] = len(self._texts)
 
     def __len__(self) -> int:
         return len(self.images)
@@ -67,7 +69,7 @@ class ImageGroups:
         return ordered
 
     def _read(self, index: int) -> Annotation:
-        text = self._texts[self._ends[index] : self._ends[index + 1]]
+        text = bytes(memoryview(self._texts)[self._ends[index] : self._ends[index + 1]])
         annotation = _decoder.decode(text)
         annotation.text = Raw(text)
         return annotation

@@ -28,6 +28,10 @@ def encode_rle(mask: np.ndarray) -> dict:
     Returns:
         ``dict(size=[H, W], counts=str)``. The counts are ``str``: mmdet silently ignores the
         whole box where they are ``bytes``.
+
+    Example:
+        >>> encode_rle(np.array([[0, 1], [1, 1]]))
+        {'size': [2, 2], 'counts': '13'}
     """
     mask = np.asarray(mask, dtype=bool)
     (rle,) = encode_edges(window_edges([mask], [(0, 0)], [mask.shape]), [mask.shape])
@@ -35,7 +39,12 @@ def encode_rle(mask: np.ndarray) -> dict:
 
 
 def empty_rle(img_shape: tuple[int, int]) -> dict:
-    """Encode a mask without an object, as :func:`encode_rle` does."""
+    """Encode a mask without an object, as :func:`encode_rle` does.
+
+    Example:
+        >>> empty_rle((2, 2))
+        {'size': [2, 2], 'counts': '4'}
+    """
     nothing = np.zeros(0, dtype=np.int64)
     (rle,) = encode_edges(Edges(nothing, np.zeros(1, dtype=np.int64)), [img_shape])
     return rle
@@ -68,6 +77,11 @@ def window_edges(
 
     Returns:
         The edges of the N masks.
+
+    Example:
+        >>> edges = window_edges([np.array([[True, False], [True, True]])], [(1, 0)], [(3, 4)])
+        >>> edges.positions.tolist(), edges.counts.tolist()
+        ([3, 5, 7, 8], [4])
     """
     changes = [_row_major_changes(window) for window in windows]
     counts = np.array([len(one) for one in changes], dtype=np.int64)
@@ -103,6 +117,10 @@ def encode_edges(edges: Edges, img_shapes: Sequence[tuple[int, int]]) -> list[di
 
     Returns:
         N RLEs.
+
+    Example:
+        >>> encode_edges(Edges(np.array([1, 4]), np.array([2])), [(2, 2)])
+        [{'size': [2, 2], 'counts': '13'}]
     """
     positions, counts = edges
     stops = (counts + 2).cumsum()
@@ -132,6 +150,11 @@ def decode_rle(segmentation: dict | list | None, img_shape: tuple[int, int]) -> 
 
     Raises:
         ValueError: If it is none of these or does not fit the image.
+
+    Example:
+        >>> decode_rle(dict(size=[2, 2], counts=[1, 3]), (2, 2)).astype(int)
+        array([[0, 1],
+               [1, 1]])
     """
     (rle,) = read_rles([segmentation], img_shape)
     return coco_mask.decode(rle).view(bool)
@@ -149,6 +172,10 @@ def read_rles(segmentations: Sequence, img_shape: tuple[int, int]) -> list[dict]
 
     Raises:
         ValueError: If one is of no such kind or does not fit the image.
+
+    Example:
+        >>> read_rles([dict(size=[2, 2], counts=[1, 3]), [[0, 0, 2, 0, 2, 2, 0, 2]]], (2, 2))
+        [{'size': [2, 2], 'counts': '13'}, {'size': [2, 2], 'counts': '04'}]
     """
     if not segmentations:
         return []
@@ -171,6 +198,11 @@ def check_segmentation(segmentation: Any, img_shape: tuple[int, int]) -> None:
 
     Raises:
         ValueError: If it is neither polygons nor an RLE, or an RLE of another size than the image.
+
+    Example:
+        >>> check_segmentation(dict(size=[2, 2], counts='13'), (2, 3))
+        Traceback (most recent call last):
+        ValueError: its size is [2, 2], but its image has height and width [2, 3]
     """
     if isinstance(segmentation, list):
         return
@@ -195,6 +227,10 @@ def read_edges(segmentations: Sequence, img_shapes: Sequence[tuple[int, int]]) -
 
     Raises:
         ValueError: If one is of no such kind or does not fit its image.
+
+    Example:
+        >>> read_edges([dict(size=[2, 2], counts=[1, 2, 1])], [(2, 2)]).positions.tolist()
+        [1, 3]
     """
     if not segmentations:
         return Edges(np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.int64))
@@ -213,6 +249,10 @@ def rle_bboxes(rles: Sequence[dict]) -> np.ndarray:
 
     Returns:
         (N, 4) int64 boxes xyxy, x2 and y2 exclusive; zeros for an empty mask.
+
+    Example:
+        >>> rle_bboxes([dict(size=[2, 2], counts='13')]).tolist()
+        [[0, 0, 2, 2]]
     """
     bboxes = np.zeros((len(rles), 4), dtype=np.int64)
     if len(rles):
@@ -229,6 +269,10 @@ def complement_rles(rles: Sequence[dict]) -> list[dict]:
 
     Returns:
         N RLEs of the same kind.
+
+    Example:
+        >>> complement_rles([dict(size=[2, 2], counts='13')])
+        [{'size': [2, 2], 'counts': '013'}]
     """
     if not rles:
         return []
