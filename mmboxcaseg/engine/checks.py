@@ -49,7 +49,7 @@ def check_classes(
         ann_file: The file, for the message.
 
     Raises:
-        InputError: A class is not in the file, or their order differs.
+        InputError: If a class is not in the file, or their order differs.
     """
     names = [category.name for category in categories]
     missing = [name for name in classes if name not in names]
@@ -81,7 +81,7 @@ def check_coco_dataset(config: dict[str, Any], default_classes: Sequence[str] = 
         default_classes: Classes where the config gives none.
 
     Raises:
-        InputError: The annotation file is missing, is not COCO, has other classes than the config,
+        InputError: If the annotation file is missing, is not COCO, has other classes than the config,
             a box outside its image, in training no annotations, or masks that are loaded and
             missing or of another size; or the image folder or an image is missing.
     """
@@ -161,7 +161,7 @@ def check_sampler(config: Config) -> None:
         config: Config of the run.
 
     Raises:
-        InputError: The train loader and its sampler have different batch sizes.
+        InputError: If the train loader and its sampler have different batch sizes.
     """
     loader = config.get('train_dataloader') or {}
     size = (loader.get('sampler') or {}).get('batch_size')
@@ -179,7 +179,7 @@ def check_neighbours(config: Config) -> None:
         config: Config of the run.
 
     Raises:
-        InputError: One of them has the channel of neighbours and another has not.
+        InputError: If one of them has the channel of neighbours and another has not.
     """
     if config.model.get('type') != 'mmboxcaseg.BoxCaseg':
         return
@@ -235,7 +235,7 @@ def check_pretrained(model: dict[str, Any]) -> None:
         model: Config of the model.
 
     Raises:
-        InputError: A local file is missing or is no checkpoint.
+        InputError: If a local file is missing or is no checkpoint.
     """
     for part in _with_key(model, 'checkpoint'):
         if is_local(part['checkpoint']):

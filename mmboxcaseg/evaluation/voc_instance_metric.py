@@ -191,7 +191,7 @@ class VOCInstanceMetric(BaseMetric):
         **kwargs: As in mmengine's ``BaseMetric``.
 
     Raises:
-        InputError: The file is missing or not COCO, a mask is missing or of another size than its
+        InputError: If the file is missing or not COCO, a mask is missing or of another size than its
             image, or there is no object to be found.
     """
 
@@ -220,7 +220,7 @@ class VOCInstanceMetric(BaseMetric):
         """Take the dataset's ``classes``; they are set before a run begins.
 
         Raises:
-            InputError: A class is not in the annotation file.
+            InputError: If a class is not in the annotation file.
         """
         for name in dataset_meta['classes']:
             if name not in self._categories:

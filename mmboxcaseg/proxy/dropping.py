@@ -35,7 +35,8 @@ def drop_masks(
 
     Example:
         >>> masks = np.array([[[1, 1, 0]], [[0, 1, 0]]])
-        >>> drop_masks(masks, np.array([[0, 0, 2, 1], [0, 0, 3, 1]]), np.array([1, 0.3]), 0.95).tolist()
+        >>> bboxes = np.array([[0, 0, 2, 1], [0, 0, 3, 1]])
+        >>> drop_masks(masks, bboxes, np.array([1, 0.3]), 0.95).tolist()
         [[[1, 1, 0]], [[255, 255, 255]]]
     """
     dropped = masks.astype(np.uint8)

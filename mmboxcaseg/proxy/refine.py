@@ -40,8 +40,10 @@ def refine_rles(
         >>> rles = [encode_rle(np.array([row])) for row in ([1, 1, 1], [0, 1, 1])]
         >>> bboxes = np.array([[0, 0, 3, 1], [1, 0, 3, 1]])
         >>> merged, agreement = refine_rles(rles, bboxes, (1, 3))
-        >>> [decode_rle(rle, (1, 3)).astype(int).tolist() for rle in merged], agreement.round(2).tolist()
-        ([[[1, 0, 0]], [[0, 1, 1]]], [0.33, 1.0])
+        >>> [decode_rle(rle, (1, 3)).astype(int).tolist() for rle in merged]
+        [[[1, 0, 0]], [[0, 1, 1]]]
+        >>> agreement.round(2).tolist()
+        [0.33, 1.0]
     """
     rles = merge_rles(rles, bboxes) if merge else list(rles)
     return rles, tight_bbox_agreement(rle_bboxes(rles), bboxes, img_shape, inclusive_boxes)
