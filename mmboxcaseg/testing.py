@@ -12,8 +12,7 @@ import numpy as np
 from mmdet.datasets import CocoDataset
 from mmengine.config import Config
 
-from mmboxcaseg.proxy import encode_rle
-from mmboxcaseg.proxy.coco import decode_annotation
+from mmboxcaseg.proxy import decode_rle, encode_rle
 
 # Arguments of transforms that make their output small.
 _SMALL = {
@@ -149,7 +148,7 @@ def _write_proxies(source: Path, path: Path) -> None:
     coco = json.loads(source.read_text())
     shapes = {image['id']: (image['height'], image['width']) for image in coco['images']}
     for annotation in coco['annotations']:
-        mask = decode_annotation(annotation, shapes[annotation['image_id']], source)
+        mask = decode_rle(annotation['segmentation'], shapes[annotation['image_id']])
         annotation.update(segmentation=encode_rle(mask), box_agreement=1.0, quality=0.9)
     _write_json(coco, path)
 

@@ -1,5 +1,7 @@
 """What tests share: a tiny network, a batch for it, and a tiny data set of the real layout."""
 
+import json
+
 import mmboxcaseg  # noqa: F401  # isort: skip -- before mmdet, which needs the ops that it brings
 import numpy as np
 import pytest
@@ -11,6 +13,7 @@ from mmengine.registry import init_default_scope
 from mmengine.runner import Runner
 from mmengine.structures import InstanceData, PixelData
 
+from mmboxcaseg.coco.annotations import Annotation, parse_coco
 from mmboxcaseg.testing import make_tiny_data
 
 SIZE = 32
@@ -45,6 +48,16 @@ def _seed():
 def _tools_leave_torch_as_it_was(monkeypatch):
     # run_tool sets it for the rest of the process.
     monkeypatch.setenv('TORCH_FORCE_WEIGHTS_ONLY_LOAD', '0')
+
+
+@pytest.fixture
+def as_coco():
+    """Content as it is read from a COCO file."""
+
+    def as_coco(content, annotation=Annotation):
+        return parse_coco(json.dumps(content).encode(), 'boxes.json', annotation)
+
+    return as_coco
 
 
 @pytest.fixture

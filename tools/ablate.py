@@ -20,12 +20,13 @@ import torch
 from mmengine.config import Config
 
 from mmboxcaseg import config_path
+from mmboxcaseg.coco import load_proxies
 from mmboxcaseg.engine.checks import check_data
 from mmboxcaseg.engine.config import load_config, override
 from mmboxcaseg.engine.device import check_gpus
 from mmboxcaseg.engine.steps import Step, Training, launch
 from mmboxcaseg.errors import InputError, run_tool
-from mmboxcaseg.proxy.coco import load_coco, wants_mask, write_bytes
+from mmboxcaseg.fileio import write_bytes
 
 TOOLS = Path(__file__).resolve().parent
 TABLES = json.loads(Path(config_path('ablations/tables.json')).read_text())
@@ -96,8 +97,8 @@ class Row:
             return None
         pipeline = self.mask_rcnn.config.train_dataloader.dataset.pipeline
         drop = next(t for t in pipeline if t['type'] == 'mmboxcaseg.DropProxyMasks')
-        annotations = filter(wants_mask, load_coco(self.proxy_file)['annotations'])
-        return np.mean([a['box_agreement'] <= drop['min_agreement'] for a in annotations])
+        proxies = load_proxies(self.proxy_file).values()
+        return np.mean([proxy.box_agreement <= drop['min_agreement'] for proxy in proxies])
 
 
 def train(training: Training, num_gpus: int) -> Step:

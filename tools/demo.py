@@ -20,18 +20,21 @@ from mmdet.apis import inference_detector, init_detector
 from mmdet.structures import DetDataSample
 from mmengine.config import Config
 
+from mmboxcaseg.coco import (
+    Annotation,
+    Image,
+    annotation_bboxes,
+    annotations_by_image,
+    load_coco,
+    load_masks,
+    load_proxies,
+)
 from mmboxcaseg.datasets.toy import TOY_CLASSES
 from mmboxcaseg.engine.checkpoint import allow_checkpoint_types
 from mmboxcaseg.engine.config import load_config
 from mmboxcaseg.errors import InputError, run_tool
 from mmboxcaseg.evaluation import ProxyQuality, compare_drops, score_proxies
 from mmboxcaseg.proxy import decode_rle
-from mmboxcaseg.proxy.coco import (
-    annotation_bboxes,
-    annotations_by_image,
-    load_coco,
-    load_results,
-)
 from mmboxcaseg.visualization.curves import Curves, plot_curves, read_curves
 from mmboxcaseg.visualization.draw import (
     Colour,
@@ -99,8 +102,7 @@ def main() -> None:
         with redirect_stderr(log):
             draw_pictures(work_dir, data)
     truth = load_coco(data / 'annotations' / 'instances_train.json')
-    raw = {entry['ann_id']: entry['segmentation'] for entry in load_results(work_dir / 'raw.json')}
-    quality = compare_drops(score_proxies(truth, raw))
+    quality = compare_drops(score_proxies(truth, load_masks(work_dir / 'raw.json', truth)))
     minutes = (time.monotonic() - start) / 60
     report = write_report(quality, curves, minutes)
     (work_dir / 'results.md').write_text(report)
@@ -257,18 +259,21 @@ def write_report(quality: list[ProxyQuality], curves: dict[str, Curves], minutes
 def draw_pictures(work_dir: Path, data: Path) -> None:
     """Draw what went in and what came out, three tiles a row, on one page."""
     tiles = []
-    proxies = annotations_by_image(load_coco(data / 'annotations' / 'proxy_train.json'))
+    proxies = load_proxies(data / 'annotations' / 'proxy_train.json')
     min_agreement = Config.fromfile(work_dir / f'{PROXY}.py').min_agreement
     for image, true in first_images(data / 'annotations' / 'instances_train.json'):
-        img = cv2.imread(str(data / 'train' / image['file_name']))
+        img = cv2.imread(str(data / 'train' / image.file_name))
         grey = greyed(img)
-        proxy = proxies[image['id']]
-        kept = [annotation['box_agreement'] > min_agreement for annotation in proxy]
-        colours = [KEPT if keep else DROPPED for keep in kept]
+        masks = [annotation.segmentation for annotation in true]
+        own = [proxies[annotation.id] for annotation in true]
+        colours = [KEPT if proxy.box_agreement > min_agreement else DROPPED for proxy in own]
         tiles += [
             (draw_boxes(img, true), 'boxes, all that is given'),
-            (draw_annotations(grey, proxy, colours), 'proxy masks: green kept, red dropped'),
-            (draw_annotations(grey, true, [KEPT] * len(true)), 'true masks'),
+            (
+                draw_masks(grey, [proxy.rle for proxy in own], colours),
+                'proxy masks: green kept, red dropped',
+            ),
+            (draw_masks(grey, masks, [KEPT] * len(true)), 'true masks'),
         ]
     allow_checkpoint_types()
     detectors = [
@@ -278,23 +283,24 @@ def draw_pictures(work_dir: Path, data: Path) -> None:
         for name in (PROXY, SUPERVISED)
     ]
     for image, true in first_images(data / 'annotations' / 'instances_val.json'):
-        img = cv2.imread(str(data / 'val' / image['file_name']))
-        colours = [PALETTE[annotation['category_id'] - 1] for annotation in true]
+        img = cv2.imread(str(data / 'val' / image.file_name))
+        masks = [annotation.segmentation for annotation in true]
+        colours = [PALETTE[annotation.category_id - 1] for annotation in true]
         by_proxies, by_truth = (inference_detector(detector, img) for detector in detectors)
         grey = greyed(img)
         tiles += [
             (draw_prediction(grey, by_proxies), 'Mask R-CNN, from proxy masks'),
             (draw_prediction(grey, by_truth), 'Mask R-CNN, from true masks'),
-            (draw_annotations(grey, true, colours), 'true masks, coloured by class'),
+            (draw_masks(grey, masks, colours), 'true masks, coloured by class'),
         ]
     images, captions = zip(*tiles, strict=True)
     cv2.imwrite(str(work_dir / 'pictures.jpg'), make_sheet(images, captions, columns=3))
 
 
-def first_images(ann_file: Path) -> list[tuple[dict, list[dict]]]:
+def first_images(ann_file: Path) -> list[tuple[Image, list[Annotation]]]:
     coco = load_coco(ann_file)
     groups = annotations_by_image(coco)
-    return [(image, groups[image['id']]) for image in coco['images'][:NUM_PICTURES]]
+    return [(image, groups[image.id]) for image in coco.images[:NUM_PICTURES]]
 
 
 def greyed(img: np.ndarray) -> np.ndarray:
@@ -302,15 +308,15 @@ def greyed(img: np.ndarray) -> np.ndarray:
     return cv2.cvtColor(cv2.cvtColor(img, cv2.COLOR_BGR2GRAY), cv2.COLOR_GRAY2BGR)
 
 
-def draw_boxes(img: np.ndarray, annotations: list[dict]) -> np.ndarray:
+def draw_boxes(img: np.ndarray, annotations: list[Annotation]) -> np.ndarray:
     for bbox in annotation_bboxes(annotations):
         img = draw_bbox(img, bbox, BOX)
     return img
 
 
-def draw_annotations(img: np.ndarray, annotations: list[dict], colours: list[Colour]) -> np.ndarray:
-    for annotation, colour in zip(annotations, colours, strict=True):
-        img = draw_mask(img, decode_rle(annotation['segmentation'], img.shape[:2]), colour)
+def draw_masks(img: np.ndarray, rles: list[dict], colours: list[Colour]) -> np.ndarray:
+    for rle, colour in zip(rles, colours, strict=True):
+        img = draw_mask(img, decode_rle(rle, img.shape[:2]), colour)
     return img
 
 

@@ -21,13 +21,15 @@ import mmboxcaseg
 from mmboxcaseg.apis import BoxCasegPredictor, init_model
 from mmboxcaseg.apis.inference import read_views
 from mmboxcaseg.apis.proxy_generation import ProxyGenerator
+from mmboxcaseg.coco.annotations import Coco, load_coco
+from mmboxcaseg.coco.checks import check_bboxes, check_images
+from mmboxcaseg.coco.groups import ImageGroups
+from mmboxcaseg.coco.shards import SHARD_IMAGES, ShardFolder, file_hash, text_hash
 from mmboxcaseg.engine.config import ConfigOptions, load_config
 from mmboxcaseg.engine.device import add_amp_options, check_device, choose_amp
 from mmboxcaseg.engine.distributed import is_first_process, join_processes
 from mmboxcaseg.errors import InputError, check_count, run_tool
-from mmboxcaseg.proxy.coco import check_bboxes, check_images, check_output
-from mmboxcaseg.proxy.packed import ImageGroups, load_packed_coco
-from mmboxcaseg.proxy.shards import SHARD_IMAGES, ShardFolder, file_hash, text_hash
+from mmboxcaseg.fileio import check_output
 
 
 def parse_args() -> argparse.Namespace:
@@ -90,7 +92,7 @@ def main() -> None:
         folder.open(manifest(args, config, groups))
     join_processes(args.launcher)
     if not is_first_process():
-        groups = ImageGroups(load_packed_coco(args.ann))
+        groups = ImageGroups(load_coco(args.ann))
         folder = ShardFolder(args.out, groups)
 
     model = init_model(config, args.checkpoint, args.device)
@@ -107,8 +109,8 @@ def main() -> None:
         print(f'{args.out}: {summary}')
 
 
-def load_inputs(args: argparse.Namespace, config: Config) -> dict:
-    """Check everything that the user gave; return the content of the COCO file."""
+def load_inputs(args: argparse.Namespace, config: Config) -> Coco:
+    """Check everything that the user gave; return the COCO file."""
     read_views(config, args.tta)
     if not Path(args.checkpoint).is_file():
         raise InputError(f'checkpoint {args.checkpoint} does not exist')
@@ -116,10 +118,10 @@ def load_inputs(args: argparse.Namespace, config: Config) -> dict:
     check_count('--batch-size', args.batch_size)
     if args.workers < 0:
         raise InputError(f'--workers must be 0 or more, not {args.workers}')
-    coco = load_packed_coco(args.ann)
-    check_bboxes(coco, args.ann)
+    coco = load_coco(args.ann)
+    check_bboxes(coco)
     inputs = [args.config, args.checkpoint, args.ann]
-    inputs += [args.img_root / image['file_name'] for image in coco['images']]
+    inputs += [args.img_root / image.file_name for image in coco.images]
     check_output(args.out, inputs)
     if args.raw_out:
         if args.raw_out.resolve() == args.out.resolve():
@@ -131,7 +133,7 @@ def load_inputs(args: argparse.Namespace, config: Config) -> dict:
 
 def manifest(args: argparse.Namespace, config: Config, groups: ImageGroups) -> dict[str, str]:
     """All that the masks depend on; not how many processes make them, which changes nothing."""
-    paths = (args.img_root / groups.image(i)['file_name'] for i in groups.num_boxes.nonzero()[0])
+    paths = (args.img_root / groups.image(i).file_name for i in groups.num_boxes.nonzero()[0])
     return {
         'annotation file': file_hash(args.ann),
         # To read the whole set would take minutes.

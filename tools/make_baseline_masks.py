@@ -10,20 +10,19 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from mmboxcaseg.datasets.transforms import LoadPatchImage
-from mmboxcaseg.errors import InputError, run_tool
-from mmboxcaseg.proxy import box_mask, ellipse_mask, encode_rle, grabcut_mask
-from mmboxcaseg.proxy.coco import (
+from mmboxcaseg.coco import (
+    Coco,
+    Image,
     annotation_bboxes,
     annotations_by_image,
-    check_bboxes,
-    check_images,
-    check_output,
     load_coco,
     mask_result,
-    wants_mask,
-    write_json,
 )
+from mmboxcaseg.coco.checks import check_bboxes, check_images
+from mmboxcaseg.datasets.transforms import LoadPatchImage
+from mmboxcaseg.errors import InputError, run_tool
+from mmboxcaseg.fileio import check_output, write_json
+from mmboxcaseg.proxy import box_mask, ellipse_mask, encode_rle, grabcut_mask
 
 SHAPES = dict(box=box_mask, ellipse=ellipse_mask)
 
@@ -49,10 +48,9 @@ def main() -> None:
     groups = annotations_by_image(coco)
 
     results = []
-    num_boxes = sum(map(wants_mask, coco['annotations']))
-    with tqdm(total=num_boxes, desc=args.source, unit='box') as progress:
-        for image in coco['images']:
-            if objects := list(filter(wants_mask, groups[image['id']])):
+    with tqdm(total=len(coco.objects), desc=args.source, unit='box') as progress:
+        for image in coco.images:
+            if objects := [annotation for annotation in groups[image.id] if annotation.is_object]:
                 draw = choose_source(args, image)
                 for annotation, bbox in zip(objects, annotation_bboxes(objects), strict=True):
                     results.append(mask_result(annotation, encode_rle(draw(bbox))))
@@ -61,27 +59,27 @@ def main() -> None:
     print(f'{args.out}: {len(results)} masks')
 
 
-def load_inputs(args: argparse.Namespace) -> dict:
-    """Check everything that the user gave; return the content of the COCO file."""
+def load_inputs(args: argparse.Namespace) -> Coco:
+    """Check everything that the user gave; return the COCO file."""
     coco = load_coco(args.boxes)
-    check_bboxes(coco, args.boxes)
+    check_bboxes(coco)
     inputs = [args.boxes]
     if args.source == 'grabcut':
         if args.img_root is None:
             raise InputError('--source grabcut looks at the images: give their folder, --img-root')
-        inputs += [args.img_root / image['file_name'] for image in coco['images']]
+        inputs += [args.img_root / image.file_name for image in coco.images]
     check_output(args.out, inputs)
     if args.source == 'grabcut':
         check_images(coco, args.img_root)
     return coco
 
 
-def choose_source(args: argparse.Namespace, image: dict) -> Callable[[np.ndarray], np.ndarray]:
+def choose_source(args: argparse.Namespace, image: Image) -> Callable[[np.ndarray], np.ndarray]:
     """Return what turns boxes (4,) of the image into masks (H, W); it decodes the image once."""
     if args.source != 'grabcut':
-        return partial(SHAPES[args.source], img_shape=(image['height'], image['width']))
-    path = str(args.img_root / image['file_name'])
-    size = dict(height=image['height'], width=image['width'])
+        return partial(SHAPES[args.source], img_shape=image.shape)
+    path = str(args.img_root / image.file_name)
+    size = dict(height=image.height, width=image.width)
     return partial(grabcut_mask, LoadPatchImage()(dict(img_path=path, **size))['img'])
 
 

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import shutil
-import tempfile
 from pathlib import Path
 
 import cv2
@@ -15,8 +12,8 @@ from tqdm import tqdm
 
 from mmboxcaseg.datasets.toy import TOY_CLASSES, draw_salient_image, draw_scene
 from mmboxcaseg.errors import InputError, run_tool
+from mmboxcaseg.fileio import replacing_folder, write_json
 from mmboxcaseg.proxy import encode_rle, tight_bboxes
-from mmboxcaseg.proxy.coco import write_json
 
 DESCRIPTION = 'mmboxcaseg toy data set'
 MAX_OBJECTS = 5
@@ -64,11 +61,9 @@ def make_toy_dataset(
     try:
         _check_replaceable(out)
         out.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=out.parent, prefix=f'{out.name}.') as aside:
-            # Within it: a temporary folder is its owner's alone, the data set is not.
-            part = Path(aside, 'toy')
+        with replacing_folder(out) as part:
             annotations = part / 'annotations'
-            annotations.mkdir(parents=True)
+            annotations.mkdir()
 
             train = _draw_split(part / 'train', seed, 0, num_train, size)
             write_json(train, annotations / 'instances_train.json')
@@ -76,9 +71,6 @@ def make_toy_dataset(
             val = _draw_split(part / 'val', seed, 1, num_val, size)
             write_json(val, annotations / 'instances_val.json')
             _draw_salient(part / 'salient', seed, num_salient, size)
-
-            shutil.rmtree(out, ignore_errors=True)
-            os.replace(part, out)
     except OSError as error:
         raise InputError(f'cannot write {out}: {error.strerror}; give another folder') from None
 

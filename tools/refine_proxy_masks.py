@@ -5,9 +5,9 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from mmboxcaseg.coco import refine_file
 from mmboxcaseg.errors import run_tool
-from mmboxcaseg.proxy.coco import check_output
-from mmboxcaseg.proxy.refine import refine_file
+from mmboxcaseg.fileio import check_output
 
 
 def parse_args() -> argparse.Namespace:
@@ -26,13 +26,13 @@ def parse_args() -> argparse.Namespace:
         dest='merge',
         action='store_false',
         help='leave the masks as they are (Table 7 without merge) and measure their agreement; '
-        'MergeProxyMasks would merge them in training: take it out of the pipeline',
+        'load them with ProxyCocoDataset, which keeps them so',
     )
     parser.add_argument(
         '--inclusive-boxes',
         action='store_true',
         help="measure agreement as the authors' release does: a box holds its last pixels, which "
-        'makes it one pixel wider and higher; DropProxyMasks has the same option',
+        'makes it one pixel wider and higher; load them with ProxyCocoDataset, which goes by it',
     )
     return parser.parse_args()
 

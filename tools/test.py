@@ -13,7 +13,7 @@ from mmboxcaseg.engine.config import ConfigOptions, build_runner, load_config, s
 from mmboxcaseg.engine.device import add_amp_options, choose_amp
 from mmboxcaseg.engine.distributed import is_first_process, start_process
 from mmboxcaseg.errors import InputError, run_tool
-from mmboxcaseg.proxy.coco import check_output, write_json
+from mmboxcaseg.fileio import check_output, write_json
 
 
 def parse_args() -> argparse.Namespace:

@@ -12,6 +12,7 @@ from mmboxcaseg.engine.checkpoint import allow_checkpoint_types
 from mmboxcaseg.engine.checks import (
     check_checkpoint,
     check_data,
+    check_mask_head,
     check_neighbours,
     check_pretrained,
     check_sampler,
@@ -79,6 +80,7 @@ def check(config: Config) -> None:
     check_data(config, ('train', 'val'))
     check_sampler(config)
     check_neighbours(config)
+    check_mask_head(config)
     check_pretrained(config.model)
     path = config.get('load_from')
     if config.get('resume'):
@@ -90,7 +92,7 @@ def check(config: Config) -> None:
             )
         check_checkpoint(config, path, resume=True)
     else:
-        check_checkpoint(config, path, whole=False)
+        check_checkpoint(config, path, strict=False)
 
 
 def main() -> None:

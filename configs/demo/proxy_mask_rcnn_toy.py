@@ -10,5 +10,9 @@ drop_masks = dict(_base_.drop_masks, min_agreement=min_agreement)
 train_pipeline = [_base_.load, _base_.annotations, _base_.merge_masks, drop_masks]
 train_pipeline += [_base_.resize, _base_.flip, _base_.pack]
 train_dataloader = dict(
-    dataset=dict(ann_file='annotations/proxy_train.json', pipeline=train_pipeline)
+    dataset=dict(
+        type='mmboxcaseg.ProxyCocoDataset',
+        ann_file='annotations/proxy_train.json',
+        pipeline=train_pipeline,
+    )
 )

@@ -14,6 +14,7 @@ train_pipeline = [_base_.load, _base_.annotations, _base_.merge_masks, _base_.dr
 train_pipeline += [_base_.resize, _base_.flip, _base_.pack]
 train_dataloader = dict(
     dataset=dict(
+        type='mmboxcaseg.ProxyCocoDataset',
         # Empty, because proxy_file does not lie under the data root.
         data_root='',
         ann_file=proxy_file,

@@ -17,12 +17,14 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset
 
+from mmboxcaseg.coco.annotations import Annotation, Image, annotation_bboxes
+from mmboxcaseg.coco.groups import ImageGroups
+from mmboxcaseg.coco.proxies import refine_annotations
+from mmboxcaseg.coco.results import mask_result
+from mmboxcaseg.coco.shards import ShardFolder
 from mmboxcaseg.datasets.transforms import LoadPatchImage
 from mmboxcaseg.engine.distributed import end_with_parent
-from mmboxcaseg.proxy import expected_iou, probability_rles, refine_annotations
-from mmboxcaseg.proxy.coco import annotation_bboxes, mask_result, wants_mask
-from mmboxcaseg.proxy.packed import ImageGroups
-from mmboxcaseg.proxy.shards import ShardFolder
+from mmboxcaseg.proxy import expected_iou, probability_rles
 
 from .inference import BoxCasegPredictor
 
@@ -146,23 +148,22 @@ class ProxyGenerator:
 
 
 def finish_image(
-    image: dict, annotations: list[dict], maps: list[np.ndarray], threshold: float | str
+    image: Image, annotations: list[Annotation], maps: list[np.ndarray], threshold: float | str
 ) -> tuple[list[dict], list[dict]]:
     """Turn the probability maps of one image into proxy masks.
 
     Args:
-        image: COCO image.
-        annotations: Its COCO annotations.
-        maps: The (h, w) float32 map of each that wants a mask.
+        image: Of a COCO file.
+        annotations: Its annotations.
+        maps: The (h, w) float32 map of each object.
         threshold: See :func:`threshold_probability`.
 
     Returns:
         The annotations with their proxy masks, and COCO results with the masks before merging;
         ``quality`` and ``score`` are :func:`expected_iou` of the maps.
     """
-    objects = list(filter(wants_mask, annotations))
-    shape = (image['height'], image['width'])
-    rles = probability_rles(maps, annotation_bboxes(objects), shape, threshold)
+    objects = [annotation for annotation in annotations if annotation.is_object]
+    rles = probability_rles(maps, annotation_bboxes(objects), image.shape, threshold)
     quality = expected_iou(np.stack(maps), threshold).tolist() if maps else []
     results = list(map(mask_result, objects, rles, quality))
     raw = {result['ann_id']: result['segmentation'] for result in results}
@@ -191,12 +192,12 @@ class _ImagePatches(Dataset):
 
     def __getitem__(self, number: int) -> tuple[np.ndarray, np.ndarray]:
         index = int(self._images[number])
-        objects = list(filter(wants_mask, self._groups.annotations(index)))
+        objects = [a for a in self._groups.annotations(index) if a.is_object]
         if not objects:
             return np.zeros(0, dtype=np.uint8), np.zeros(0, dtype=np.float32)
         image = self._groups.image(index)
-        size = dict(height=image['height'], width=image['width'])
-        path = str(self._img_root / image['file_name'])
+        size = dict(height=image.height, width=image.width)
+        path = str(self._img_root / image.file_name)
         pixels = self._load(dict(img_path=path) | size)['img']
         return self._crop(pixels, annotation_bboxes(objects))
 

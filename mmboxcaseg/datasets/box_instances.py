@@ -2,135 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from functools import cache
-from pathlib import Path
-
 import numpy as np
 from mmengine.dataset import BaseDataset
 from mmengine.logging import print_log
 
+from mmboxcaseg.coco.annotations import Coco, Id, check_mask, load_coco
+from mmboxcaseg.coco.checks import check_bboxes, image_paths, images_of_objects
+from mmboxcaseg.coco.proxies import known_quality, load_proxies
 from mmboxcaseg.errors import InputError, check_share
-from mmboxcaseg.proxy import bbox_iou, empty_rle
-from mmboxcaseg.proxy.coco import check_bboxes, load_coco, paused_gc, wants_mask
+from mmboxcaseg.proxy import bbox_iou
 from mmboxcaseg.registry import DATASETS
-
-_MASK_TOOL = 'tools/generate_proxy_masks.py'
-
-
-def check_segmentation(annotation: dict, image: dict, where: str) -> None:
-    """Check the form of a mask without decoding it: its type and, of an RLE, its size.
-
-    Args:
-        annotation: COCO annotation with a ``segmentation``.
-        image: The COCO image that it belongs to.
-        where: The annotation, for the message.
-
-    Raises:
-        InputError: It is neither polygons nor an RLE, or an RLE of another size than the image.
-    """
-    segmentation = annotation['segmentation']
-    if isinstance(segmentation, list):
-        return
-    if not isinstance(segmentation, dict) or not {'size', 'counts'} <= segmentation.keys():
-        raise InputError(f'{where} has a segmentation that is neither polygons nor an RLE')
-    size, shape = segmentation['size'], [image['height'], image['width']]
-    if size != shape:
-        raise InputError(
-            f'{where} has a mask of height and width {size}, but its image {image["file_name"]} '
-            f'has {shape}: correct or remove it'
-        )
-
-
-def image_paths(images: Iterable[dict], folder: str | Path, ann_file: str | Path) -> dict[int, str]:
-    """Find the files of images.
-
-    Args:
-        images: COCO images.
-        folder: Where they lie.
-        ann_file: The annotation file, for the message.
-
-    Returns:
-        Image id to path.
-
-    Raises:
-        InputError: The folder or an image is missing.
-    """
-    folder = Path(folder)
-    if not folder.is_dir():
-        raise InputError(f'image folder {folder} does not exist')
-    present = {entry.name for entry in folder.iterdir()}
-    paths = {}
-    for image in images:
-        name = image['file_name']
-        # One listing instead of a look-up per image; names with folders are looked up.
-        if name not in present and not (folder / name).is_file():
-            raise InputError(f'image {folder / name} of {ann_file} does not exist')
-        paths[image['id']] = str(folder / name)
-    return paths
-
-
-def load_proxy_masks(
-    path: str | Path, coco: dict, ann_file: str | Path, min_quality: float
-) -> dict[int | str, dict]:
-    """Read the proxy masks that are good enough to learn from.
-
-    A mask is known for a proxy mask by the ``quality`` that ``tools/generate_proxy_masks.py``
-    gives it; a file of true masks has none.
-
-    Args:
-        path: The file that the tool wrote.
-        coco: Content of the COCO file of the boxes; its masks are not read.
-        ann_file: That file, for the message.
-        min_quality: A mask is good enough if its quality is above this.
-
-    Returns:
-        Annotation id to mask (compressed RLE) of the good ones. Empty masks, of objects that
-        others hide altogether, are not among them.
-
-    Raises:
-        InputError: The file is missing or is not COCO, a box is not in it or is of another image
-            or place there, or has a mask that is no compressed RLE, of another size than the image
-            or without a quality; or no mask is good enough.
-    """
-    if not Path(path).is_file():
-        raise InputError(f'there is no file of proxy masks {path}: make it with {_MASK_TOOL}')
-    images = {image['id']: image for image in coco['images']}
-    proxies = {proxy['id']: proxy for proxy in load_coco(path)['annotations']}
-    good = {}
-    for annotation in filter(wants_mask, coco['annotations']):
-        proxy = proxies.get(annotation['id'])
-        if proxy is None or any(proxy[key] != annotation[key] for key in ('image_id', 'bbox')):
-            raise InputError(
-                f'annotation {annotation["id"]} of {ann_file} is not in {path}, or has another '
-                f'image or box there: make proxy masks of this file with {_MASK_TOOL}'
-            )
-        where = f'annotation {proxy["id"]} of {path}'
-        rle, quality = proxy.get('segmentation'), proxy.get('quality')
-        if not isinstance(rle, dict) or not isinstance(rle.get('counts'), str):
-            raise InputError(f'{where} has no compressed RLE: make proxy masks with {_MASK_TOOL}')
-        image = images[proxy['image_id']]
-        check_segmentation(proxy, image, where)
-        if rle['counts'] == _empty_counts(image['height'], image['width']):
-            continue
-        if not isinstance(quality, float | int):
-            raise InputError(
-                f'{where} has no quality, so it may be a true mask, which training never reads: '
-                f'make proxy masks with {_MASK_TOOL}'
-            )
-        if quality > min_quality:
-            good[proxy['id']] = rle
-    if not good:
-        raise InputError(
-            f'{path} has no mask of a quality above {min_quality}: lower min_quality or leave out '
-            'proxy_file'
-        )
-    return good
-
-
-@cache
-def _empty_counts(height: int, width: int) -> str:
-    return empty_rle((height, width))['counts']
 
 
 @DATASETS.register_module()
@@ -164,7 +45,8 @@ class BoxInstanceDataset(BaseDataset):
         InputError: If the file is not COCO, an image is missing, a box lies outside its image, a
             category is unknown, no box is left, ``with_segmentation`` is set in training or
             beside ``proxy_file``, or a mask that it asks for is missing or of another size than its
-            image; for the proxy masks see :func:`load_proxy_masks`.
+            image; if a proxy mask has no quality or none is good enough; see also
+            :func:`mmboxcaseg.coco.load_proxies`.
     """
 
     METAINFO = dict(supervision='box')
@@ -192,62 +74,71 @@ class BoxInstanceDataset(BaseDataset):
         self.with_segmentation = with_segmentation
         super().__init__(ann_file, data_prefix=data_prefix or dict(img=''), **kwargs)
 
-    @paused_gc()
     def load_data_list(self) -> list[dict]:
         """Read the file; see the class for what a sample holds and what is raised."""
         coco = load_coco(self.ann_file)
-        check_bboxes(coco, self.ann_file)
-        images = {image['id']: image for image in coco['images']}
-        names = {category['id']: category['name'] for category in coco['categories']}
+        check_bboxes(coco)
+        images = {image.id: image for image in coco.images}
+        names = {category.id: category.name for category in coco.categories}
         classes = self._metainfo.setdefault('classes', tuple(names.values()))
         labels = {id_: classes.index(name) for id_, name in names.items() if name in classes}
-        annotations = [a for a in coco['annotations'] if wants_mask(a)]
-        used = {annotation['image_id'] for annotation in annotations}
-        wanted = [image for image in coco['images'] if image['id'] in used]
-        paths = image_paths(wanted, self.data_prefix['img'], self.ann_file)
-        proxies = {}
-        if self.proxy_file:
-            proxies = load_proxy_masks(self.proxy_file, coco, self.ann_file, self.min_quality)
-            print_log(
-                f'{len(proxies)} of {len(annotations)} proxy masks of {self.proxy_file} have a '
-                f'quality above {self.min_quality} and supervise',
-                'current',
-            )
+        paths = image_paths(images_of_objects(coco), self.data_prefix['img'], self.ann_file)
+        masks = self._load_good_masks(coco) if self.proxy_file else {}
         data_list = []
-        for annotation in annotations:
-            image = images[annotation['image_id']]
-            where = f'annotation {annotation["id"]} of {self.ann_file}'
-            if annotation['category_id'] not in labels:
+        for annotation in coco.objects:
+            image = images[annotation.image_id]
+            if annotation.category_id not in labels:
                 raise InputError(
-                    f'{where} has category {names[annotation["category_id"]]!r}, which is not '
-                    "among the classes of the config: add it to metainfo['classes'] or remove the "
-                    'annotation'
+                    f'annotation {annotation.id} of {self.ann_file} has category '
+                    f'{names[annotation.category_id]!r}, which is not among the classes of the '
+                    "config: add it to metainfo['classes'] or remove the annotation"
                 )
-            x, y, width, height = annotation['bbox']
+            x, y, width, height = annotation.bbox
             sample = dict(
-                img_path=paths[image['id']],
-                img_id=image['id'],
-                ann_id=annotation['id'],
-                height=image['height'],
-                width=image['width'],
+                img_path=paths[image.id],
+                img_id=image.id,
+                ann_id=annotation.id,
+                height=image.height,
+                width=image.width,
                 bbox=[x, y, x + width, y + height],
-                label=labels[annotation['category_id']],
-                area=annotation.get('area', width * height),
+                label=labels[annotation.category_id],
+                area=width * height if annotation.area is None else annotation.area,
                 supervision=self.METAINFO['supervision'],
             )
-            if annotation['id'] in proxies:
-                sample.update(supervision='mask', proxy_mask=proxies[annotation['id']])
+            if annotation.id in masks:
+                sample.update(supervision='mask', proxy_mask=masks[annotation.id])
             if self.with_segmentation:
-                if not annotation.get('segmentation'):
-                    raise InputError(f'{where} has no segmentation to score against')
-                check_segmentation(annotation, image, where)
-                sample['segmentation'] = annotation['segmentation']
+                check_mask(annotation, image, self.ann_file, ' to score against')
+                sample['segmentation'] = annotation.segmentation
             data_list.append(sample)
         if self.with_neighbours:
             self._index_neighbours(data_list)
-        if dropped := len(coco['annotations']) - len(data_list):
+        if dropped := len(coco.annotations) - len(data_list):
             print_log(f'{self.ann_file}: {dropped} crowd or empty boxes left out', 'current')
         return data_list
+
+    def _load_good_masks(self, coco: Coco) -> dict[Id, dict]:
+        """The proxy masks that are good enough to learn from, by annotation id.
+
+        Empty masks, of objects that others hide altogether, are not among them.
+        """
+        proxies = load_proxies(self.proxy_file, coco)
+        good = {
+            id_: proxy.rle
+            for id_, proxy in proxies.items()
+            if known_quality(proxy, id_, self.proxy_file) > self.min_quality and not proxy.is_empty
+        }
+        if not good:
+            raise InputError(
+                f'{self.proxy_file} has no mask of a quality above {self.min_quality}: lower '
+                'min_quality or leave out proxy_file'
+            )
+        print_log(
+            f'{len(good)} of {len(proxies)} proxy masks of {self.proxy_file} have a quality above '
+            f'{self.min_quality} and supervise',
+            'current',
+        )
+        return good
 
     def _index_neighbours(self, data_list: list[dict]) -> None:
         """Keep all boxes once, by image; a sample knows where those of its image are."""

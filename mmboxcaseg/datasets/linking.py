@@ -10,6 +10,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from mmboxcaseg.errors import InputError
+from mmboxcaseg.fileio import replacing
 
 
 def link_files(sources: Sequence[Path], folder: Path) -> int:
@@ -66,17 +67,8 @@ def _link_file(source: Path, target: Path) -> bool:
             os.link(source, target)
             return False
         except OSError:
-            _copy_file(source, target)
+            with replacing(target) as file, source.open('rb') as opened:
+                shutil.copyfileobj(opened, file)
             return True
     except OSError as error:
         raise InputError(f'cannot write {target}: {error.strerror}') from None
-
-
-def _copy_file(source: Path, target: Path) -> None:
-    # Aside, then renamed: a copy is never there by half.
-    aside = target.with_name(f'{target.name}.{os.getpid()}.tmp')
-    try:
-        shutil.copyfile(source, aside)
-        os.replace(aside, target)
-    finally:
-        aside.unlink(missing_ok=True)

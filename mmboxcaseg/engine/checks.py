@@ -11,14 +11,14 @@ from typing import Any
 from mmdet.datasets import CocoDataset
 from mmengine.config import Config
 from mmengine.logging import print_log
-from mmengine.registry import DATASETS, METRICS, init_default_scope
+from mmengine.registry import DATASETS, METRICS, MODELS, TRANSFORMS, Registry, init_default_scope
 
-from mmboxcaseg.datasets.box_instances import (
-    BoxInstanceDataset,
-    check_segmentation,
-    image_paths,
-)
+from mmboxcaseg.coco.annotations import Category, Id, check_mask, load_coco
+from mmboxcaseg.coco.checks import check_bboxes, image_paths
+from mmboxcaseg.coco.proxies import MASK_TOOL, known_quality, load_proxies
+from mmboxcaseg.datasets.box_instances import BoxInstanceDataset
 from mmboxcaseg.datasets.salient_objects import SalientObjectDataset
+from mmboxcaseg.datasets.transforms import DropProxyMasks
 from mmboxcaseg.engine.checkpoint import (
     check_fits,
     check_resumable,
@@ -27,13 +27,14 @@ from mmboxcaseg.engine.checkpoint import (
 )
 from mmboxcaseg.engine.config import build_model, naming_config
 from mmboxcaseg.errors import InputError
-from mmboxcaseg.proxy.coco import check_bboxes, load_coco, wants_mask
-
-_MASK_TOOL = 'tools/generate_proxy_masks.py'
+from mmboxcaseg.models.roi_heads import ProxyMaskHead
 
 
 def check_classes(
-    categories: Sequence[dict], used_ids: set[int], classes: Sequence[str], ann_file: str | Path
+    categories: Sequence[Category],
+    used_ids: set[Id],
+    classes: Sequence[str],
+    ann_file: str | Path,
 ) -> None:
     """Compare a COCO file's categories with a config's classes.
 
@@ -48,16 +49,16 @@ def check_classes(
         ann_file: The file, for the message.
 
     Raises:
-        InputError: A class is not in the file, or their order differs.
+        InputError: If a class is not in the file, or their order differs.
     """
-    names = [category['name'] for category in categories]
+    names = [category.name for category in categories]
     missing = [name for name in classes if name not in names]
     if missing:
         raise InputError(
             f"class {missing[0]!r} of the config's metainfo.classes is not in {ann_file}, "
             f'whose categories are {_some(names)}'
         )
-    unknown = [c['name'] for c in categories if c['id'] in used_ids and c['name'] not in classes]
+    unknown = [c.name for c in categories if c.id in used_ids and c.name not in classes]
     if unknown:
         print_log(
             f"categories {_some(unknown)} of {ann_file} are not in the config's metainfo.classes: "
@@ -80,43 +81,43 @@ def check_coco_dataset(config: dict[str, Any], default_classes: Sequence[str] = 
         default_classes: Classes where the config gives none.
 
     Raises:
-        InputError: The annotation file is missing, is not COCO, has other classes than the config,
-            a box outside its image, in training no annotations, or masks that are loaded and
-            missing or of another size; or the image folder or an image is missing.
+        InputError: If the annotation file is missing, is no COCO file, has other classes than the
+            config, a box outside its image, in training no annotations, or masks that are loaded
+            and missing or of another size; or the image folder or an image is missing.
     """
     root = config.get('data_root') or ''
     ann_file = os.path.join(root, config['ann_file'])
     transforms = list(_with_key(config.get('pipeline'), 'type'))
-    names = [str(transform['type']) for transform in transforms]
-    if 'mmboxcaseg.DropProxyMasks' in names and not os.path.isfile(ann_file):
-        raise InputError(f'there is no file of proxy masks {ann_file}: make it with {_MASK_TOOL}')
+    drops = [transform for transform in transforms if _is_drop(transform)]
+    if drops:
+        proxies = load_proxies(ann_file)
+        if any(drop.get('min_quality') is not None for drop in drops):
+            for id_, proxy in proxies.items():
+                known_quality(proxy, id_, ann_file)
     coco = load_coco(ann_file)
-    objects = [a for a in coco['annotations'] if wants_mask(a)]
-    if objects or not config.get('test_mode'):
-        check_bboxes(coco, ann_file)
-    for annotation in coco['annotations']:
-        if 'area' not in annotation:
+    if coco.objects or not config.get('test_mode'):
+        check_bboxes(coco)
+    for annotation in coco.annotations:
+        if annotation.area is None:
             raise InputError(
-                f"annotation {annotation['id']} of {ann_file} has no 'area', which mmdet needs: "
+                f"annotation {annotation.id} of {ann_file} has no 'area', which mmdet needs: "
                 'width times height of the box will do'
             )
     classes = (config.get('metainfo') or {}).get('classes', default_classes)
     classes = [classes] if isinstance(classes, str) else classes
-    check_classes(
-        coco['categories'], {a['category_id'] for a in coco['annotations']}, classes, ann_file
-    )
+    check_classes(coco.categories, {a.category_id for a in coco.annotations}, classes, ann_file)
     folder = os.path.join(root, (config.get('data_prefix') or {}).get('img', ''))
-    image_paths(coco['images'], folder, ann_file)
-    if any(transform.get('with_mask') for transform in transforms):
-        images = {image['id']: image for image in coco['images']}
-        for annotation in objects:
-            where = f'annotation {annotation["id"]} of {ann_file}'
-            if not annotation.get('segmentation'):
-                raise InputError(
-                    f'{where} has no segmentation, which the pipeline loads: make one with '
-                    f'{_MASK_TOOL}'
-                )
-            check_segmentation(annotation, images[annotation['image_id']], where)
+    image_paths(coco.images, folder, ann_file)
+    if not drops and any(transform.get('with_mask') for transform in transforms):
+        images = {image.id: image for image in coco.images}
+        for annotation in coco.objects:
+            image = images[annotation.image_id]
+            check_mask(
+                annotation,
+                image,
+                ann_file,
+                f', which the pipeline loads: make one with {MASK_TOOL}',
+            )
 
 
 def check_data(config: Config, splits: Iterable[str]) -> None:
@@ -139,11 +140,7 @@ def check_data(config: Config, splits: Iterable[str]) -> None:
     for split in splits:
         loader = config.get(f'{split}_dataloader') or {}
         for dataset in _datasets(loader.get('dataset')):
-            with DATASETS.switch_scope_and_registry(None) as registry:
-                type_ = dataset['type']
-                type_ = registry.get(type_) if isinstance(type_, str) else type_
-            if not isinstance(type_, type):
-                continue
+            type_ = _class_of(dataset, DATASETS)
             if issubclass(type_, CocoDataset):
                 check_coco_dataset(dataset, type_.METAINFO.get('classes', ()))
             elif issubclass(type_, BoxInstanceDataset | SalientObjectDataset):
@@ -164,7 +161,7 @@ def check_sampler(config: Config) -> None:
         config: Config of the run.
 
     Raises:
-        InputError: The train loader and its sampler have different batch sizes.
+        InputError: If the train loader and its sampler have different batch sizes.
     """
     loader = config.get('train_dataloader') or {}
     size = (loader.get('sampler') or {}).get('batch_size')
@@ -182,7 +179,7 @@ def check_neighbours(config: Config) -> None:
         config: Config of the run.
 
     Raises:
-        InputError: One of them has the channel of neighbours and another has not.
+        InputError: If one of them has the channel of neighbours and another has not.
     """
     if config.model.get('type') != 'mmboxcaseg.BoxCaseg':
         return
@@ -205,6 +202,32 @@ def check_neighbours(config: Config) -> None:
                 )
 
 
+def check_mask_head(config: Config) -> None:
+    """Check that where masks are dropped the mask head leaves them out.
+
+    Another head would learn the boxes with which the dropped masks are filled.
+
+    Args:
+        config: Config of the run.
+
+    Raises:
+        InputError: If the train pipeline drops masks and a mask head does not know of it.
+    """
+    transforms = _with_key((config.get('train_dataloader') or {}).get('dataset'), 'type')
+    if not any(map(_is_drop, transforms)):
+        return
+    heads = [part['mask_head'] for part in _with_key(config.model, 'mask_head')]
+    heads = [head for part in heads for head in (part if isinstance(part, list) else [part])]
+    others = [h for h in heads if h and not issubclass(_class_of(h, MODELS), ProxyMaskHead)]
+    if others or not heads:
+        head = f'the mask head {others[0]["type"]}' if others else 'a model without a mask head'
+        raise InputError(
+            'the train pipeline has a mmboxcaseg.DropProxyMasks, of which '
+            f'{head} knows nothing: set model.roi_head.mask_head.type to '
+            "'mmboxcaseg.ProxyMaskHead', which leaves dropped masks out of the loss"
+        )
+
+
 def check_pretrained(model: dict[str, Any]) -> None:
     """Check the files that a model's parts are initialised from.
 
@@ -212,7 +235,7 @@ def check_pretrained(model: dict[str, Any]) -> None:
         model: Config of the model.
 
     Raises:
-        InputError: A local file is missing or is no checkpoint.
+        InputError: If a local file is missing or is no checkpoint.
     """
     for part in _with_key(model, 'checkpoint'):
         if is_local(part['checkpoint']):
@@ -220,7 +243,7 @@ def check_pretrained(model: dict[str, Any]) -> None:
 
 
 def check_checkpoint(
-    config: Config, path: str | None, resume: bool = False, whole: bool = True
+    config: Config, path: str | None, resume: bool = False, strict: bool = True
 ) -> None:
     """Check that a checkpoint can be loaded into the model of a config.
 
@@ -232,7 +255,7 @@ def check_checkpoint(
         config: Config of the run.
         path: The checkpoint file; for an address or None the model alone is checked.
         resume: Whether training is to go on from it.
-        whole: Whether every weight must fit, or one is enough, as in fine-tuning.
+        strict: Whether every weight must fit, or one is enough, as in fine-tuning.
 
     Raises:
         InputError: See :mod:`mmboxcaseg.engine.checkpoint`; or the model cannot be built.
@@ -243,13 +266,26 @@ def check_checkpoint(
     checkpoint = load_checkpoint_file(path)
     if resume:
         check_resumable(checkpoint, path)
-    check = check_fits if whole else check_shares_weights
+    check = check_fits if strict else check_shares_weights
     check(model, checkpoint, path)
 
 
 def is_local(path: str | None) -> bool:
     """Whether this is a path, not an address that mmengine fetches from, such as a URL."""
     return path is not None and '://' not in path
+
+
+def _class_of(config: Any, root: Registry) -> type:
+    # What a config's type names; object if the registry does not know it.
+    type_ = config['type']
+    if isinstance(type_, str):
+        with root.switch_scope_and_registry(None) as registry:
+            type_ = registry.get(type_)
+    return type_ if isinstance(type_, type) else object
+
+
+def _is_drop(transform: dict[str, Any]) -> bool:
+    return issubclass(_class_of(transform, TRANSFORMS), DropProxyMasks)
 
 
 def _datasets(config: Any) -> Iterator[dict[str, Any]]:

@@ -11,7 +11,7 @@ from pathlib import Path
 from mmengine.config import Config
 
 from mmboxcaseg.errors import InputError
-from mmboxcaseg.proxy.coco import write_bytes
+from mmboxcaseg.fileio import write_bytes
 
 
 @dataclass

@@ -42,25 +42,25 @@ def edges_ious(predictions: Edges, targets: Edges) -> np.ndarray:
     """
     # One image behind the other: no pixel of one has a number of another's.
     length = 1 + max(edges.positions.max(initial=0) for edges in (predictions, targets))
-    firsts = length * np.arange(len(predictions.numbers))
-    own, true = (e.positions + firsts.repeat(e.numbers) for e in (predictions, targets))
+    firsts = length * np.arange(len(predictions.counts))
+    own, true = (e.positions + firsts.repeat(e.counts) for e in (predictions, targets))
     # How many pixels of the targets come before a pixel: a line from edge to edge, of slope 1
     # inside a target and 0 outside.
     before = np.zeros(len(true) + 1)
     before[2::2] = (true[1::2] - true[::2]).cumsum()
     before[3::2] = before[2:-1:2]
     passed = np.interp(own, np.append(-1, true), before)
-    common = _sum_runs(passed, predictions.numbers)
-    union = _sum_runs(own, predictions.numbers) + _sum_runs(true, targets.numbers) - common
+    common = _sum_runs(passed, predictions.counts)
+    union = _sum_runs(own, predictions.counts) + _sum_runs(true, targets.counts) - common
     return np.divide(common, union, out=np.zeros(len(union)), where=union > 0)
 
 
-def _sum_runs(positions: np.ndarray, numbers: np.ndarray) -> np.ndarray:
+def _sum_runs(positions: np.ndarray, counts: np.ndarray) -> np.ndarray:
     """Sum, for every mask, what lies between the edges where a run begins and where it ends."""
     sums = np.zeros(len(positions) // 2 + 1)
     (positions[1::2] - positions[::2]).cumsum(out=sums[1:])
-    stops = numbers.cumsum() // 2
-    return sums[stops] - sums[stops - numbers // 2]
+    stops = counts.cumsum() // 2
+    return sums[stops] - sums[stops - counts // 2]
 
 
 def summarize_ious(

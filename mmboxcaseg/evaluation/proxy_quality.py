@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from scipy.stats import rankdata
 
+from mmboxcaseg.coco.annotations import (
+    Coco,
+    Id,
+    annotation_bboxes,
+    annotations_by_image,
+    decode_annotation,
+    naming_mask,
+)
+from mmboxcaseg.coco.proxies import Proxy
 from mmboxcaseg.proxy import AGREEMENTS, box_agreement, decode_rle, merge_masks, pixel_bboxes
-from mmboxcaseg.proxy.coco import annotation_bboxes, annotations_by_image, wants_mask
 
 from .box_mask_iou import mask_iou
 
@@ -57,44 +66,49 @@ class Ranking:
 
 
 def score_proxies(
-    truth: dict, raw: dict[int, dict | list], quality: dict[int, float] | None = None
+    truth: Coco, raw: Mapping[Id, Proxy], path: str | Path = 'the raw masks'
 ) -> dict[str, ProxyScores]:
     """Compare filled boxes, raw masks and merged masks with the truth.
 
     Args:
-        truth: Content of a COCO file with true masks.
-        raw: Annotation id to raw ``segmentation``; a missing one counts as an empty mask.
-        quality: Annotation id to the score of its raw mask, for those that have one.
+        truth: COCO file with true masks.
+        raw: Annotation id to raw mask, as of :func:`mmboxcaseg.coco.load_masks`; a missing one
+            counts as an empty mask.
+        path: The file of the raw masks, for the message.
 
     Returns:
-        Scores of ``'filled box'``, ``'raw'`` and ``'merged'`` masks, of the boxes that want a
-        mask (no crowds), in the order of the images.
+        Scores of ``'filled box'``, ``'raw'`` and ``'merged'`` masks, of the objects (no crowds),
+        in the order of the images.
+
+    Raises:
+        InputError: If a mask is missing or broken; names the annotation and the file.
     """
     kinds = ('filled box', 'raw', 'merged')
     ious = {kind: [] for kind in kinds}
     agreement = {kind: [] for kind in kinds}
-    ids: list[int] = []
-    images = {image['id']: image for image in truth['images']}
-    for img_id, group in annotations_by_image(truth).items():
-        shape = images[img_id]['height'], images[img_id]['width']
-        objects = list(filter(wants_mask, group))
+    ids: list[Id] = []
+    groups = annotations_by_image(truth)
+    for image in truth.images:
+        shape = image.shape
+        objects = [annotation for annotation in groups[image.id] if annotation.is_object]
         bboxes = annotation_bboxes(objects)
-        ids += [annotation['id'] for annotation in objects]
-        true_masks = [decode_rle(annotation['segmentation'], shape) for annotation in objects]
+        ids += [annotation.id for annotation in objects]
+        true_masks = [decode_annotation(a, shape, truth.path) for a in objects]
         masks = {kind: np.zeros((len(objects), *shape), dtype=bool) for kind in kinds}
         for index, (x1, y1, x2, y2) in enumerate(pixel_bboxes(bboxes, shape)):
             masks['filled box'][index, y1:y2, x1:x2] = True
-            if segmentation := raw.get(objects[index]['id']):
-                masks['raw'][index] = decode_rle(segmentation, shape)
+            if proxy := raw.get(objects[index].id):
+                with naming_mask(f'mask of annotation {objects[index].id}', path):
+                    masks['raw'][index] = decode_rle(proxy.rle, shape)
         masks['merged'] = merge_masks(masks['raw'], bboxes)
         for kind in kinds:
             pairs = zip(masks[kind], true_masks, strict=True)
             ious[kind] += [mask_iou(mask, target) for mask, target in pairs]
             agreement[kind] += box_agreement(masks[kind], bboxes).tolist()
     unknown = np.full(len(ids), np.nan)
-    # No mask is known to be no good.
-    known = [(quality or {}).get(id_, np.nan) if id_ in raw else 0.0 for id_ in ids]
-    qualities = dict(zip(kinds, (unknown, np.array(known), np.array(known)), strict=True))
+    # No mask is known to be no good; float turns None into NaN.
+    known = np.array([raw[id_].quality if id_ in raw else 0.0 for id_ in ids], dtype=np.float64)
+    qualities = dict(zip(kinds, (unknown, known, known), strict=True))
     return {
         kind: ProxyScores(np.array(ious[kind]), np.array(agreement[kind]), qualities[kind])
         for kind in kinds

@@ -5,15 +5,25 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+import msgspec
 import numpy as np
 import torch
 from mmengine.evaluator import BaseMetric
 from pycocotools import mask as coco_mask
 
-from mmboxcaseg.datasets.box_instances import check_segmentation
+from mmboxcaseg.coco.annotations import (
+    Annotation,
+    Image,
+    annotations_by_image,
+    check_mask,
+    decode_annotation,
+    load_coco,
+    naming_mask,
+)
 from mmboxcaseg.errors import InputError
-from mmboxcaseg.proxy.coco import annotations_by_image, decode_annotation, load_coco
+from mmboxcaseg.proxy import check_segmentation, decode_rle
 from mmboxcaseg.registry import METRICS
 
 # The thresholds that each figure is the mean over.
@@ -144,6 +154,18 @@ def average_precision(matches: Matches, label: int, threshold: float) -> float:
     return float(precision[right].sum() / num_objects)
 
 
+class VOCImage(Image, gc=False):
+    """An image, perhaps with pixels that count neither way, an RLE."""
+
+    void: Any = msgspec.UNSET
+
+
+class VOCAnnotation(Annotation, gc=False):
+    """An annotation, perhaps of an object that does not count."""
+
+    difficult: Any = 0
+
+
 @METRICS.register_module()
 class VOCInstanceMetric(BaseMetric):
     """AP of instance masks at IoU 0.25, 0.5, 0.7 and 0.75, and APvol (Table 1).
@@ -169,8 +191,8 @@ class VOCInstanceMetric(BaseMetric):
         **kwargs: As in mmengine's ``BaseMetric``.
 
     Raises:
-        InputError: The file is missing or not COCO, a mask is missing or of another size than its
-            image, or there is no object to be found.
+        InputError: If the file is missing or not COCO, a mask is missing or of another size than
+            its image, or there is no object to be found.
     """
 
     default_prefix = 'voc'
@@ -179,22 +201,18 @@ class VOCInstanceMetric(BaseMetric):
         super().__init__(**kwargs)
         self.ann_file = ann_file
         self.classwise = classwise
-        coco = load_coco(ann_file)
-        self._images = {image['id']: image for image in coco['images']}
+        coco = load_coco(ann_file, VOCAnnotation, VOCImage)
+        self._images = {image.id: image for image in coco.images}
         self._objects = annotations_by_image(coco)
-        self._categories = {category['name']: category['id'] for category in coco['categories']}
+        self._categories = {category.name: category.id for category in coco.categories}
         for img_id, group in self._objects.items():
             image = self._images[img_id]
-            if 'void' in image:
-                check_segmentation(
-                    dict(segmentation=image['void']), image, f'void of image {img_id} of {ann_file}'
-                )
+            if image.void is not msgspec.UNSET:
+                with naming_mask(f'void of image {img_id}', ann_file):
+                    check_segmentation(image.void, image.shape)
             for annotation in group:
-                where = f'annotation {annotation["id"]} of {ann_file}'
-                if not annotation.get('segmentation'):
-                    raise InputError(f'{where} has no segmentation to score against')
-                check_segmentation(annotation, image, where)
-        if all(a.get('iscrowd') or a.get('difficult') for a in coco['annotations']):
+                check_mask(annotation, image, ann_file, ' to score against')
+        if all(a.iscrowd or a.difficult for a in coco.annotations):
             raise InputError(f'{ann_file} holds no object to score against')
 
     @BaseMetric.dataset_meta.setter
@@ -202,7 +220,7 @@ class VOCInstanceMetric(BaseMetric):
         """Take the dataset's ``classes``; they are set before a run begins.
 
         Raises:
-            InputError: A class is not in the annotation file.
+            InputError: If a class is not in the annotation file.
         """
         for name in dataset_meta['classes']:
             if name not in self._categories:
@@ -219,11 +237,11 @@ class VOCInstanceMetric(BaseMetric):
             if image is None:
                 raise InputError(f'image {sample["img_id"]!r} is not in {self.ann_file}')
             predicted = sample['pred_instances']
-            shape = image['height'], image['width']
+            shape = image.shape
             masks = _bitmaps(predicted['masks'], shape)
             if masks.shape[1:] != shape:
                 raise InputError(
-                    f'image {image["file_name"]} has height and width {list(shape)} in '
+                    f'image {image.file_name} has height and width {list(shape)} in '
                     f'{self.ann_file}, but {list(masks.shape[1:])} in the dataset'
                 )
             labels, scores = (predicted[key].cpu().numpy() for key in ('labels', 'scores'))
@@ -246,30 +264,28 @@ class VOCInstanceMetric(BaseMetric):
             by_class |= {f'{name}_{class_}': ap for class_, ap in aps.items()}
         return metrics | by_class if self.classwise else metrics
 
-    def _truth(self, image: dict) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray | None]:
+    def _truth(
+        self, image: VOCImage
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray | None]:
         """Masks, labels and ``difficult`` of an image's objects, and its void pixels."""
-        shape = image['height'], image['width']
         labels = {self._categories[n]: i for i, n in enumerate(self.dataset_meta['classes'])}
         objects, voids = [], []
-        for annotation in self._objects[image['id']]:
-            if annotation.get('iscrowd'):
-                voids.append(annotation)
-            elif annotation['category_id'] in labels:
+        for annotation in self._objects[image.id]:
+            if annotation.iscrowd:
+                voids.append(decode_annotation(annotation, image.shape, self.ann_file))
+            elif annotation.category_id in labels:
                 objects.append(annotation)
-        if 'void' in image:
-            voids.append(dict(id=f'void of image {image["id"]}', segmentation=image['void']))
-        masks = np.zeros((len(objects), *shape), dtype=bool)
+        if image.void is not msgspec.UNSET:
+            with naming_mask(f'void of image {image.id}', self.ann_file):
+                voids.append(decode_rle(image.void, image.shape))
+        masks = np.zeros((len(objects), *image.shape), dtype=bool)
         for mask, annotation in zip(masks, objects, strict=True):
-            mask[:] = decode_annotation(annotation, shape, self.ann_file)
-        void = None
-        for annotation in voids:
-            mask = decode_annotation(annotation, shape, self.ann_file)
-            void = mask if void is None else void | mask
+            mask[:] = decode_annotation(annotation, image.shape, self.ann_file)
         return (
             masks,
-            np.array([labels[annotation['category_id']] for annotation in objects], dtype=int),
-            np.array([bool(annotation.get('difficult')) for annotation in objects], dtype=bool),
-            void,
+            np.array([labels[annotation.category_id] for annotation in objects], dtype=int),
+            np.array([bool(annotation.difficult) for annotation in objects], dtype=bool),
+            np.any(voids, axis=0) if voids else None,
         )
 
 

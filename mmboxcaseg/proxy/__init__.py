@@ -1,4 +1,4 @@
-"""From predictions to proxy masks: pure functions on arrays, boxes and COCO files (Sec. 3.4)."""
+"""From predictions to proxy masks: pure functions on boxes, masks and RLEs (Sec. 3.4)."""
 
 from .agreement import box_agreement, tight_bbox_agreement
 from .boxes import (
@@ -19,9 +19,10 @@ from .masks import (
 )
 from .merging import merge_masks, merge_rles
 from .quality import BEST, best_threshold, check_threshold, combined_quality, expected_iou
-from .refine import AGREEMENTS, refine_annotations, refine_rles
+from .refine import AGREEMENTS, refine_rles
 from .rle import (
     Edges,
+    check_segmentation,
     complement_rles,
     decode_rle,
     empty_rle,
@@ -44,6 +45,7 @@ __all__ = [
     'best_threshold',
     'box_agreement',
     'box_mask',
+    'check_segmentation',
     'check_threshold',
     'combined_quality',
     'complement_rles',
@@ -67,7 +69,6 @@ __all__ = [
     'probability_rles',
     'read_edges',
     'read_rles',
-    'refine_annotations',
     'refine_rles',
     'rle_bboxes',
     'threshold_probability',

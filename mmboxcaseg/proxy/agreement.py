@@ -24,6 +24,11 @@ def box_agreement(
 
     Returns:
         (N,) float64 in [0, 1]; 0 for an empty mask.
+
+    Example:
+        >>> masks = np.array([[[1, 1, 0, 0]], [[0, 0, 0, 0]]])
+        >>> box_agreement(masks, np.array([[0, 0, 4, 1], [0, 0, 4, 1]])).tolist()
+        [0.5, 0.0]
     """
     return tight_bbox_agreement(tight_bboxes(masks), bboxes, masks.shape[1:], inclusive_boxes)
 
@@ -44,6 +49,13 @@ def tight_bbox_agreement(
 
     Returns:
         (N,) float64 in [0, 1].
+
+    Example:
+        >>> tight, bboxes = np.array([[0, 0, 2, 1]]), np.array([[0, 0, 4, 1]])
+        >>> tight_bbox_agreement(tight, bboxes, (1, 4)).tolist()
+        [0.5]
+        >>> tight_bbox_agreement(tight, bboxes, (1, 4), inclusive_boxes=True).tolist()
+        [0.2]
     """
     if inclusive_boxes:
         return bbox_iou(tight, inclusive_bboxes(bboxes))

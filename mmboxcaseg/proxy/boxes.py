@@ -22,6 +22,10 @@ def pixel_bboxes(
 
     Returns:
         (N, 4) int64 boxes xyxy, x2 and y2 exclusive.
+
+    Example:
+        >>> pixel_bboxes(np.array([[1.4, 0.5, 3.6, 9]]), (4, 6)).tolist()
+        [[1, 1, 4, 4]]
     """
     edges = np.asarray(bboxes, dtype=np.float32).reshape(-1, 4).astype(np.float64)
     edges = np.floor(edges + 0.5).astype(np.int64)
@@ -42,6 +46,10 @@ def inclusive_bboxes(bboxes: np.ndarray) -> np.ndarray:
 
     Returns:
         (N, 4) int64 boxes xyxy, x2 and y2 exclusive.
+
+    Example:
+        >>> inclusive_bboxes(np.array([[1.4, 0.5, 3.6, 9]])).tolist()
+        [[1, 0, 4, 9]]
     """
     bboxes = np.asarray(bboxes, dtype=np.float32).reshape(-1, 4).astype(np.float64)
     # A size of 3 read off float32 edges may be 2.9999998, which must not be cut to 2.
@@ -58,6 +66,10 @@ def tight_bboxes(masks: np.ndarray) -> np.ndarray:
 
     Returns:
         (N, 4) int64 boxes xyxy, x2 and y2 exclusive; zeros for an empty mask.
+
+    Example:
+        >>> tight_bboxes(np.array([[[0, 0, 0], [0, 1, 1]]])).tolist()
+        [[1, 1, 3, 2]]
     """
     bboxes = np.zeros((len(masks), 4), dtype=np.int64)
     for bbox, mask in zip(bboxes, masks, strict=True):
@@ -77,6 +89,10 @@ def bbox_areas(bboxes: np.ndarray) -> np.ndarray:
 
     Returns:
         (...) float64 areas in square pixels.
+
+    Example:
+        >>> bbox_areas([[0, 0, 2, 3], [2, 0, 0, 3]]).tolist()
+        [6.0, 0.0]
     """
     bboxes = np.asarray(bboxes, dtype=np.float64)
     sizes = np.maximum(bboxes[..., 2:] - bboxes[..., :2], 0)
@@ -92,6 +108,10 @@ def bbox_iou(bboxes1: np.ndarray, bboxes2: np.ndarray) -> np.ndarray:
 
     Returns:
         (...) float64 in [0, 1]; 0 where both boxes are empty.
+
+    Example:
+        >>> bbox_iou([[0, 0, 2, 2]], [[1, 0, 3, 2]]).tolist()
+        [0.3333333333333333]
     """
     bboxes1 = np.asarray(bboxes1, dtype=np.float64)
     bboxes2 = np.asarray(bboxes2, dtype=np.float64)
@@ -111,6 +131,10 @@ def pairwise_iou(bboxes1: np.ndarray, bboxes2: np.ndarray) -> np.ndarray:
 
     Returns:
         (N, M) float64 in [0, 1].
+
+    Example:
+        >>> pairwise_iou([[0, 0, 2, 2]], [[0, 0, 2, 2], [0, 0, 2, 1]]).tolist()
+        [[1.0, 0.5]]
     """
     bboxes1 = np.reshape(bboxes1, (-1, 1, 4))
     bboxes2 = np.reshape(bboxes2, (1, -1, 4))

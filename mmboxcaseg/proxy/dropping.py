@@ -32,6 +32,12 @@ def drop_masks(
 
     Returns:
         (N, H, W) uint8 masks; masks that are kept are as they were.
+
+    Example:
+        >>> masks = np.array([[[1, 1, 0]], [[0, 1, 0]]])
+        >>> bboxes = np.array([[0, 0, 2, 1], [0, 0, 3, 1]])
+        >>> drop_masks(masks, bboxes, np.array([1, 0.3]), 0.95).tolist()
+        [[[1, 1, 0]], [[255, 255, 255]]]
     """
     dropped = masks.astype(np.uint8)
     pixels = pixel_bboxes(bboxes, masks.shape[1:])
@@ -50,5 +56,9 @@ def is_kept(masks: np.ndarray) -> np.ndarray:
 
     Returns:
         (N,) bool; false for dropped masks and for empty ones, which have no object to show.
+
+    Example:
+        >>> is_kept(np.array([[[1, 0]], [[255, 255]], [[0, 0]]], dtype=np.uint8)).tolist()
+        [True, False, False]
     """
     return masks.max(axis=(1, 2), initial=0) == 1

@@ -23,6 +23,10 @@ def normalize_probability(prob: np.ndarray) -> np.ndarray:
 
     Returns:
         (h, w) float; a flat map has nothing to stretch and comes back as it is.
+
+    Example:
+        >>> normalize_probability(np.array([[0.25, 0.5, 0.75]])).tolist()
+        [[0.0, 0.5, 1.0]]
     """
     low, high = prob.min(), prob.max()
     return (prob - low) / (high - low) if high > low else prob
@@ -43,6 +47,10 @@ def threshold_probability(
 
     Returns:
         (height, width) bool.
+
+    Example:
+        >>> threshold_probability(np.array([[0.2, 0.9]]), (4, 1)).tolist()
+        [[False, False, True, True]]
     """
     prob = np.ascontiguousarray(prob, dtype=np.float32)
     if threshold == BEST:
@@ -77,6 +85,11 @@ def paste_probability(
 
     Returns:
         (height, width) bool; false outside the pixel box.
+
+    Example:
+        >>> paste_probability(np.array([[0.2, 0.9]]), np.array([1, 0, 3, 1]), (2, 4)).astype(int)
+        array([[0, 0, 1, 0],
+               [0, 0, 0, 0]])
     """
     x1, y1, x2, y2 = pixel_bboxes(bbox, img_shape)[0].tolist()
     mask = np.zeros(img_shape, dtype=bool)
@@ -100,6 +113,12 @@ def probability_edges(
 
     Returns:
         The edges of the N masks.
+
+    Example:
+        >>> probs, bboxes = [np.array([[0.2, 0.9]])], np.array([[1, 0, 3, 1]])
+        >>> edges = probability_edges(probs, bboxes, [(2, 4)])
+        >>> edges.positions.tolist(), edges.counts.tolist()
+        ([4, 5], [2])
     """
     pixels = pixel_bboxes(bboxes, img_shapes)
     windows = [
@@ -125,6 +144,10 @@ def probability_rles(
 
     Returns:
         N RLEs.
+
+    Example:
+        >>> probability_rles([np.array([[0.2, 0.9]])], np.array([[1, 0, 3, 1]]), (2, 4))
+        [{'size': [2, 4], 'counts': '413'}]
     """
     if not len(probs):
         return []

@@ -23,6 +23,11 @@ def merge_masks(masks: np.ndarray, bboxes: np.ndarray) -> np.ndarray:
 
     Returns:
         (N, H, W) bool masks, no two of which share a pixel.
+
+    Example:
+        >>> masks = np.array([[[1, 1, 1]], [[0, 1, 1]]])
+        >>> merge_masks(masks, np.array([[0, 0, 3, 1], [1, 0, 3, 1]])).astype(int).tolist()
+        [[[1, 0, 0]], [[0, 1, 1]]]
     """
     merged = np.zeros(masks.shape, dtype=bool)
     taken = np.zeros(masks.shape[1:], dtype=bool)
@@ -45,6 +50,13 @@ def merge_rles(rles: Sequence[dict], bboxes: np.ndarray) -> list[dict]:
 
     Returns:
         N RLEs of the same kind. One that loses no pixel is the one that was given.
+
+    Example:
+        >>> from mmboxcaseg.proxy import decode_rle, encode_rle
+        >>> rles = [encode_rle(np.array([row])) for row in ([1, 1, 1], [0, 1, 1])]
+        >>> large, small = merge_rles(rles, np.array([[0, 0, 3, 1], [1, 0, 3, 1]]))
+        >>> decode_rle(large, (1, 3)).astype(int).tolist(), small == rles[1]
+        ([[1, 0, 0]], True)
     """
     merged = list(rles)
     if len(merged) < 2:

@@ -24,6 +24,11 @@ def check_threshold(name: str, value: float | str) -> None:
 
     Raises:
         InputError: If it is neither a number in [0, 1] nor ``'best'``.
+
+    Example:
+        >>> check_threshold('threshold', 2)
+        Traceback (most recent call last):
+        mmboxcaseg.errors.InputError: threshold must be in [0, 1] or 'best', not 2
     """
     is_share = isinstance(value, Real) and not isinstance(value, bool) and 0 <= value <= 1
     if not is_share and not (isinstance(value, str) and value == BEST):
@@ -41,6 +46,10 @@ def best_threshold(prob: np.ndarray) -> float:
 
     Returns:
         The threshold of the normalised map, a multiple of 1/256 below 1; 0.5 of a flat map.
+
+    Example:
+        >>> best_threshold(np.array([[0, 0.4, 0.6]]))
+        0.0
     """
     values = prob.ravel().astype(np.float64)
     low, high = values.min(), values.max()
@@ -69,6 +78,10 @@ def expected_iou(probs: np.ndarray, threshold: float | str = 0.5) -> np.ndarray:
 
     Returns:
         (N,) float64 in [0, 1]; 0 for an empty mask.
+
+    Example:
+        >>> expected_iou(np.array([[[0, 1, 1]], [[0, 0.5, 1]]])).tolist()
+        [1.0, 0.6666666666666666]
     """
     if threshold == BEST:
         threshold = np.array([best_threshold(prob) for prob in probs]).reshape(-1, 1, 1)
@@ -90,5 +103,9 @@ def combined_quality(qualities: np.ndarray) -> np.ndarray:
 
     Returns:
         (N,) float64: their geometric mean, low where any round was unsure.
+
+    Example:
+        >>> combined_quality(np.array([[0.9, 0.4], [0.4, 0.4]])).round(3).tolist()
+        [0.6, 0.4]
     """
     return np.prod(np.asarray(qualities, dtype=np.float64) ** (1 / len(qualities)), axis=0)

@@ -7,16 +7,16 @@ low bits first; from the fourth on it is written as the difference from the last
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from pycocotools import mask as coco_mask
 
 # Polygons may reach out of the image, by so many times its longer side.
 _FARTHEST_CORNER = 10
-# Of the characters of a run: more hold numbers that no image has, and pycocotools misreads them.
+# Of the characters of a run: more hold counts that no image has, and pycocotools misreads them.
 _LONGEST_RUN = 6
-_BROKEN_COUNTS = 'its counts are neither whole numbers nor compressed ones'
+_BROKEN_COUNTS = 'its counts are neither whole counts nor compressed ones'
 
 
 def encode_rle(mask: np.ndarray) -> dict:
@@ -28,6 +28,10 @@ def encode_rle(mask: np.ndarray) -> dict:
     Returns:
         ``dict(size=[H, W], counts=str)``. The counts are ``str``: mmdet silently ignores the
         whole box where they are ``bytes``.
+
+    Example:
+        >>> encode_rle(np.array([[0, 1], [1, 1]]))
+        {'size': [2, 2], 'counts': '13'}
     """
     mask = np.asarray(mask, dtype=bool)
     (rle,) = encode_edges(window_edges([mask], [(0, 0)], [mask.shape]), [mask.shape])
@@ -35,7 +39,12 @@ def encode_rle(mask: np.ndarray) -> dict:
 
 
 def empty_rle(img_shape: tuple[int, int]) -> dict:
-    """Encode a mask without an object, as :func:`encode_rle` does."""
+    """Encode a mask without an object, as :func:`encode_rle` does.
+
+    Example:
+        >>> empty_rle((2, 2))
+        {'size': [2, 2], 'counts': '4'}
+    """
     nothing = np.zeros(0, dtype=np.int64)
     (rle,) = encode_edges(Edges(nothing, np.zeros(1, dtype=np.int64)), [img_shape])
     return rle
@@ -47,11 +56,11 @@ class Edges(NamedTuple):
     Attributes:
         positions: (E,) int64, mask after mask, each increasing: the first pixel of a run of the
             object and the first one past it, in turn; pixel x, y has the number x * height + y.
-        numbers: (N,) int64, how many of them each mask has.
+        counts: (N,) int64, how many of them each mask has.
     """
 
     positions: np.ndarray
-    numbers: np.ndarray
+    counts: np.ndarray
 
 
 def window_edges(
@@ -68,30 +77,35 @@ def window_edges(
 
     Returns:
         The edges of the N masks.
+
+    Example:
+        >>> edges = window_edges([np.array([[True, False], [True, True]])], [(1, 0)], [(3, 4)])
+        >>> edges.positions.tolist(), edges.counts.tolist()
+        ([3, 5, 7, 8], [4])
     """
     changes = [_row_major_changes(window) for window in windows]
-    numbers = np.array([len(one) for one in changes], dtype=np.int64)
-    if not numbers.any():
-        return Edges(np.zeros(0, dtype=np.int64), numbers)
-    widths = np.array([window.shape[1] for window in windows]).repeat(numbers)
+    counts = np.array([len(one) for one in changes], dtype=np.int64)
+    if not counts.any():
+        return Edges(np.zeros(0, dtype=np.int64), counts)
+    widths = np.array([window.shape[1] for window in windows]).repeat(counts)
     shapes = np.asarray(img_shapes, dtype=np.int64)
     corners = np.asarray(corners, dtype=np.int64)
     # Apart from each other, so that all are sorted at once.
-    firsts = np.arange(len(numbers)) * (shapes.prod(axis=1).max() + 1)
+    firsts = np.arange(len(counts)) * (shapes.prod(axis=1).max() + 1)
     positions = np.concatenate(changes)
     rows = positions // widths
     positions -= rows * widths
-    positions *= shapes[:, 0].repeat(numbers)
+    positions *= shapes[:, 0].repeat(counts)
     positions += rows
-    positions += (firsts + corners[:, 0] * shapes[:, 0] + corners[:, 1]).repeat(numbers)
+    positions += (firsts + corners[:, 0] * shapes[:, 0] + corners[:, 1]).repeat(counts)
     positions.sort()
     # Where a window has its image's height, a run may go on at the top of the next column.
     joints = (positions[1:] == positions[:-1]).nonzero()[0]
     if len(joints):
-        owners = np.arange(len(numbers)).repeat(numbers)[joints]
+        owners = np.arange(len(counts)).repeat(counts)[joints]
         positions = np.delete(positions, np.concatenate([joints, joints + 1]))
-        numbers -= 2 * np.bincount(owners, minlength=len(numbers))
-    return Edges(positions - firsts.repeat(numbers), numbers)
+        counts -= 2 * np.bincount(owners, minlength=len(counts))
+    return Edges(positions - firsts.repeat(counts), counts)
 
 
 def encode_edges(edges: Edges, img_shapes: Sequence[tuple[int, int]]) -> list[dict]:
@@ -103,11 +117,15 @@ def encode_edges(edges: Edges, img_shapes: Sequence[tuple[int, int]]) -> list[di
 
     Returns:
         N RLEs.
+
+    Example:
+        >>> encode_edges(Edges(np.array([1, 4]), np.array([2])), [(2, 2)])
+        [{'size': [2, 2], 'counts': '13'}]
     """
-    positions, numbers = edges
-    stops = (numbers + 2).cumsum()
-    starts = stops - numbers - 2
-    bounds = np.zeros(len(positions) + 2 * len(numbers), dtype=np.int64)
+    positions, counts = edges
+    stops = (counts + 2).cumsum()
+    starts = stops - counts - 2
+    bounds = np.zeros(len(positions) + 2 * len(counts), dtype=np.int64)
     inner = np.ones(len(bounds), dtype=bool)
     inner[starts] = inner[stops - 1] = False
     bounds[inner] = positions
@@ -132,6 +150,11 @@ def decode_rle(segmentation: dict | list | None, img_shape: tuple[int, int]) -> 
 
     Raises:
         ValueError: If it is none of these or does not fit the image.
+
+    Example:
+        >>> decode_rle(dict(size=[2, 2], counts=[1, 3]), (2, 2)).astype(int)
+        array([[0, 1],
+               [1, 1]])
     """
     (rle,) = read_rles([segmentation], img_shape)
     return coco_mask.decode(rle).view(bool)
@@ -149,17 +172,47 @@ def read_rles(segmentations: Sequence, img_shape: tuple[int, int]) -> list[dict]
 
     Raises:
         ValueError: If one is of no such kind or does not fit the image.
+
+    Example:
+        >>> read_rles([dict(size=[2, 2], counts=[1, 3]), [[0, 0, 2, 0, 2, 2, 0, 2]]], (2, 2))
+        [{'size': [2, 2], 'counts': '13'}, {'size': [2, 2], 'counts': '04'}]
     """
     if not segmentations:
         return []
-    counts, runs, numbers = _checked_runs(segmentations, [img_shape] * len(segmentations))
-    rles = [dict(size=list(img_shape), counts=text.decode('ascii')) for text in counts]
-    for index in np.flatnonzero(np.count_nonzero(runs[:, 1:], axis=1) < numbers - 1):
+    texts, runs, counts = _checked_runs(segmentations, [img_shape] * len(segmentations))
+    rles = [dict(size=list(img_shape), counts=text.decode('ascii')) for text in texts]
+    for index in np.flatnonzero(np.count_nonzero(runs[:, 1:], axis=1) < counts - 1):
         rles[index] = encode_rle(coco_mask.decode(rles[index]))
-    if _has_padding(b''.join(counts)):
+    if _has_padding(b''.join(texts)):
         for rle in rles:
             rle['counts'] = coco_mask.merge([rle])['counts'].decode('ascii')
     return rles
+
+
+def check_segmentation(segmentation: Any, img_shape: tuple[int, int]) -> None:
+    """Check the form of a COCO segmentation without decoding it.
+
+    Args:
+        segmentation: One that :func:`decode_rle` takes.
+        img_shape: (height, width) of the image.
+
+    Raises:
+        ValueError: If it is neither polygons nor an RLE, or an RLE of another size than the image.
+
+    Example:
+        >>> check_segmentation(dict(size=[2, 2], counts='13'), (2, 3))
+        Traceback (most recent call last):
+        ValueError: its size is [2, 2], but its image has height and width [2, 3]
+    """
+    if isinstance(segmentation, list):
+        return
+    if not isinstance(segmentation, dict) or not {'size', 'counts'} <= segmentation.keys():
+        raise ValueError('it is neither polygons nor an RLE with size and counts')
+    size, (height, width) = segmentation['size'], img_shape
+    if size not in ([height, width], (height, width)):
+        raise ValueError(
+            f'its size is {size}, but its image has height and width {[height, width]}'
+        )
 
 
 def read_edges(segmentations: Sequence, img_shapes: Sequence[tuple[int, int]]) -> Edges:
@@ -174,14 +227,18 @@ def read_edges(segmentations: Sequence, img_shapes: Sequence[tuple[int, int]]) -
 
     Raises:
         ValueError: If one is of no such kind or does not fit its image.
+
+    Example:
+        >>> read_edges([dict(size=[2, 2], counts=[1, 2, 1])], [(2, 2)]).positions.tolist()
+        [1, 3]
     """
     if not segmentations:
         return Edges(np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.int64))
-    _, runs, numbers = _checked_runs(segmentations, img_shapes)
+    _, runs, counts = _checked_runs(segmentations, img_shapes)
     # The last run of ground ends with the image, not at the object.
-    numbers -= numbers % 2
-    there = np.arange(runs.shape[1]) < numbers[:, None]
-    return Edges(runs.cumsum(axis=1)[there], numbers)
+    counts -= counts % 2
+    there = np.arange(runs.shape[1]) < counts[:, None]
+    return Edges(runs.cumsum(axis=1)[there], counts)
 
 
 def rle_bboxes(rles: Sequence[dict]) -> np.ndarray:
@@ -192,6 +249,10 @@ def rle_bboxes(rles: Sequence[dict]) -> np.ndarray:
 
     Returns:
         (N, 4) int64 boxes xyxy, x2 and y2 exclusive; zeros for an empty mask.
+
+    Example:
+        >>> rle_bboxes([dict(size=[2, 2], counts='13')]).tolist()
+        [[0, 0, 2, 2]]
     """
     bboxes = np.zeros((len(rles), 4), dtype=np.int64)
     if len(rles):
@@ -208,30 +269,32 @@ def complement_rles(rles: Sequence[dict]) -> list[dict]:
 
     Returns:
         N RLEs of the same kind.
+
+    Example:
+        >>> complement_rles([dict(size=[2, 2], counts='13')])
+        [{'size': [2, 2], 'counts': '013'}]
     """
     if not rles:
         return []
-    runs, numbers = _read_runs([rle['counts'].encode('ascii') for rle in rles])
+    runs, counts = _read_runs([rle['counts'].encode('ascii') for rle in rles])
     # One run of no pixels more at the front or, if there is one, one less.
     runs = np.concatenate([np.zeros((len(runs), 1), dtype=np.int64), runs], axis=1)
     begins = np.where(runs[:, 1] == 0, 2, 0)
-    rows = [
-        row[begin : number + 1] for row, begin, number in zip(runs, begins, numbers, strict=True)
-    ]
+    rows = [row[begin : count + 1] for row, begin, count in zip(runs, begins, counts, strict=True)]
     return _compress(rows, [rle['size'] for rle in rles])
 
 
 def _checked_runs(
     segmentations: Sequence, img_shapes: Sequence[tuple[int, int]]
 ) -> tuple[list[bytes], np.ndarray, np.ndarray]:
-    counts = list(map(_compressed_counts, segmentations, img_shapes))
-    runs, numbers = _read_runs(counts)
+    texts = list(map(_compressed_counts, segmentations, img_shapes))
+    runs, counts = _read_runs(texts)
     # pycocotools fills what the runs leave open with whatever lies in memory.
     pixels = np.prod(img_shapes, axis=1)
     wrong = (runs.sum(axis=1) != pixels) | (runs.min(axis=1) < 0)
     if wrong.any():
         raise ValueError(_wrong_sum(pixels[wrong][0]))
-    return counts, runs, numbers
+    return texts, runs, counts
 
 
 def _wrong_sum(pixels: int) -> str:
@@ -240,13 +303,10 @@ def _wrong_sum(pixels: int) -> str:
 
 def _compressed_counts(segmentation: dict | list | None, img_shape: tuple[int, int]) -> bytes:
     height, width = img_shape
+    check_segmentation(segmentation, img_shape)
     if isinstance(segmentation, list):
         return _merge_polygons(segmentation, height, width)['counts']
-    if not isinstance(segmentation, dict) or not {'size', 'counts'} <= segmentation.keys():
-        raise ValueError('it is neither a list of polygons nor an RLE with size and counts')
-    size, counts = segmentation['size'], segmentation['counts']
-    if size not in ([height, width], (height, width)):
-        raise ValueError(f'its size is {size}, the image is {[height, width]}')
+    counts = segmentation['counts']
     if isinstance(counts, str) and counts.isascii():
         return counts.encode('ascii')
     if isinstance(counts, bytes):
@@ -271,11 +331,11 @@ def _merge_polygons(polygons: list, height: int, width: int) -> dict:
     return coco_mask.merge(coco_mask.frPyObjects(polygons, height, width))
 
 
-def _read_runs(counts: list[bytes]) -> tuple[np.ndarray, np.ndarray]:
+def _read_runs(texts: list[bytes]) -> tuple[np.ndarray, np.ndarray]:
     """Read the run lengths out of compressed counts.
 
     Args:
-        counts: N texts.
+        texts: N of them.
 
     Returns:
         (N, L) int64 runs, zeros behind the last of each text, and (N,) int64 how many it has.
@@ -283,10 +343,10 @@ def _read_runs(counts: list[bytes]) -> tuple[np.ndarray, np.ndarray]:
     Raises:
         ValueError: If a text is no compressed counts.
     """
-    bits = np.frombuffer(b''.join(counts), dtype=np.uint8) - np.uint8(48)
-    stops = np.cumsum([len(text) for text in counts])
+    bits = np.frombuffer(b''.join(texts), dtype=np.uint8) - np.uint8(48)
+    stops = np.cumsum([len(text) for text in texts])
     # Of each run's characters all but the last one say by the sixth bit that another follows.
-    if not all(counts) or bits.max() > 63 or bits[stops - 1].max() > 31:
+    if not all(texts) or bits.max() > 63 or bits[stops - 1].max() > 31:
         raise ValueError(_BROKEN_COUNTS)
     ends = (bits < 32).nonzero()[0]
     lengths = ends.copy()
@@ -299,19 +359,19 @@ def _read_runs(counts: list[bytes]) -> tuple[np.ndarray, np.ndarray]:
     values = np.add.reduceat((bits & 31).astype(np.int64) << shifts, begins)
     values -= (bits[ends] >> 4).astype(np.int64) << 5 * lengths
 
-    numbers = ends.searchsorted(stops)
-    numbers[1:] -= numbers[:-1].copy()
-    there = np.arange(numbers.max()) < numbers[:, None]
+    counts = ends.searchsorted(stops)
+    counts[1:] -= counts[:-1].copy()
+    there = np.arange(counts.max()) < counts[:, None]
     runs = np.zeros(there.shape, dtype=np.int64)
     runs[there] = values
     runs[:, 1::2] = runs[:, 1::2].cumsum(axis=1)
     runs[:, 2::2] = runs[:, 2::2].cumsum(axis=1)
-    return runs * there, numbers
+    return runs * there, counts
 
 
-def _has_padding(counts: bytes) -> bool:
+def _has_padding(text: bytes) -> bool:
     """Whether a run takes more characters than it needs: the last one only repeats the sign."""
-    chars = np.frombuffer(counts, dtype=np.uint8)
+    chars = np.frombuffer(text, dtype=np.uint8)
     before, last = chars[:-1], chars[1:]
     positive = (last == ord('0')) & (before >= ord('P')) & (before < ord('`'))
     negative = (last == ord('O')) & (before >= ord('`'))
@@ -327,7 +387,7 @@ def _row_major_changes(window: np.ndarray) -> np.ndarray:
 
 
 def _compress(runs: Sequence[np.ndarray], sizes: list[list[int]]) -> list[dict]:
-    rles = [dict(size=size, counts=counts) for size, counts in zip(sizes, runs, strict=True)]
+    rles = [dict(size=size, counts=own) for size, own in zip(sizes, runs, strict=True)]
     texts = coco_mask.frPyObjects(rles, *sizes[0])
     return [
         dict(size=size, counts=rle['counts'].decode('ascii'))

@@ -20,6 +20,11 @@ def box_mask(bbox: np.ndarray, img_shape: tuple[int, int]) -> np.ndarray:
 
     Returns:
         (height, width) bool; true in the pixel box.
+
+    Example:
+        >>> box_mask(np.array([1, 0, 3, 1]), (2, 4)).astype(int)
+        array([[0, 1, 1, 0],
+               [0, 0, 0, 0]])
     """
     mask = np.zeros(img_shape, dtype=bool)
     x1, y1, x2, y2 = pixel_bboxes(bbox, img_shape)[0]
@@ -36,6 +41,13 @@ def ellipse_mask(bbox: np.ndarray, img_shape: tuple[int, int]) -> np.ndarray:
 
     Returns:
         (height, width) bool; true for the pixels whose centre lies in the ellipse, never empty.
+
+    Example:
+        >>> ellipse_mask(np.array([0, 0, 4, 4]), (4, 4)).astype(int)
+        array([[0, 1, 1, 0],
+               [1, 1, 1, 1],
+               [1, 1, 1, 1],
+               [0, 1, 1, 0]])
     """
     mask = np.zeros(img_shape, dtype=bool)
     x1, y1, x2, y2 = pixel_bboxes(bbox, img_shape)[0]
@@ -65,6 +77,12 @@ def grabcut_mask(
 
     Returns:
         (H, W) bool; false outside the pixel box, never empty.
+
+    Example:
+        >>> image = np.zeros((20, 20, 3), dtype=np.uint8)
+        >>> image[6:14, 6:14] = 255
+        >>> grabcut_mask(image, np.array([4, 4, 16, 16])).sum()
+        np.int64(64)
     """
     height, width = image.shape[:2]
     x1, y1, x2, y2 = pixel_bboxes(bbox, (height, width))[0]

@@ -13,7 +13,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from mmboxcaseg.errors import InputError
-from mmboxcaseg.proxy.coco import write_bytes
+from mmboxcaseg.fileio import write_bytes
 
 _NOT_METRICS = ('step', 'time', 'data_time')
 

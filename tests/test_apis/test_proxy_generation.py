@@ -5,8 +5,9 @@ import torch
 
 from mmboxcaseg.apis import BoxCasegPredictor
 from mmboxcaseg.apis.proxy_generation import ProxyGenerator, finish_image
-from mmboxcaseg.proxy import decode_rle, shards
-from mmboxcaseg.proxy.packed import ImageGroups
+from mmboxcaseg.coco import shards
+from mmboxcaseg.coco.groups import ImageGroups
+from mmboxcaseg.proxy import decode_rle
 
 
 class Fickle(BoxCasegPredictor):
@@ -30,7 +31,7 @@ class Collected:
 
 
 @pytest.fixture
-def generate(tmp_path, monkeypatch):
+def generate(tmp_path, monkeypatch, as_coco):
     """Run shards of three images each; seven images with up to five boxes, one with none."""
     monkeypatch.setattr(shards, 'SHARD_IMAGES', 3)
     rng = np.random.default_rng(0)
@@ -43,7 +44,10 @@ def generate(tmp_path, monkeypatch):
             bbox = [*rng.uniform(0, 9, 2).tolist(), *rng.uniform(5, 11, 2).tolist()]
             fields = dict(image_id=index, category_id=1, bbox=bbox)
             annotations.append(dict(id=len(annotations), **fields))
-    groups = ImageGroups(dict(images=images, annotations=annotations, categories=[]))
+    categories = [dict(id=1, name='cat')]
+    groups = ImageGroups(
+        as_coco(dict(images=images, annotations=annotations, categories=categories))
+    )
 
     def run(numbers, **settings):
         predictor = Fickle(None, 24, batch_size=4)
@@ -105,11 +109,16 @@ def test_time_in_the_network_is_a_part_of_all(generate):
     assert 0 < generator.network_s < 5
 
 
-def test_threshold_makes_masks_and_quality():
-    image = dict(id=1, file_name='a.png', width=4, height=4)
-    annotations = [dict(id=5, image_id=1, category_id=1, bbox=[0, 0, 4, 4])]
+def test_threshold_makes_masks_and_quality(as_coco):
+    coco = as_coco(
+        dict(
+            images=[dict(id=1, file_name='a.png', width=4, height=4)],
+            categories=[dict(id=1, name='cat')],
+            annotations=[dict(id=5, image_id=1, category_id=1, bbox=[0, 0, 4, 4])],
+        )
+    )
     maps = [np.tile(np.float32([0.9, 0.9, 0.44, 0]), (4, 1))]
     for threshold, columns, quality in ((0.5, 2, 1.8 / 2.44), ('best', 3, 2.24 / 3)):
-        (proxy,), (raw,) = finish_image(image, annotations, maps, threshold)
+        (proxy,), (raw,) = finish_image(coco.images[0], coco.annotations, maps, threshold)
         assert decode_rle(proxy['segmentation'], (4, 4)).any(axis=0).sum() == columns
         assert proxy['quality'] == raw['score'] == pytest.approx(quality)

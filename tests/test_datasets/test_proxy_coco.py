@@ -1,3 +1,4 @@
+import copy
 import json
 
 import numpy as np
@@ -6,9 +7,9 @@ from mmdet.datasets import CocoDataset
 from mmdet.datasets.transforms import LoadAnnotations
 
 from mmboxcaseg.datasets import ProxyCocoDataset
-from mmboxcaseg.datasets.transforms import DropProxyMasks
+from mmboxcaseg.datasets.transforms import DropProxyMasks, MergeProxyMasks
 from mmboxcaseg.errors import InputError
-from mmboxcaseg.proxy import encode_rle, is_kept
+from mmboxcaseg.proxy import empty_rle, encode_rle, is_kept
 
 
 def annotation(id_, bbox, **fields):
@@ -47,51 +48,120 @@ def load(tmp_path, annotations, class_=ProxyCocoDataset):
 
 
 ANNOTATIONS = [
-    annotation(10, [0, 0, 4, 4], quality=0.9),
+    annotation(10, [0, 0, 4, 4], quality=0.9, box_agreement=0.8),
     # mmdet leaves these two out.
-    dict(annotation(11, [1, 1, 1, 1], quality=0.1), bbox=[1, 1, 0.5, 0.5]),
-    dict(annotation(12, [1, 1, 3, 3], quality=0.2), category_id=2),
+    dict(annotation(11, [1, 1, 1, 1], quality=0.1, box_agreement=0.1), bbox=[1, 1, 0.5, 0.5]),
+    dict(annotation(12, [1, 1, 3, 3], quality=0.2, box_agreement=0.2), category_id=2),
     crowd(13),
-    annotation(14, [4, 4, 3, 3], quality=0.3),
-    annotation(15, [6, 1, 3, 3], box_agreement=0.0),
+    annotation(14, [4, 4, 3, 3], quality=0.3, box_agreement=0.9),
+    dict(annotation(15, [6, 1, 3, 3], box_agreement=0.0), segmentation=empty_rle((10, 10))),
 ]
 
 
-def test_quality_stays_with_its_instance(tmp_path):
+def test_numbers_stay_with_their_instance(tmp_path):
     ours = load(tmp_path, ANNOTATIONS)[0]
     instances = ours.pop('instances')
+    # Of crowds and of a box that has no mask they are 0.
     assert [instance.pop('quality') for instance in instances] == [0.9, 0, 0.3, 0]
+    assert [instance.pop('box_agreement') for instance in instances] == [0.8, 0, 0.9, 0]
     theirs = load(tmp_path, ANNOTATIONS, CocoDataset)[0]
     assert instances == theirs.pop('instances')
     assert ours == theirs
 
 
-def test_mask_without_quality(tmp_path):
-    with pytest.raises(InputError, match=r'annotation 16 of .*proxy\.json has no quality'):
-        load(tmp_path, [*ANNOTATIONS, annotation(16, [0, 0, 3, 3], box_agreement=0.5)])
+def test_numbers_that_the_file_does_not_have(tmp_path):
+    dataset = load(tmp_path, [annotation(16, [0, 0, 3, 3]), annotation(17, [0, 0, 3, 3])])
+    assert [
+        instance.keys() & {'quality', 'box_agreement'} for instance in instances_of(dataset)
+    ] == [
+        set(),
+        set(),
+    ]
+    with pytest.raises(InputError, match=r'annotation 16 of .*proxy\.json has no box_agreement'):
+        load(tmp_path, [*ANNOTATIONS, annotation(16, [0, 0, 3, 3])])
+    with pytest.raises(InputError, match='no file of proxy masks'):
+        ProxyCocoDataset(ann_file='none.json', pipeline=[])
+
+
+def instances_of(dataset):
+    return dataset[0]['instances']
+
+
+def results_of(dataset):
+    """What LoadAnnotations leaves behind of the only image."""
+    info = dict(dataset[0], img_shape=(10, 10), ori_shape=(10, 10))
+    return LoadAnnotations(with_bbox=True, with_mask=True)(info)
 
 
 @pytest.mark.parametrize(
     ('settings', 'kept'),
     [
-        (dict(), [True, True, True, True]),
+        # All masks fill their box: what counts is what the file says.
+        (dict(), [True, False, True, False]),
+        (dict(min_agreement=0.8), [False, False, True, False]),
         (dict(min_quality=0.3), [True, False, False, False]),
         (dict(min_quality=0.2), [True, False, True, False]),
         (dict(min_agreement=1.0, min_quality=0.2), [False] * 4),
     ],
 )
-def test_drop(tmp_path, settings, kept):
-    info = dict(load(tmp_path, ANNOTATIONS)[0], img_shape=(10, 10), ori_shape=(10, 10))
-    results = LoadAnnotations(with_bbox=True, with_mask=True)(info)
+def test_drop_goes_by_the_file(tmp_path, settings, kept):
+    results = results_of(load(tmp_path, ANNOTATIONS))
     dropped = DropProxyMasks(**{'min_agreement': 0.5, **settings})(results)
     assert is_kept(dropped['gt_masks'].masks).tolist() == kept
 
 
-def test_drop_without_the_dataset(tmp_path):
-    info = dict(load(tmp_path, ANNOTATIONS, CocoDataset)[0], img_shape=(10, 10))
-    results = LoadAnnotations(with_bbox=True, with_mask=True)(dict(info, ori_shape=(10, 10)))
-    with pytest.raises(InputError, match='load proxy masks of .* with mmboxcaseg.ProxyCocoDataset'):
-        DropProxyMasks(min_quality=0.5)(results)
+def test_without_numbers_the_agreement_is_measured_and_a_quality_is_asked_for(tmp_path):
+    # The crowd, which mmdet puts last, and the box without a mask.
+    dropped = DropProxyMasks(0.99)(results_of(load(tmp_path, ANNOTATIONS, CocoDataset)))
+    assert is_kept(dropped['gt_masks'].masks).tolist() == [True, True, True, False]
+    for dataset in (
+        load(tmp_path, ANNOTATIONS, CocoDataset),
+        load(tmp_path, [annotation(16, [0, 0, 3, 3], box_agreement=1.0)]),
+    ):
+        message = 'load proxy masks of .* with mmboxcaseg.ProxyCocoDataset'
+        with pytest.raises(InputError, match=message):
+            DropProxyMasks(min_quality=0.5)(results_of(dataset))
+
+
+#: Overlapping: the second, smaller one takes a corner of the first one.
+RAW = [annotation(20, [0, 0, 8, 8]), annotation(21, [4, 4, 4, 4]), crowd(22)]
+
+
+@pytest.mark.parametrize('class_', [ProxyCocoDataset, CocoDataset])
+def test_raw_masks_are_merged_and_measured(tmp_path, class_):
+    results = MergeProxyMasks()(results_of(load(tmp_path, RAW, class_)))
+    assert [int(mask.sum()) for mask in results['gt_masks'].masks] == [64 - 16, 16, 81]
+    assert [i['box_agreement'] for i in results['instances']] == [1, 1, 0]
+    inclusive = MergeProxyMasks(inclusive_boxes=True)(results_of(load(tmp_path, RAW, class_)))
+    assert [i['box_agreement'] for i in inclusive['instances']] == [64 / 81, 16 / 25, 0]
+    dropped = DropProxyMasks(0.7)(inclusive)['gt_masks'].masks
+    assert is_kept(dropped).tolist() == [True, False, False]
+
+
+def test_what_was_merged_is_not_merged_again(tmp_path):
+    """As after tools/refine_proxy_masks.py --no-merge: the masks overlap and are to stay so."""
+    numbers = [dict(a, box_agreement=0.5) for a in RAW]
+    before = results_of(load(tmp_path, numbers))
+    after = MergeProxyMasks(inclusive_boxes=True)(copy.deepcopy(before))
+    assert (after['gt_masks'].masks == before['gt_masks'].masks).all()
+    assert [i['box_agreement'] for i in after['instances']] == [0.5, 0.5, 0]
+    kept = is_kept(DropProxyMasks(0.4)(copy.deepcopy(after))['gt_masks'].masks)
+    assert kept.tolist() == [True, True, False]
+    assert not is_kept(DropProxyMasks(0.6)(after)['gt_masks'].masks).any()
+
+
+def test_the_merge_says_once_that_it_is_done_here(tmp_path, monkeypatch):
+    said = []
+    monkeypatch.setattr(
+        'mmboxcaseg.datasets.transforms.proxy_masks.print_log', lambda *args: said.append(args[0])
+    )
+    merge = MergeProxyMasks()
+    merge(results_of(load(tmp_path, ANNOTATIONS)))
+    assert said == []
+    for _ in range(2):
+        merge(results_of(load(tmp_path, RAW)))
+    (sentence,) = said
+    assert 'no box_agreement' in sentence and 'tools/refine_proxy_masks.py' in sentence
 
 
 def test_min_quality_that_is_none():

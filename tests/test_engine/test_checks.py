@@ -3,20 +3,25 @@ import re
 
 import pytest
 import torch
+from mmdet.models.roi_heads.mask_heads import HTCMaskHead
 from mmengine.config import Config
 
+from mmboxcaseg.coco import Category
+from mmboxcaseg.datasets.transforms import DropProxyMasks
 from mmboxcaseg.engine.checks import (
     check_checkpoint,
     check_classes,
     check_coco_dataset,
     check_data,
+    check_mask_head,
     check_neighbours,
     check_pretrained,
     check_sampler,
 )
 from mmboxcaseg.errors import InputError
+from mmboxcaseg.models.roi_heads import ProxyMaskHead
 
-CATEGORIES = [dict(id=7, name='cat'), dict(id=2, name='dog'), dict(id=5, name='cow')]
+CATEGORIES = [Category(7, 'cat'), Category(2, 'dog'), Category(5, 'cow')]
 
 
 @pytest.mark.parametrize(
@@ -45,7 +50,7 @@ def test_other_categories_are_left_out_with_a_warning(monkeypatch):
 
 
 def test_long_lists_of_names_are_cut():
-    categories = [dict(id=i, name=f'name{i}') for i in range(80)]
+    categories = [Category(i, f'name{i}') for i in range(80)]
     with pytest.raises(InputError, match="'name7' and 72 more$"):
         check_classes(categories, set(), ['bird'], 'x.json')
 
@@ -55,7 +60,7 @@ def dataset(tmp_path):
     coco = dict(
         images=[dict(id=1, file_name='1.jpg', width=8, height=8)],
         annotations=[dict(id=1, image_id=1, category_id=2, bbox=[0, 0, 4, 4], area=16)],
-        categories=CATEGORIES,
+        categories=[dict(id=category.id, name=category.name) for category in CATEGORIES],
     )
     (tmp_path / 'ann.json').write_text(json.dumps(coco))
     (tmp_path / 'images').mkdir()
@@ -104,7 +109,10 @@ def test_check_data(dataset, changes, message, wrap):
     [
         (dict(segmentation=[[0, 0, 4, 0, 4, 4]]), None),
         (dict(segmentation=dict(size=[8, 6], counts='0')), None),
-        (dict(segmentation=dict(size=[6, 8], counts='0')), r'\[6, 8\], but .* 1\.jpg has \[8, 6\]'),
+        (
+            dict(segmentation=dict(size=[6, 8], counts='0')),
+            r'annotation 1 .* \[6, 8\], but .* \[8, 6\]',
+        ),
         (dict(segmentation='mask.png'), 'annotation 1 .* neither polygons nor an RLE'),
         ({}, r'annotation 1 of \S+ann\.json has no segmentation.*tools/generate_proxy_masks\.py'),
         # Nothing is predicted for a crowd.
@@ -202,7 +210,7 @@ def test_check_checkpoint(tmp_path):
     with pytest.raises(InputError, match='cannot be built: TypeError: .*depht'):
         check_checkpoint(Config(dict(model=dict(type='ResNet', depht=18))), None)
     check_checkpoint(config, 'https://example.org/x.pth')
-    check_checkpoint(config, path, whole=False)
+    check_checkpoint(config, path, strict=False)
     with pytest.raises(InputError, match=re.escape('another architecture than the config')):
         check_checkpoint(config, path)
     with pytest.raises(InputError, match='cannot be resumed'):
@@ -216,6 +224,65 @@ def test_batch_sizes_of_sampler_and_loader():
     loader['sampler']['batch_size'] = 8
     check_sampler(Config(dict(train_dataloader=loader)))
     check_sampler(Config(dict(train_dataloader=dict(batch_size=8))))
+
+
+class KnowingHead(ProxyMaskHead, HTCMaskHead):
+    pass
+
+
+DROP = dict(type='mmboxcaseg.DropProxyMasks')
+PROXY_HEAD = dict(type='mmboxcaseg.ProxyMaskHead')
+STOCK_HEAD = dict(type='FCNMaskHead')
+
+
+@pytest.mark.parametrize(
+    ('pipeline', 'model', 'reason'),
+    [
+        ([DROP], dict(roi_head=dict(mask_head=PROXY_HEAD)), None),
+        ([DROP], dict(roi_head=dict(mask_head=[PROXY_HEAD, PROXY_HEAD])), None),
+        ([DROP], dict(roi_head=dict(mask_head=dict(type=KnowingHead))), None),
+        ([], dict(roi_head=dict(mask_head=STOCK_HEAD)), None),
+        ([DROP], dict(roi_head=dict(mask_head=STOCK_HEAD)), 'the mask head FCNMaskHead knows'),
+        ([dict(type=DropProxyMasks)], dict(mask_head=STOCK_HEAD), 'mask head FCNMaskHead knows'),
+        ([DROP], dict(mask_head=dict(type='mmdet.HTCMaskHead')), 'head mmdet.HTCMaskHead knows'),
+        ([DROP], dict(roi_head=dict(mask_head=[PROXY_HEAD, STOCK_HEAD])), 'FCNMaskHead knows'),
+        ([DROP], dict(mask_head=dict(type='no.SuchHead')), 'the mask head no.SuchHead knows'),
+        ([DROP], dict(bbox_head=dict(type='RetinaHead')), 'a model without a mask head knows'),
+    ],
+)
+@pytest.mark.parametrize(
+    'wrap',
+    [
+        lambda pipeline: dict(pipeline=pipeline),
+        lambda pipeline: dict(type='RepeatDataset', dataset=dict(pipeline=pipeline)),
+        lambda pipeline: dict(pipeline=[dict(type='RandomApply', transforms=pipeline)]),
+    ],
+)
+def test_masks_are_dropped_for_a_head_that_knows_of_it(pipeline, model, reason, wrap):
+    config = Config(dict(model=model, train_dataloader=dict(dataset=wrap(pipeline))))
+    if reason is None:
+        check_mask_head(config)
+        return
+    with pytest.raises(InputError, match=reason) as error:
+        check_mask_head(config)
+    assert "'mmboxcaseg.ProxyMaskHead'" in str(error.value) and '\n' not in str(error.value)
+    # Nothing is dropped in a test.
+    check_mask_head(Config(dict(model=model, test_dataloader=config.train_dataloader)))
+
+
+@pytest.mark.parametrize('with_quality', [True, False])
+def test_quality_that_a_pipeline_drops_by(dataset, tmp_path, with_quality):
+    coco = json.loads((tmp_path / 'ann.json').read_text())
+    coco['annotations'][0] |= dict(segmentation=[[0, 0, 4, 0, 4, 4]], box_agreement=0.5)
+    coco['annotations'][0] |= dict(quality=0.5) if with_quality else {}
+    (tmp_path / 'ann.json').write_text(json.dumps(coco))
+    check_coco_dataset(dataset | dict(pipeline=[DROP]))
+    by_quality = dataset | dict(pipeline=[DROP | dict(min_quality=0.75)])
+    if with_quality:
+        check_coco_dataset(by_quality)
+    else:
+        with pytest.raises(InputError, match=r'annotation 1 of \S+ann\.json has no quality'):
+            check_coco_dataset(by_quality)
 
 
 @pytest.mark.parametrize(

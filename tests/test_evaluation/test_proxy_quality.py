@@ -1,9 +1,13 @@
+import json
 import math
 
 import numpy as np
 import pytest
 from scipy.stats import spearmanr
 
+from mmboxcaseg.coco import Proxy
+from mmboxcaseg.coco.annotations import parse_coco
+from mmboxcaseg.errors import InputError
 from mmboxcaseg.evaluation import ProxyScores, compare_drops, compare_rankings, score_proxies
 from mmboxcaseg.evaluation.proxy_quality import rank_correlation
 from mmboxcaseg.proxy import encode_rle
@@ -13,13 +17,13 @@ LARGE = np.array([[1, 1, 1, 1], [1, 0, 0, 1], [1, 0, 0, 1], [1, 1, 1, 1]], dtype
 SMALL = np.array([[0, 0, 0, 0], [0, 1, 1, 0], [0, 1, 1, 0], [0, 0, 0, 0]], dtype=bool)
 
 
-def make_truth(**crowd):
+def make_truth():
     def annotation(id_, bbox, mask, **fields):
         return dict(
             id=id_, image_id=7, category_id=1, bbox=bbox, segmentation=encode_rle(mask), **fields
         )
 
-    return dict(
+    content = dict(
         images=[dict(id=7, file_name='a.jpg', width=4, height=4)],
         categories=[dict(id=1, name='thing')],
         annotations=[
@@ -28,11 +32,17 @@ def make_truth(**crowd):
             annotation(3, [0, 0, 4, 4], LARGE, iscrowd=1),
         ],
     )
+    return parse_coco(json.dumps(content).encode(), 'truth.json')
+
+
+def as_proxies(masks, quality=None):
+    """Raw masks, and their quality if it is known, by annotation id."""
+    return {id_: Proxy(encode_rle(mask), None, quality) for id_, mask in masks.items()}
 
 
 def test_scores_of_filled_box_raw_and_merged_masks():
     # The raw mask of the large object is all of its box; merging takes the small one out of it.
-    raw = {1: encode_rle(np.ones((4, 4), bool)), 2: encode_rle(SMALL)}
+    raw = as_proxies({1: np.ones((4, 4), bool), 2: SMALL})
     scores = score_proxies(make_truth(), raw)
     np.testing.assert_allclose(scores['filled box'].ious, [12 / 16, 1])
     np.testing.assert_allclose(scores['raw'].ious, [12 / 16, 1])
@@ -43,7 +53,7 @@ def test_scores_of_filled_box_raw_and_merged_masks():
 def test_drop_keeps_what_agrees_with_its_box():
     # The small object's mask is one column: half of its box, IoU 1/2, agreement 1/2.
     column = SMALL & (np.arange(4) == 1)
-    raw = {1: encode_rle(LARGE), 2: encode_rle(column)}
+    raw = as_proxies({1: LARGE, 2: column})
     rows = compare_drops(score_proxies(make_truth(), raw), thresholds=(0.5,))
     merged = {row.min_agreement: row for row in rows if row.masks == 'merged'}
     assert (merged[None].kept, merged[None].mean_iou) == (1, 0.75)
@@ -64,12 +74,22 @@ def test_crowds_do_not_count(kind):
 
 
 def test_quality_is_that_of_the_raw_mask():
-    raw = {2: encode_rle(SMALL)}
-    scores = score_proxies(make_truth(), raw, {2: 0.75})
+    scores = score_proxies(make_truth(), as_proxies({2: SMALL}, quality=0.75))
     # The other box has no mask.
     assert scores['raw'].quality.tolist() == scores['merged'].quality.tolist() == [0, 0.75]
     assert np.isnan(scores['filled box'].quality).all()
-    assert np.isnan(score_proxies(make_truth(), raw)['raw'].quality).tolist() == [False, True]
+    unknown = score_proxies(make_truth(), as_proxies({2: SMALL}))['raw'].quality
+    assert np.isnan(unknown).tolist() == [False, True]
+
+
+def test_masks_that_cannot_be_decoded_are_named():
+    broken = {2: Proxy(dict(size=[9, 9], counts='0'))}
+    with pytest.raises(InputError, match=r'mask of annotation 2 in raw\.json is broken: its size'):
+        score_proxies(make_truth(), broken, 'raw.json')
+    truth = make_truth()
+    truth.annotations[0].text = b'{}'
+    with pytest.raises(InputError, match=r'mask of annotation 1 in truth\.json is broken: it is'):
+        score_proxies(truth, {})
 
 
 def test_rankings():

@@ -99,7 +99,7 @@ def test_windows_of_images():
         edges = window_edges(windows, corners, shapes)
         if count:
             assert encode_edges(edges, shapes) == [released(image) for image in images]
-        parts = np.split(edges.positions, edges.numbers.cumsum())
+        parts = np.split(edges.positions, edges.counts.cumsum())
         for image, part in zip(images, parts, strict=False):
             flat = image.ravel(order='F')
             inside = np.zeros(flat.size, bool)

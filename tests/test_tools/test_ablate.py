@@ -8,7 +8,7 @@ import pytest
 from mmengine.config import Config
 
 from mmboxcaseg import config_path
-from mmboxcaseg.proxy.coco import load_coco
+from mmboxcaseg.coco import load_proxies
 
 TOOL = Path(__file__).parents[2] / 'tools' / 'ablate.py'
 TABLES = json.loads(Path(config_path('ablations/tables.json')).read_text())
@@ -168,8 +168,8 @@ def test_runs_a_row_once(bases, tmp_path, ablate):
     done = ablate(*arguments)
     assert done.returncode == 0, done.stderr
     folder = tmp_path / 'tiny' / 'tiny_boxcaseg'
-    proxies = load_coco(folder / 'proxy.json')['annotations']
-    agreement = np.array([a['box_agreement'] for a in proxies])
+    proxies = load_proxies(folder / 'proxy.json').values()
+    agreement = np.array([proxy.box_agreement for proxy in proxies])
     metrics = json.loads(
         (folder / 'tiny_mask_rcnn_min_agreement-0.75' / 'metrics.json').read_text()
     )

@@ -77,16 +77,25 @@ def changed(**fields):
     ('contents', 'reason'),
     [
         ([proxies(0.5)], 'give the proxy masks of at least two rounds'),
-        ([proxies(0.5), proxies(0.5, 0.5)], 'annotation 2 is not in 1.json, or has another image'),
-        ([changed(bbox=[0, 0, 1, 1]), proxies(0.5, 0.5)], 'annotation 2 is not in 1.json'),
-        ([without('quality'), proxies(0.5, 0.5)], 'annotation 2 of 1.json has no quality: make'),
+        (
+            [proxies(0.5), proxies(0.5, 0.5)],
+            'annotation 2 of 2.json is not in 1.json, or has another image',
+        ),
+        (
+            [changed(bbox=[0, 0, 1, 1]), proxies(0.5, 0.5)],
+            'annotation 2 of 2.json is not in 1.json',
+        ),
+        (
+            [without('quality'), proxies(0.5, 0.5)],
+            'annotation 2 of 1.json has no quality, so it may be a true mask',
+        ),
         (
             [changed(quality=1.5), proxies(0.5, 0.5)],
-            'quality of annotation 2 of 1.json must be in [0, 1], not 1.5',
+            'annotation 2 of 1.json has quality 1.5, not a number in [0, 1]',
         ),
         (
             [proxies(0.5, 0.5), changed(quality='good')],
-            "quality of annotation 2 of 2.json must be in [0, 1], not 'good'",
+            "annotation 2 of 2.json has quality 'good', not a number in [0, 1]",
         ),
     ],
 )

@@ -20,7 +20,7 @@ import torch
 import mmboxcaseg
 from mmboxcaseg.apis import BoxCasegPredictor, init_model
 from mmboxcaseg.apis.proxy_generation import ProxyGenerator
-from mmboxcaseg.proxy.shards import SHARD_IMAGES
+from mmboxcaseg.coco.shards import SHARD_IMAGES
 
 TOOLS = Path(__file__).parents[2] / 'tools'
 CONFIG = """

@@ -14,7 +14,6 @@ from mmdet.datasets.transforms import LoadAnnotations
 from mmboxcaseg.apis import BoxCasegPredictor, init_model
 from mmboxcaseg.apis.proxy_generation import ProxyGenerator
 from mmboxcaseg.proxy import box_agreement, decode_rle, expected_iou, merge_masks
-from mmboxcaseg.proxy.coco import annotation_bboxes
 
 TOOLS = Path(__file__).parents[2] / 'tools'
 CONFIG = """
@@ -112,6 +111,11 @@ def read(path):
     return json.loads(path.read_text())
 
 
+def as_bboxes(annotations):
+    """Their boxes xyxy (N, 4)."""
+    return np.array([[x, y, x + w, y + h] for x, y, w, h in (a['bbox'] for a in annotations)])
+
+
 def test_every_box_gets_a_mask(trained, data, run):
     code, out, _ = run(arguments(trained, data))
     assert code == 0
@@ -140,7 +144,7 @@ def test_masks_are_the_predictors_merged(trained, data, run):
     for image_id, ids in {5: [30, 10, 60], 2: [20]}.items():
         img = cv2.imread(str(data / 'img' / f'{image_id}.png'))
         predictor.set_image(img)
-        bboxes = annotation_bboxes([proxies[id_] for id_ in ids])
+        bboxes = as_bboxes([proxies[id_] for id_ in ids])
         raw = predictor.predict(bboxes)
         quality = expected_iou(predictor.predict_maps(bboxes))
         assert [proxies[id_]['quality'] for id_ in ids] == pytest.approx(quality, abs=1e-4)
@@ -170,7 +174,7 @@ def test_views_and_half_precision(trained, data, run, options):
         init_model(*trained), tta='--tta' in options, amp='--force-amp' in options
     )
     predictor.set_image(cv2.imread(str(data / 'img' / '2.png')))
-    bboxes = annotation_bboxes([annotation])
+    bboxes = as_bboxes([annotation])
     assert predictor.predict_maps(bboxes).shape[1:] == (
         (24, 24) if predictor.views[1:] else (32, 32)
     )
@@ -293,7 +297,10 @@ FIRST = BOXES['annotations'][0]
             edit_boxes(annotations=[dict(FIRST, bbox=[40, 0, 4, 4])]),
             'annotation 30 .* outside its image 5.png',
         ),
-        (lambda data: (data / 'img' / '2.png').unlink() or (), 'image .*2.png does not exist'),
+        (
+            lambda data: (data / 'img' / '2.png').unlink() or (),
+            'image .*2.png of .*boxes.json does not exist',
+        ),
         (write_image('no image'), '5.png cannot be decoded'),
         (options('--img-root', 'nowhere'), 'image folder nowhere does not exist'),
         (options('--out', '/dev/null/proxy.json'), 'cannot make folder /dev/null'),

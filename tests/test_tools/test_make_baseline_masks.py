@@ -10,7 +10,6 @@ import pytest
 
 from mmboxcaseg.datasets.transforms import LoadPatchImage
 from mmboxcaseg.proxy import box_mask, decode_rle, ellipse_mask, grabcut_mask
-from mmboxcaseg.proxy.coco import annotation_bboxes
 
 TOOLS = Path(__file__).parents[2] / 'tools'
 SIZES = {5: (40, 30), 2: (24, 36), 9: (20, 20)}
@@ -34,6 +33,11 @@ BOXES = dict(
         annotation(50, 2, [3, 3, 0, 5]),
     ],
 )
+
+
+def as_bboxes(annotations):
+    """Their boxes xyxy (N, 4)."""
+    return np.array([[x, y, x + w, y + h] for x, y, w, h in (a['bbox'] for a in annotations)])
 
 
 @pytest.fixture
@@ -71,7 +75,7 @@ def arguments(data, source, *more):
 
 
 def expected_mask(source, data, entry):
-    bbox = annotation_bboxes([entry])[0]
+    bbox = as_bboxes([entry])[0]
     if source == 'grabcut':
         return grabcut_mask(cv2.imread(str(data / 'img' / f'{entry["image_id"]}.png')), bbox)
     width, height = SIZES[entry['image_id']]
@@ -131,7 +135,11 @@ def edit(**changes):
         (lambda data: (data / 'boxes.json').unlink(), (), 'cannot read .*boxes.json'),
         (edit(images={}), (), "boxes.json is not a COCO file: it has no list 'images'"),
         (edit(annotations=[]), (), 'boxes.json holds no box'),
-        (lambda data: (data / 'img' / '2.png').unlink(), (), 'image .*2.png does not exist'),
+        (
+            lambda data: (data / 'img' / '2.png').unlink(),
+            (),
+            'image .*2.png of .*boxes.json does not exist',
+        ),
         (lambda data: (data / 'img' / '5.png').write_text('no'), (), '5.png cannot be decoded'),
         (lambda data: None, ('--img-root', 'nowhere'), 'image folder nowhere does not exist'),
     ],

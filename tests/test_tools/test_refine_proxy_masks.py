@@ -8,8 +8,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mmboxcaseg.proxy import decode_rle, encode_rle, refine_annotations
-from mmboxcaseg.proxy.coco import annotations_by_image, match_results, replace_annotations
+from mmboxcaseg.coco import (
+    annotations_by_image,
+    load_coco,
+    load_results,
+    match_results,
+    refine_annotations,
+)
+from mmboxcaseg.proxy import decode_rle, encode_rle
 
 TOOL = Path(__file__).parents[2] / 'tools' / 'refine_proxy_masks.py'
 LARGE = np.zeros((6, 8), bool)
@@ -149,19 +155,21 @@ def test_as_all_at_once(files, run, indent):
         for path, content in zip(files, (coco, raw), strict=False):
             path.write_text(json.dumps(content, indent=indent, ensure_ascii=seed % 2 == 0))
         assert run(*files)[0] == 0
-        matched = match_results(coco, raw, 'raw.json')
-        groups = annotations_by_image(coco)
-        proxies = [
-            proxy
-            for image in coco['images']
+        boxes = load_coco(files[0])
+        matched = match_results(boxes, load_results(files[1]), 'raw.json')
+        groups = annotations_by_image(boxes)
+        proxies = {
+            proxy['id']: proxy
+            for image in boxes.images
             for proxy in refine_annotations(
                 image,
-                groups[image['id']],
-                {id_: entry['segmentation'] for id_, entry in matched.items()},
-                scores={id_: entry['score'] for id_, entry in matched.items() if 'score' in entry},
+                groups[image.id],
+                {id_: result.segmentation for id_, result in matched.items()},
+                scores={id_: r.score for id_, r in matched.items() if r.score is not None},
             )
-        ]
-        assert json.loads(files[2].read_text()) == replace_annotations(coco, proxies)
+        }
+        expected = coco | dict(annotations=[proxies[a['id']] for a in coco['annotations']])
+        assert json.loads(files[2].read_text()) == expected
         assert [path.name for path in files[2].parent.iterdir()] == ['out.json']
 
 
@@ -190,7 +198,7 @@ def remove(file):
             change(0, 'annotations', [dict(BOXES['annotations'][0], bbox=[8, 0, 3, 3])]),
             'annotation 30 of .*boxes.json has its box .* outside its image a.jpg',
         ),
-        (lambda files: files[1].write_text('[{}, '), "entry 0 of .*raw.json has no 'image_id'"),
+        (lambda files: files[1].write_text('[{}, '), 'raw.json is not JSON'),
         (lambda files: files[1].write_text('[]]'), 'raw.json is not JSON'),
         (lambda files: files[1].write_bytes(b'["\xff"]'), 'raw.json is not JSON'),
         (change(1, 1, 3), 'entry 1 of .*raw.json is not a dict'),
@@ -198,7 +206,7 @@ def remove(file):
             change(1, 1, dict(RAW[1], score='high')),
             'entry 1 of .*raw.json has score .*not a number',
         ),
-        (change(1, 1, dict(RAW[1], image_id=9)), 'entry 1 of .*raw.json .* image 9 has no annot'),
+        (change(1, 1, dict(RAW[1], image_id=9)), 'entry 1 of .*raw.json belongs to image 9, which'),
         (change(1, 0, dict(RAW[0], ann_id=77)), 'entry 0 of .*raw.json has ann_id 77'),
         (change(1, 1, dict(RAW[1], bbox=[0, 0, 1, 1])), 'entry 1 of .*raw.json has no ann_id, and'),
         (change(1, 1, RAW[0]), 'entry 1 of .*raw.json belongs to annotation 30, which entry 0'),

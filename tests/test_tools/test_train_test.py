@@ -216,6 +216,9 @@ def test_metrics_are_written(config, trained, tmp_path, monkeypatch):
     assert {'weak/mIoU', 'fused/IoU@50'} <= metrics.keys()
 
 
+DROPS = 'train_dataloader.dataset.datasets.0.pipeline.1.type=mmboxcaseg.DropProxyMasks'
+
+
 @pytest.mark.parametrize(
     ('args', 'message'),
     [
@@ -234,6 +237,7 @@ def test_metrics_are_written(config, trained, tmp_path, monkeypatch):
         (['train.py', '{config}', '--cfg-options', 'load_from={other}'], 'not one of its'),
         (['train.py', '{config}', '--cfg-options', 'custom_hooks.9.x=1'], 'do not fit in'),
         (['train.py', '{config}', '--cfg-options', 'val_dataloader.dataset.ann_file=x'], 'cannot'),
+        (['train.py', '{config}', '--cfg-options', DROPS], 'a model without a mask head knows'),
         (['test.py', '{config}', '{other}'], 'checkpoint of another architecture'),
         (['test.py', '{config}', '{evil}'], 'evil.pth is refused: it holds builtins.print'),
         (['test.py', '{config}', '{other}', '--out', '{folder}'], 'it is a folder'),

@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from mmboxcaseg.errors import run_tool
-from mmboxcaseg.proxy.coco import check_output
+from mmboxcaseg.fileio import check_output
 from mmboxcaseg.visualization.curves import plot_curves, read_curves
 
 SUFFIXES = ('.png', '.jpg', '.pdf', '.svg')

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
+from mmboxcaseg.coco import Coco, annotations_by_image, load_coco, load_masks
+from mmboxcaseg.coco.checks import check_bboxes
 from mmboxcaseg.errors import check_share, run_tool
 from mmboxcaseg.evaluation import (
     KEPT_SHARES,
@@ -20,16 +22,6 @@ from mmboxcaseg.evaluation import (
     summarize_ious,
 )
 from mmboxcaseg.proxy import AGREEMENTS
-from mmboxcaseg.proxy.coco import (
-    annotations_by_image,
-    check_bboxes,
-    check_result,
-    decode_annotation,
-    load_coco,
-    load_results,
-    match_results,
-    wants_mask,
-)
 
 
 def parse_args() -> argparse.Namespace:
@@ -56,37 +48,15 @@ def main() -> None:
     for threshold in args.thresholds:
         check_share('--thresholds', threshold)
     truth = load_coco(args.truth)
-    check_bboxes(truth, args.truth)
-    entries = match_results(truth, load_masks(args.raw), args.raw)
-    raw = {id_: entry['segmentation'] for id_, entry in entries.items()}
-    quality = {id_: entry['score'] for id_, entry in entries.items() if 'score' in entry}
-    check_masks(truth, raw, args)
+    check_bboxes(truth)
+    scores = score_proxies(truth, load_masks(args.raw, truth), args.raw)
     print('| masks | kept if the agreement is above | kept | mean IoU of the kept |')
     print('|---|---|---|---|')
-    scores = score_proxies(truth, raw, quality)
     for row in compare_drops(scores, args.thresholds):
         threshold = '-' if row.min_agreement is None else f'{row.min_agreement:.2f}'
         print(f'| {row.masks} | {threshold} | {row.kept:.1%} | {row.mean_iou:.3f} |')
     print_rankings(scores)
     print_ious(scores, truth)
-
-
-def load_masks(path: Path) -> list[dict]:
-    """Read masks as entries of a results list; of a COCO file those of its annotations."""
-    try:
-        with path.open('rb') as file:
-            is_coco = file.read(64).lstrip().startswith(b'{')
-    except OSError:
-        is_coco = False  # what is read next says why
-    if not is_coco:
-        return load_results(path)
-    entries = []
-    for annotation in filter(wants_mask, load_coco(path)['annotations']):
-        entry = dict(ann_id=annotation['id'], score=annotation.get('quality'))
-        entry |= {key: annotation.get(key) for key in ('image_id', 'segmentation')}
-        entries.append({key: value for key, value in entry.items() if value is not None})
-        check_result(entries[-1], f'annotation {annotation["id"]} of {path}')
-    return entries
 
 
 def print_rankings(scores: dict[str, ProxyScores]) -> None:
@@ -99,26 +69,15 @@ def print_rankings(scores: dict[str, ProxyScores]) -> None:
         print(f'| {row.masks} | {row.measure} | {row.correlation:.2f} | {means} |')
 
 
-def print_ious(scores: dict[str, ProxyScores], truth: dict) -> None:
+def print_ious(scores: dict[str, ProxyScores], truth: Coco) -> None:
     """Print the paper's figures of masks inside boxes (Sec. 4), of all boxes."""
     groups = annotations_by_image(truth).values()
-    labels = [a['category_id'] for group in groups for a in filter(wants_mask, group)]
+    labels = [a.category_id for group in groups for a in group if a.is_object]
     print('\n| masks | mIoU* | IoU@50 | IoU@75 |')
     print('|---|---|---|---|')
     for masks, score in scores.items():
         summary = summarize_ious(score.ious, np.array(labels), (0.5, 0.75))
         print(f'| {masks} | ' + ' | '.join(f'{value:.3f}' for value in summary.values()) + ' |')
-
-
-def check_masks(truth: dict, raw: dict, args: argparse.Namespace) -> None:
-    """Check that the true masks and the raw ones can be decoded."""
-    shapes = {image['id']: (image['height'], image['width']) for image in truth['images']}
-    for annotation in filter(wants_mask, truth['annotations']):
-        shape = shapes[annotation['image_id']]
-        decode_annotation(annotation, shape, args.truth)
-        if annotation['id'] in raw:
-            proxy = annotation | dict(segmentation=raw[annotation['id']])
-            decode_annotation(proxy, shape, args.raw)
 
 
 if __name__ == '__main__':

@@ -17,7 +17,7 @@ from mmboxcaseg.datasets.linking import check_apart, link_files
 from mmboxcaseg.datasets.salient_objects import IMAGE_SUFFIXES
 from mmboxcaseg.datasets.transforms.loading import read_image_shape, read_mask
 from mmboxcaseg.errors import InputError, check_count, check_share, run_tool
-from mmboxcaseg.proxy.coco import check_output, write_bytes
+from mmboxcaseg.fileio import check_output, write_bytes
 
 # DUTS-TR's own folders, or those that the package reads.
 LAYOUTS = (('DUTS-TR-Image', 'DUTS-TR-Mask'), ('images', 'masks'))

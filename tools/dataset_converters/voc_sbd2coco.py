@@ -16,8 +16,8 @@ from tqdm import tqdm
 from mmboxcaseg.datasets.linking import check_apart, link_files
 from mmboxcaseg.datasets.transforms.loading import read_image_shape
 from mmboxcaseg.errors import InputError, run_tool
+from mmboxcaseg.fileio import check_output, write_json
 from mmboxcaseg.proxy import encode_rle, pairwise_iou, tight_bboxes
-from mmboxcaseg.proxy.coco import check_output, write_json
 
 CLASSES = (
     'aeroplane', 'bicycle', 'bird', 'boat', 'bottle', 'bus', 'car', 'cat', 'chair', 'cow',

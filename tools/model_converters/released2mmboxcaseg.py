@@ -15,7 +15,7 @@ from mmboxcaseg import config_path
 from mmboxcaseg.apis import init_model
 from mmboxcaseg.engine.checkpoint import load_checkpoint_file
 from mmboxcaseg.errors import InputError, run_tool
-from mmboxcaseg.proxy.coco import check_output, write_bytes
+from mmboxcaseg.fileio import check_output, write_bytes
 
 #: Modules of the release's network and of this package's; all others are the backbone's, whose
 #: names are those of the original HRNet.

@@ -6,9 +6,19 @@ import numpy as np
 from mmcv.transforms import BaseTransform
 from mmdet.structures.bbox import get_box_tensor
 from mmdet.structures.mask import BitmapMasks
+from mmengine.logging import print_log
+from torch.utils.data import get_worker_info
 
+from mmboxcaseg.coco.proxies import MASK_TOOL
 from mmboxcaseg.errors import InputError, check_share
-from mmboxcaseg.proxy import DROPPED, box_agreement, drop_masks, merge_masks
+from mmboxcaseg.proxy import (
+    DROPPED,
+    box_agreement,
+    decode_rle,
+    drop_masks,
+    encode_rle,
+    refine_rles,
+)
 from mmboxcaseg.registry import TRANSFORMS
 
 # Left in the results by transforms that move pixels: Resize, RandomFlip, RandomCrop, affine ones.
@@ -17,22 +27,34 @@ _GEOMETRY_KEYS = ('scale_factor', 'flip', 'homography_matrix')
 
 @TRANSFORMS.register_module()
 class MergeProxyMasks(BaseTransform):
-    """Give each pixel that several masks claim to the object with the smallest box.
+    """Give each pixel that several raw masks claim to the object with the smallest box.
 
-    Stands right after ``LoadAnnotations(with_bbox=True, with_mask=True)``. Crowds and other
-    ignored instances neither take pixels nor lose any. Masks that are merged already, as
-    ``tools/generate_proxy_masks.py`` writes them, come out as they were.
+    Stands right after ``LoadAnnotations(with_bbox=True, with_mask=True)``. It does what
+    ``tools/refine_proxy_masks.py`` does to a file, for raw masks that are trained on as they are,
+    and says so once. Where the file has been through the tools, ``mmboxcaseg.ProxyCocoDataset``
+    tells by the ``box_agreement`` of the instances, and nothing is done a second time. Crowds and
+    other ignored instances neither take pixels nor lose any.
 
     Required Keys:
 
     - gt_bboxes (BaseBoxes[torch.float32])
     - gt_masks (BitmapMasks)
     - gt_ignore_flags (bool) (optional)
+    - instances
 
     Modified Keys:
 
     - gt_masks
+    - instances, each with the ``box_agreement`` of its mask
+
+    Args:
+        inclusive_boxes: Whether agreement is measured as the released code does; see
+            :func:`mmboxcaseg.proxy.box_agreement`.
     """
+
+    def __init__(self, inclusive_boxes: bool = False) -> None:
+        self.inclusive_boxes = inclusive_boxes
+        self._said = False
 
     def transform(self, results: dict) -> dict:
         """Merge the masks of one image.
@@ -45,30 +67,58 @@ class MergeProxyMasks(BaseTransform):
             raise InputError(
                 'MergeProxyMasks stands after DropProxyMasks in the pipeline: put it before'
             )
-        merging = ~np.asarray(results.get('gt_ignore_flags', np.zeros(len(masks))), dtype=bool)
+        if _numbers(results, 'box_agreement', len(masks)) is not None:
+            return results
+        self._say()
+        shape = masks.shape[1:]
+        objects = ~np.asarray(results.get('gt_ignore_flags', np.zeros(len(masks))), dtype=bool)
+        rles, agreement = refine_rles(
+            [encode_rle(mask) for mask in masks[objects]],
+            bboxes[objects],
+            shape,
+            inclusive_boxes=self.inclusive_boxes,
+        )
         merged = masks.copy()
-        merged[merging] = merge_masks(masks[merging], bboxes[merging])
-        results['gt_masks'] = BitmapMasks(merged, *masks.shape[1:])
+        measured = np.zeros(len(masks))
+        measured[objects] = agreement
+        for index, rle in zip(np.flatnonzero(objects), rles, strict=True):
+            merged[index] = decode_rle(rle, shape)
+        for instance, value in zip(results['instances'], measured.tolist(), strict=True):
+            instance['box_agreement'] = value
+        results['gt_masks'] = BitmapMasks(merged, *shape)
         return results
 
+    def _say(self) -> None:
+        worker = get_worker_info()
+        if not self._said and (worker is None or worker.id == 0):
+            print_log(
+                'MergeProxyMasks: the masks have no box_agreement, so they are merged and measured '
+                'in training; tools/refine_proxy_masks.py does so once for all',
+                'current',
+            )
+        self._said = True
+
     def __repr__(self) -> str:
-        return f'{type(self).__name__}()'
+        return f'{type(self).__name__}(inclusive_boxes={self.inclusive_boxes})'
 
 
 @TRANSFORMS.register_module()
 class DropProxyMasks(BaseTransform):
     """Drop the masks that do not agree with their box: the box still trains, the mask does not.
 
-    Stands after :class:`MergeProxyMasks` and before any transform that moves pixels. That a mask
-    is dropped is written in its pixels (:func:`mmboxcaseg.proxy.drop_masks`), so it stays with its
-    box whatever transform follows. Use it with ``mmboxcaseg.ProxyMaskHead``, which leaves dropped
-    masks out of the loss; a stock mask head would learn the filled boxes.
+    Stands after :class:`MergeProxyMasks` and before any transform that moves pixels. The numbers
+    are those of the file, which ``mmboxcaseg.ProxyCocoDataset`` hands on; where there is no
+    ``box_agreement``, as with a stock ``CocoDataset`` and no merge, it is measured here.
+
+    That a mask is dropped is written in its pixels (:func:`mmboxcaseg.proxy.drop_masks`), so it
+    stays with its box whatever transform follows. Use it with ``mmboxcaseg.ProxyMaskHead``, which
+    leaves dropped masks out of the loss; a stock mask head would learn the filled boxes.
 
     Required Keys:
 
     - gt_bboxes (BaseBoxes[torch.float32])
     - gt_masks (BitmapMasks)
-    - instances, each with ``quality``, of ``mmboxcaseg.ProxyCocoDataset`` (for ``min_quality``)
+    - instances, each with ``box_agreement`` and, for ``min_quality``, ``quality``
 
     Modified Keys:
 
@@ -76,22 +126,14 @@ class DropProxyMasks(BaseTransform):
 
     Args:
         min_agreement: A mask is kept if its box agreement is above this. The paper's is 0.95.
-        inclusive_boxes: Whether boxes are read as the released code reads them; see
-            :func:`mmboxcaseg.proxy.box_agreement`.
         min_quality: If given, a mask is kept only if its quality is above this too
             (:func:`mmboxcaseg.proxy.expected_iou`). The paper has none.
     """
 
-    def __init__(
-        self,
-        min_agreement: float = 0.95,
-        inclusive_boxes: bool = False,
-        min_quality: float | None = None,
-    ) -> None:
+    def __init__(self, min_agreement: float = 0.95, min_quality: float | None = None) -> None:
         if min_quality is not None:
             check_share('min_quality', min_quality)
         self.min_agreement = min_agreement
-        self.inclusive_boxes = inclusive_boxes
         self.min_quality = min_quality
 
     def transform(self, results: dict) -> dict:
@@ -102,29 +144,34 @@ class DropProxyMasks(BaseTransform):
                 and not there.
         """
         masks, bboxes = _masks_and_bboxes(results, type(self).__name__)
-        agreement = box_agreement(masks, bboxes, self.inclusive_boxes)
+        agreement = _numbers(results, 'box_agreement', len(masks))
+        if agreement is None:
+            agreement = box_agreement(masks, bboxes)
         dropped = drop_masks(masks, bboxes, agreement, self.min_agreement)
         if self.min_quality is not None:
-            dropped = drop_masks(dropped, bboxes, _quality(results, len(masks)), self.min_quality)
+            quality = _numbers(results, 'quality', len(masks))
+            if quality is None:
+                raise InputError(
+                    'DropProxyMasks(min_quality=...) needs the quality of every mask: load proxy '
+                    f'masks of {MASK_TOOL} with mmboxcaseg.ProxyCocoDataset'
+                )
+            dropped = drop_masks(dropped, bboxes, quality, self.min_quality)
         results['gt_masks'] = BitmapMasks(dropped, *masks.shape[1:])
         return results
 
     def __repr__(self) -> str:
         return (
             f'{type(self).__name__}(min_agreement={self.min_agreement}, '
-            f'inclusive_boxes={self.inclusive_boxes}, min_quality={self.min_quality})'
+            f'min_quality={self.min_quality})'
         )
 
 
-def _quality(results: dict, count: int) -> np.ndarray:
-    """Quality (N,) of the masks of an image."""
-    quality = [instance.get('quality') for instance in results.get('instances', ())]
-    if len(quality) != count or None in quality:
-        raise InputError(
-            'DropProxyMasks(min_quality=...) needs the quality of every mask: load proxy masks of '
-            'tools/generate_proxy_masks.py with mmboxcaseg.ProxyCocoDataset'
-        )
-    return np.array(quality, dtype=np.float64)
+def _numbers(results: dict, name: str, count: int) -> np.ndarray | None:
+    """One number (N,) of each mask of an image; None unless all have it."""
+    numbers = [instance.get(name) for instance in results.get('instances', ())]
+    if len(numbers) != count or None in numbers:
+        return None
+    return np.array(numbers, dtype=np.float64)
 
 
 def _masks_and_bboxes(results: dict, name: str) -> tuple[np.ndarray, np.ndarray]:

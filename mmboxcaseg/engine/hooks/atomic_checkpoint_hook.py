@@ -11,16 +11,8 @@ from mmengine.fileio import LocalBackend, register_backend
 from mmengine.hooks import CheckpointHook
 from mmengine.runner import Runner
 
+from mmboxcaseg.fileio import write_bytes
 from mmboxcaseg.registry import HOOKS
-
-
-def _replace(path: str | Path, content: bytes) -> None:
-    aside = Path(f'{path}.tmp')
-    with open(aside, 'wb') as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(aside, path)
 
 
 class AtomicLocalBackend(LocalBackend):
@@ -34,7 +26,7 @@ class AtomicLocalBackend(LocalBackend):
             filepath: Its path; missing folders are made.
         """
         Path(filepath).parent.mkdir(parents=True, exist_ok=True)
-        _replace(filepath, obj)
+        write_bytes(obj, filepath)
 
 
 # `force`: importing the module a second time under another name must not fail.
@@ -78,7 +70,7 @@ class AtomicCheckpointHook(CheckpointHook):
         )
         if not is_main_process():
             return
-        _replace(Path(runner.work_dir, 'last_checkpoint'), self.last_ckpt.encode())
+        write_bytes(self.last_ckpt.encode(), Path(runner.work_dir, 'last_checkpoint'))
         if outdated is not None:
             Path(outdated).unlink(missing_ok=True)
 

@@ -23,6 +23,7 @@ from mmdet.registry import TRANSFORMS as MMDET_TRANSFORMS
 from mmdet.structures.mask import PolygonMasks
 from mmengine.registry import DefaultScope
 
+from mmboxcaseg.coco import refine_annotations
 from mmboxcaseg.datasets.transforms.proxy_masks import DropProxyMasks, MergeProxyMasks
 from mmboxcaseg.errors import InputError
 from mmboxcaseg.proxy import (
@@ -32,7 +33,6 @@ from mmboxcaseg.proxy import (
     encode_rle,
     is_kept,
     merge_masks,
-    refine_annotations,
     tight_bboxes,
 )
 
@@ -91,9 +91,10 @@ def test_drop():
 def test_drop_by_inclusive_boxes():
     # Kept masks fill their box of 10x10, 16x12 and 5x4 pixels: of w x h they agree by
     # wh / ((w + 1) (h + 1)), 0.83, 0.87 and 0.67.
-    drop = DropProxyMasks(min_agreement=0.7, inclusive_boxes=True)
-    assert flags(drop(loaded())) == dict(enumerate([True, False, True, False, False, False]))
-    assert 'inclusive_boxes=True' in repr(drop)
+    merge = MergeProxyMasks(inclusive_boxes=True)
+    drop = DropProxyMasks(min_agreement=0.7)
+    assert flags(drop(merge(loaded()))) == dict(enumerate([True, False, True, False, False, False]))
+    assert 'inclusive_boxes=True' in repr(merge)
 
 
 def test_drop_leaves_kept_masks_and_boxes_alone():
@@ -202,13 +203,21 @@ def test_merge_is_the_offline_merge():
     assert (again['gt_masks'].masks == merged['gt_masks'].masks).all()
 
 
-def test_merge_and_drop_agree_with_the_tools():
+def test_merge_and_drop_agree_with_the_tools(as_coco):
     results = loaded()
     raw = {n: instance['mask'] for n, instance in enumerate(results['instances'])}
     annotations = [
-        dict(id=n, bbox=[x1, y1, x2 - x1, y2 - y1]) for n, (x1, y1, x2, y2) in enumerate(BBOXES)
+        dict(id=n, image_id=1, category_id=1, bbox=[x1, y1, x2 - x1, y2 - y1])
+        for n, (x1, y1, x2, y2) in enumerate(BBOXES.tolist())
     ]
-    proxies = refine_annotations(dict(width=SIZE, height=SIZE), annotations, raw)
+    coco = as_coco(
+        dict(
+            images=[dict(id=1, file_name='a.png', width=SIZE, height=SIZE)],
+            categories=[dict(id=1, name='cat')],
+            annotations=annotations,
+        )
+    )
+    proxies = refine_annotations(coco.images[0], coco.annotations, raw)
     masks = np.stack([decode_rle(p['segmentation'], (SIZE, SIZE)) for p in proxies])
     agreement = np.array([p['box_agreement'] for p in proxies])
 

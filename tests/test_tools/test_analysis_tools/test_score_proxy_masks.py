@@ -159,4 +159,4 @@ def test_coco_file_of_proxy_masks(write, run):
     assert code == 0 and 'quality' not in out
     proxy['id'] = 6
     code, _, err = run(*write(raw=dict(TRUTH, annotations=[proxy])))
-    assert code == 2 and 'has ann_id 6, which image 1 does not have' in err
+    assert code == 2 and 'annotation 5 of' in err and 'raw.json, or has another image' in err

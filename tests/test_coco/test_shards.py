@@ -4,19 +4,18 @@ import re
 import numpy as np
 import pytest
 
+from mmboxcaseg.coco.groups import ImageGroups
+from mmboxcaseg.coco.proxies import summarize_agreement
+from mmboxcaseg.coco.shards import SHARD_IMAGES, ShardFolder
 from mmboxcaseg.errors import InputError
 from mmboxcaseg.proxy import encode_rle
-from mmboxcaseg.proxy.coco import replace_annotations
-from mmboxcaseg.proxy.packed import ImageGroups
-from mmboxcaseg.proxy.refine import summarize_proxies
-from mmboxcaseg.proxy.shards import SHARD_IMAGES, ShardFolder
 
 IMAGES = 2 * SHARD_IMAGES + 5
 MANIFEST = dict(checkpoint='1', config='2')
 
 
 @pytest.fixture
-def groups():
+def content():
     """Boxes in no order of images; the last two images have none."""
     rng = np.random.default_rng(0)
     images = [dict(id=i, file_name=f'é{i}.png', width=9, height=9) for i in range(IMAGES)]
@@ -24,9 +23,12 @@ def groups():
         dict(id=i, image_id=int(rng.integers(IMAGES - 2)), category_id=1, bbox=[0, 0, 2, i % 3])
         for i in range(500)
     ]
-    return ImageGroups(
-        dict(images=images, annotations=annotations, info='ü', categories=[dict(id=1, name='x')])
-    )
+    return dict(images=images, annotations=annotations, info='ü', categories=[dict(id=1, name='x')])
+
+
+@pytest.fixture
+def groups(as_coco, content):
+    return ImageGroups(as_coco(content))
 
 
 @pytest.fixture
@@ -41,23 +43,25 @@ def finish(folder):
     for shard in reversed(range(len(folder))):
         annotations = [a for i in folder.images(shard) for a in folder.groups.annotations(i)]
         proxies[shard] = [
-            a | dict(segmentation=empty, box_agreement=a['id'] / 500, text='é\n')
+            a.content() | dict(segmentation=empty, box_agreement=a.id / 500, text='é\n')
             for a in annotations
         ]
-        raw[shard] = [dict(ann_id=a['id'], text='\n') for a in annotations if a['id'] % 2]
+        raw[shard] = [dict(ann_id=a.id, text='\n') for a in annotations if a.id % 2]
         folder.write(shard, proxies[shard], raw[shard])
     return [[entry for shard in sorted(part) for entry in part[shard]] for part in (proxies, raw)]
 
 
-def test_joined_file_is_the_one_written_from_memory(tmp_path, groups, folder):
+def test_joined_file_is_the_one_written_from_memory(tmp_path, content, folder):
     folder.open(MANIFEST)
     proxies, raw = finish(folder)
     folder.join_proxies(tmp_path / 'out.json')
     folder.join_raw(tmp_path / 'raw.json')
-    expected = json.dumps(replace_annotations(groups.coco, proxies))
-    assert (tmp_path / 'out.json').read_text() == expected
+    # In the order of the file, which is that of the ids.
+    expected = content | dict(annotations=sorted(proxies, key=lambda proxy: proxy['id']))
+    assert (tmp_path / 'out.json').read_text() == json.dumps(expected)
     assert (tmp_path / 'raw.json').read_text() == json.dumps(raw)
-    assert folder.summarize() == summarize_proxies(proxies)
+    agreement = [p['box_agreement'] for p in proxies if p['bbox'][3] > 0]
+    assert folder.summarize() == summarize_agreement(agreement)
     folder.remove()
     assert sorted(path.name for path in tmp_path.iterdir()) == ['out.json', 'raw.json']
 
@@ -137,3 +141,14 @@ def test_failed_join_leaves_nothing(tmp_path, folder):
     with pytest.raises(InputError, match='cannot write .*out.json'):
         folder.join_proxies(tmp_path / 'out.json')
     assert sorted(path.name for path in tmp_path.iterdir()) == ['out.json', 'out.json.shards']
+
+
+def test_what_a_killed_join_left_goes(tmp_path, folder):
+    folder.open(MANIFEST)
+    finish(folder)
+    for name in ('out.json', 'raw.json'):
+        (tmp_path / f'{name}.0123456789abcdef.tmp').write_text('half')
+    folder.join_raw(tmp_path / 'raw.json')
+    folder.join_proxies(tmp_path / 'out.json')
+    folder.remove()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ['out.json', 'raw.json']

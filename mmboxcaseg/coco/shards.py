@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import BinaryIO
 
-import numpy as np
+import msgspec
 
 from mmboxcaseg.errors import InputError
+from mmboxcaseg.fileio import remove_asides, replacing, write_bytes
 
-from .coco import write_bytes, write_list, writing
-from .packed import ImageGroups
-from .refine import summarize_proxies
+from .annotations import write_coco, write_list
+from .groups import ImageGroups
+from .proxies import ProxyAnnotation, summarize_proxies
 
 #: Images in a shard, the unit of work. It is a part of the result: batches end with a shard, and a
 #: network may round a patch differently in a batch of another size.
@@ -50,7 +49,7 @@ class ShardFolder:
         return range(start, min(start + SHARD_IMAGES, len(self.groups)))
 
     def num_boxes(self, shard: int) -> int:
-        """How many boxes of a shard want a mask."""
+        """How many annotations of a shard are objects."""
         return int(self.groups.num_boxes[self.images(shard)].sum())
 
     def open(self, manifest: dict[str, str]) -> None:
@@ -110,9 +109,8 @@ class ShardFolder:
 
     def summarize(self) -> str:
         """Say in a few words how good the proxy masks are; see :func:`summarize_proxies`."""
-        return summarize_proxies(
-            json.loads(line) for shard in range(len(self)) for line in self.proxies(shard)
-        )
+        decode = msgspec.json.Decoder(ProxyAnnotation).decode
+        return summarize_proxies(map(decode, self._proxies()))
 
     def join_raw(self, path: str | Path) -> None:
         """Write the COCO results file of all raw masks.
@@ -120,9 +118,9 @@ class ShardFolder:
         Raises:
             InputError: If it cannot be written.
         """
-        with writing(Path(path), _aside(path)) as file:
-            lines = (line for shard in range(len(self)) for line in self.raw(shard))
-            write_list(lines, file)
+        remove_asides(path)
+        with replacing(path) as file:
+            write_list((line for shard in range(len(self)) for line in self.raw(shard)), file)
 
     def join_proxies(self, path: str | Path) -> None:
         """Write the COCO file with all proxy annotations in the place of its own.
@@ -130,17 +128,8 @@ class ShardFolder:
         Raises:
             InputError: If it cannot be written.
         """
-        with writing(Path(path), _aside(path)) as file:
-            file.write(b'{')
-            for number, (key, value) in enumerate(self.groups.coco.items()):
-                file.write(b', ' * bool(number) + _dump(key) + b': ')
-                if key == 'annotations':
-                    self._write_annotations(file)
-                elif key == 'images':
-                    write_list(map(_dump, value), file)
-                else:
-                    file.write(_dump(value))
-            file.write(b'}')
+        remove_asides(path)
+        write_coco(self.groups.top, self.groups.in_file_order(self._proxies()), path)
 
     def remove(self) -> None:
         """Remove the folder, the manifest last; what is not of this class stays."""
@@ -150,29 +139,13 @@ class ShardFolder:
         with suppress(OSError):
             self.path.rmdir()
 
-    def _write_annotations(self, file: BinaryIO) -> None:
-        # The shards follow the images, the file follows its own order: with the lengths known,
-        # each annotation goes right to its place, and nothing but the lengths is held.
-        order = self.groups.order
-        lengths = np.empty(len(order), dtype=np.int64)
-        lengths[order] = [len(t) for shard in range(len(self)) for t in self.proxies(shard)]
-        file.write(b'[')
-        file.flush()
-        ends = file.tell() + np.cumsum(lengths + len(b', '))
-        starts = ends - lengths - len(b', ')
-        for shard in range(len(self)):
-            for index, text in zip(self._span(shard), self.proxies(shard), strict=True):
-                os.pwrite(file.fileno(), text + b', ', starts[order[index]])
-        file.seek(int(ends[-1]) - len(b', '))
-        file.write(b']')
-
-    def _span(self, shard: int) -> range:
-        images = self.images(shard)
-        span = self.groups.span(images.start, images.stop)
-        return range(span.start, span.stop)
+    def _proxies(self) -> Iterator[bytes]:
+        return (text for shard in range(len(self)) for text in self.proxies(shard))
 
     def _num_proxies(self, shard: int) -> int:
-        return len(self._span(shard))
+        images = self.images(shard)
+        span = self.groups.span(images.start, images.stop)
+        return span.stop - span.start
 
     def _lines(self, shard: int) -> list[bytes]:
         return self._file(shard).read_bytes().splitlines()
@@ -198,14 +171,5 @@ def text_hash(texts: Iterable[str]) -> str:
     return digest.hexdigest()
 
 
-def _aside(path: str | Path) -> Path:
-    # Always the same name: what a killed run leaves, the next one writes over.
-    return Path(f'{path}.shards.tmp')
-
-
 def _line(entry: dict) -> bytes:
-    return _dump(entry) + b'\n'
-
-
-def _dump(value: object) -> bytes:
-    return json.dumps(value).encode()
+    return json.dumps(entry).encode() + b'\n'

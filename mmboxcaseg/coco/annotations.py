@@ -1,0 +1,443 @@
+"""COCO annotation files: typed rows, each with its own JSON text, so that no field is lost."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, BinaryIO, TypeVar, get_args
+
+import msgspec
+import numpy as np
+from msgspec import Meta, Raw, Struct
+
+from mmboxcaseg.errors import InputError
+from mmboxcaseg.fileio import replacing
+from mmboxcaseg.proxy import check_segmentation, decode_rle, read_rles
+
+# Of a box, in pixels: beyond it float32 no longer tells pixels apart.
+_FARTHEST = 10_000_000
+_Edge = (
+    Annotated[int, Meta(gt=-_FARTHEST, lt=_FARTHEST)]
+    | Annotated[float, Meta(gt=-_FARTHEST, lt=_FARTHEST)]
+)
+
+# What a field holds; the description is what a message says of a value that it cannot hold.
+Id = Annotated[int | str, Meta(description='an int or a string')]
+Text = Annotated[str, Meta(description='a string')]
+Side = Annotated[int, Meta(gt=0, description='a positive int')]
+Box = Annotated[
+    tuple[_Edge, _Edge, _Edge, _Edge],
+    Meta(description='four numbers x, y, width, height in pixels'),
+]
+Number = Annotated[int | float, Meta(description='a number')]
+Flag = Annotated[int | float | bool | None, Meta(description='0 or 1')]
+
+Row = TypeVar('Row', bound=Struct)
+
+
+class Image(Struct, gc=False):
+    """An image of a COCO file."""
+
+    id: Id
+    file_name: Text
+    width: Side
+    height: Side
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(height, width)."""
+        return self.height, self.width
+
+
+class Category(Struct, gc=False):
+    """A category of a COCO file."""
+
+    id: Id
+    name: Text
+
+
+class Entry(Struct, gc=False, kw_only=True):
+    """An entry of a file, with a mask perhaps.
+
+    Attributes:
+        text: The entry's JSON text, with all its fields.
+    """
+
+    text: Raw = Raw()  # set by what reads it, whatever the file has of this name
+
+    @property
+    def segmentation(self) -> Any:
+        """The mask as the file has it, None if it has none; decoded anew each time."""
+        return msgspec.json.decode(self.text, type=_Mask).segmentation
+
+    def content(self) -> dict:
+        """All fields."""
+        return json.loads(str(self.text, 'utf-8'))
+
+
+class Annotation(Entry, gc=False):
+    """An annotation of a COCO file."""
+
+    id: Id
+    image_id: Id
+    category_id: Id
+    bbox: Box
+    area: Number | None = None
+    iscrowd: Flag = 0
+
+    @property
+    def is_object(self) -> bool:
+        """Whether it is one object with a box that has an area.
+
+        Crowds and degenerate boxes are not: nothing is predicted for them, they take no part in
+        the merge, and their proxy mask is empty.
+        """
+        _, _, width, height = self.bbox
+        return not self.iscrowd and width > 0 and height > 0
+
+
+class _Mask(Struct):
+    segmentation: Any = None
+
+
+@dataclass
+class Coco:
+    """A COCO annotation file.
+
+    Attributes:
+        path: The file.
+        top: JSON text of each of its keys.
+        images: In the file's order, as all of these.
+        annotations: Those of all images.
+        categories: Their names differ.
+    """
+
+    path: Path
+    top: dict[str, Raw]
+    images: list[Image]
+    annotations: list[Annotation]
+    categories: list[Category]
+
+    @property
+    def objects(self) -> list[Annotation]:
+        """The annotations that are objects."""
+        return [annotation for annotation in self.annotations if annotation.is_object]
+
+
+def load_coco(
+    path: str | Path,
+    annotation: type[Annotation] = Annotation,
+    image: type[Image] = Image,
+) -> Coco:
+    """Read a COCO annotation file and check what everything else relies on.
+
+    Args:
+        path: JSON file.
+        annotation: What an annotation is read as; a subclass knows further fields.
+        image: What an image is read as.
+
+    Returns:
+        The file. Ids are ints or strings and unique, so are the categories' names; images have a
+        size; each annotation's image and category are in the file, each box is four finite numbers.
+
+    Raises:
+        InputError: If the file cannot be read, is not JSON or not COCO; names what is wrong.
+    """
+    return parse_coco(read_bytes(path), path, annotation, image)
+
+
+def parse_coco(
+    data: bytes,
+    path: str | Path,
+    annotation: type[Annotation] = Annotation,
+    image: type[Image] = Image,
+) -> Coco:
+    """Do what :func:`load_coco` does with a file's content; the path is for messages."""
+    types = dict(images=image, annotations=annotation, categories=Category)
+    with explaining(data, path, 'a COCO annotation file', lambda c: _explain(c, types, path)):
+        top = msgspec.json.decode(data, type=dict[str, Raw])
+        rows = {name: decode_rows(top.get(name, b''), type_) for name, type_ in types.items()}
+    coco = Coco(Path(path), top, **rows)
+    _check_ids(coco)
+    return coco
+
+
+def read_bytes(path: str | Path) -> bytes:
+    """Read a file.
+
+    Raises:
+        InputError: If it cannot be read.
+    """
+    try:
+        return Path(path).read_bytes()
+    except OSError as error:
+        raise InputError(f'cannot read {path}: {error.strerror}') from None
+
+
+def decode_rows(data: bytes | Raw, type_: type[Row]) -> list[Row]:
+    """Read a JSON list of entries, each with its text.
+
+    Raises:
+        msgspec.DecodeError: If it is none, or an entry is not of the type.
+    """
+    rows = msgspec.json.decode(data, type=list[type_])
+    if issubclass(type_, Entry):
+        for row, text in zip(rows, msgspec.json.decode(data, type=list[Raw]), strict=True):
+            row.text = text
+    return rows
+
+
+@contextmanager
+def explaining(
+    data: bytes, path: str | Path, kind: str, explain: Callable[[Any], None]
+) -> Iterator[None]:
+    """Say in one sentence why a file cannot be decoded.
+
+    What is decoded fast says little about what is wrong; it is then read once more, slowly.
+
+    Args:
+        data: The file's content.
+        path: The file.
+        kind: What it should be.
+        explain: Given the content as Python objects; raises the InputError that names the entry.
+
+    Raises:
+        InputError: If it cannot be decoded.
+    """
+    try:
+        if not data.isascii():
+            data.decode()  # what is skipped is not looked at otherwise
+        yield
+        return
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        reason = error
+    literals: list[str] = []
+    try:
+        content = json.loads(data.decode(), parse_constant=lambda n: literals.append(n) or n)
+    except ValueError:
+        raise InputError(f'{path} is not JSON: give {kind}') from None
+    explain(content)
+    if literals:
+        raise InputError(
+            f'{path} holds {literals[0]}, which JSON has no word for: leave such fields out or '
+            'write null'
+        )
+    raise InputError(f'{path} is not JSON: {reason}; give {kind}')
+
+
+def explain_entry(entry: Any, type_: type[Struct], where: str) -> None:
+    """Check an entry field by field.
+
+    Args:
+        entry: As Python objects.
+        type_: What it should be.
+        where: The entry, for the message.
+
+    Raises:
+        InputError: If a field is missing or wrong.
+    """
+    if not isinstance(entry, dict):
+        raise InputError(f'{where} is not a dict')
+    for field in msgspec.structs.fields(type_):
+        if field.required and field.name not in entry:
+            raise InputError(f'{where} has no {field.name!r}')
+        if field.name in entry and field.type is not Raw:
+            value = entry[field.name]
+            try:
+                msgspec.convert(value, field.type)
+            except msgspec.ValidationError:
+                raise InputError(
+                    f'{where} has {field.name} {value!r}, not {_describe(field.type)}'
+                ) from None
+
+
+def annotation_bboxes(annotations: Iterable[Annotation]) -> np.ndarray:
+    """Boxes of annotations.
+
+    Args:
+        annotations: N of them.
+
+    Returns:
+        (N, 4) float64 boxes xyxy.
+    """
+    xywh = np.array([a.bbox for a in annotations], dtype=np.float64).reshape(-1, 4)
+    return np.concatenate([xywh[:, :2], xywh[:, :2] + xywh[:, 2:]], axis=1)
+
+
+def annotations_by_image(coco: Coco) -> dict[Id, list[Annotation]]:
+    """Group annotations, in the file's order, under every image id."""
+    groups: dict[Id, list[Annotation]] = {image.id: [] for image in coco.images}
+    for annotation in coco.annotations:
+        groups[annotation.image_id].append(annotation)
+    return groups
+
+
+def decode_annotation(
+    annotation: Annotation, img_shape: tuple[int, int], path: str | Path
+) -> np.ndarray:
+    """Decode the mask of an annotation.
+
+    Args:
+        annotation: With a mask of any kind.
+        img_shape: (height, width) of its image.
+        path: The file that it comes from, for the message.
+
+    Returns:
+        (height, width) bool.
+
+    Raises:
+        InputError: If the mask is missing or broken; names the annotation and the file.
+    """
+    with naming_mask(f'mask of annotation {annotation.id}', path):
+        return decode_rle(annotation.segmentation, img_shape)
+
+
+def check_mask(annotation: Annotation, image: Image, path: str | Path, missing: str) -> None:
+    """Check the form of an annotation's mask without decoding it.
+
+    Args:
+        annotation: Any.
+        image: The image that it belongs to.
+        path: The file, for the message.
+        missing: How the sentence goes on that says that the mask is missing.
+
+    Raises:
+        InputError: If it is missing, neither polygons nor an RLE, or an RLE of another size than
+            the image.
+    """
+    segmentation = annotation.segmentation
+    if not segmentation:
+        raise InputError(f'annotation {annotation.id} of {path} has no segmentation{missing}')
+    with naming_mask(f'mask of annotation {annotation.id}', path):
+        check_segmentation(segmentation, image.shape)
+
+
+def read_masks(
+    segmentations: Mapping[Id, Any], img_shape: tuple[int, int], path: str | Path
+) -> dict[Id, dict]:
+    """Read the masks of one image as :func:`read_rles` does.
+
+    Args:
+        segmentations: Annotation id to segmentation of any kind.
+        img_shape: (height, width) of the image.
+        path: The file that they come from, for the message.
+
+    Returns:
+        Annotation id to RLE.
+
+    Raises:
+        InputError: If a segmentation is broken; names the annotation and the file.
+    """
+    try:
+        rles = read_rles(list(segmentations.values()), img_shape)
+    except ValueError:
+        for id_, segmentation in segmentations.items():
+            with naming_mask(f'mask of annotation {id_}', path):
+                read_rles([segmentation], img_shape)
+        raise
+    return dict(zip(segmentations, rles, strict=True))
+
+
+@contextmanager
+def naming_mask(mask: str, path: str | Path) -> Iterator[None]:
+    """Name a mask that is found broken, and its file.
+
+    Raises:
+        InputError: In place of the ValueError that says what is wrong.
+    """
+    try:
+        yield
+    except ValueError as error:
+        raise InputError(f'the {mask} in {path} is broken: {error}; replace or remove it') from None
+
+
+def write_coco(top: Mapping[str, Raw], annotations: Iterable[bytes], path: str | Path) -> None:
+    """Write a COCO file, whole or not at all.
+
+    Args:
+        top: JSON text of each of its keys, as of :class:`Coco`.
+        annotations: JSON texts of the annotations, which take the place of those in ``top``.
+        path: File to write.
+
+    Raises:
+        InputError: If it cannot be written; nothing is left of it.
+    """
+    with replacing(path) as file:
+        opening = b'{'
+        for key, text in top.items():
+            file.write(opening + json.dumps(key).encode() + b': ')
+            if key == 'annotations':
+                write_list(annotations, file)
+            else:
+                file.write(json.dumps(json.loads(str(text, 'utf-8'))).encode())
+            opening = b', '
+        file.write(b'}')
+
+
+def write_list(texts: Iterable[bytes], file: BinaryIO) -> None:
+    """Write a JSON list.
+
+    Args:
+        texts: JSON texts of its entries.
+        file: Where to.
+    """
+    separator = b'['
+    for text in texts:
+        file.write(separator + text)
+        separator = b', '
+    file.write(b']' if separator == b', ' else b'[]')
+
+
+def _explain(content: Any, types: Mapping[str, type[Struct]], path: str | Path) -> None:
+    if not isinstance(content, dict):
+        raise InputError(
+            f'{path} is not a COCO file: it holds a {type(content).__name__}, not a dict; give a '
+            'COCO annotation file'
+        )
+    for name, type_ in types.items():
+        if not isinstance(content.get(name), list):
+            raise InputError(
+                f'{path} is not a COCO file: it has no list {name!r}; give a COCO annotation file'
+            )
+        for index, entry in enumerate(content[name]):
+            has_id = isinstance(entry, dict) and type(entry.get('id')) in (int, str)
+            where = f'{_SINGULAR[name]} {entry["id"]}' if has_id else f'{name}[{index}]'
+            explain_entry(entry, type_, f'{where} of {path}')
+
+
+def _describe(type_: Any) -> str:
+    # What is optional is a union of the type that is described and None.
+    parts = (type_, *get_args(type_))
+    return next(p.__metadata__[0].description for p in parts if hasattr(p, '__metadata__'))
+
+
+def _check_ids(coco: Coco) -> None:
+    images = _unique([image.id for image in coco.images], "the id {!r} twice in 'images'", coco)
+    _unique([a.id for a in coco.annotations], "the id {!r} twice in 'annotations'", coco)
+    categories = _unique([c.id for c in coco.categories], "the id {!r} twice in 'categories'", coco)
+    _unique([category.name for category in coco.categories], 'two categories named {!r}', coco)
+    for annotation in coco.annotations:
+        if annotation.image_id not in images:
+            owner = f'belongs to image {annotation.image_id!r}'
+        elif annotation.category_id not in categories:
+            owner = f'has category {annotation.category_id!r}'
+        else:
+            continue
+        raise InputError(
+            f'annotation {annotation.id} of {coco.path} {owner}, which the file does not list'
+        )
+
+
+def _unique(values: list, twice: str, coco: Coco) -> set:
+    known = set(values)
+    if len(known) < len(values):
+        value = next(value for value, count in Counter(values).items() if count > 1)
+        raise InputError(f'{coco.path} has {twice.format(value)}: rename or join them')
+    return known
+
+
+_SINGULAR = dict(images='image', categories='category', annotations='annotation')

@@ -1,0 +1,313 @@
+"""Files of proxy masks: what one says is the truth about each mask, here it is read and written."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Annotated, Any, NamedTuple
+
+import numpy as np
+from msgspec import Meta
+from tqdm import trange
+
+from mmboxcaseg.errors import InputError
+from mmboxcaseg.proxy import AGREEMENTS, combined_quality, empty_rle, refine_rles
+
+from .annotations import (
+    Annotation,
+    Coco,
+    Id,
+    Image,
+    annotation_bboxes,
+    check_mask,
+    load_coco,
+    read_bytes,
+    read_masks,
+    write_coco,
+)
+from .checks import check_bboxes
+from .groups import ImageGroups
+from .results import load_results, match_image, match_results, results_by_image
+
+#: What makes proxy masks; messages name it.
+MASK_TOOL = 'tools/generate_proxy_masks.py'
+
+Share = Annotated[float, Meta(ge=0, le=1, description='a number in [0, 1]')]
+
+
+class ProxyAnnotation(Annotation, gc=False):
+    """An annotation of a file of proxy masks."""
+
+    box_agreement: Share | None = None
+    quality: Share | None = None
+
+
+class Proxy(NamedTuple):
+    """The mask of a box and what is known about how good it is.
+
+    Attributes:
+        rle: The mask; compressed unless it is raw.
+        box_agreement: See :func:`mmboxcaseg.proxy.box_agreement`; None of a mask that was not
+            merged and measured yet.
+        quality: See :func:`mmboxcaseg.proxy.expected_iou`; None where nobody has told, as of a true
+            mask; 0 where there is no mask.
+    """
+
+    rle: Any
+    box_agreement: float | None = None
+    quality: float | None = None
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether the mask, which is compressed, has no pixel."""
+        return self.rle['counts'] == _empty_counts(*self.rle['size'])
+
+
+def load_proxies(path: str | Path, boxes: Coco | None = None) -> dict[Id, Proxy]:
+    """Read a file of proxy masks.
+
+    Args:
+        path: COCO file that ``tools/generate_proxy_masks.py`` or ``tools/refine_proxy_masks.py``
+            wrote, or one of raw masks, which has no ``box_agreement``.
+        boxes: The file whose boxes the masks are for; by default the same.
+
+    Returns:
+        Annotation id to proxy, of every object of ``boxes``, in its order.
+
+    Raises:
+        InputError: If the file is missing or is not COCO; if an object is not in it or is of
+            another image or place there, or has a mask that is missing, broken or of another size
+            than the image, or a number that is none in [0, 1]; if some objects have a
+            ``box_agreement`` and others have none.
+    """
+    if not Path(path).is_file():
+        raise InputError(f'there is no file of proxy masks {path}: make it with {MASK_TOOL}')
+    coco = load_coco(path, ProxyAnnotation)
+    images = {image.id: image for image in coco.images}
+    found = {annotation.id: annotation for annotation in coco.objects}
+    proxies = {}
+    for wanted in (boxes or coco).objects:
+        own = found.get(wanted.id)
+        if own is None or (own.image_id, own.bbox) != (wanted.image_id, wanted.bbox):
+            raise InputError(
+                f'annotation {wanted.id} of {boxes.path} is not in {path}, or has another image or '
+                f'box there: make proxy masks of this file with {MASK_TOOL}'
+            )
+        proxies[own.id] = _read_proxy(own, images[own.image_id], path)
+    unmeasured = [id_ for id_, proxy in proxies.items() if proxy.box_agreement is None]
+    if 0 < len(unmeasured) < len(proxies):
+        raise InputError(
+            f'annotation {unmeasured[0]} of {path} has no box_agreement and others have one: make '
+            'the file anew with tools/refine_proxy_masks.py'
+        )
+    return proxies
+
+
+def load_masks(path: str | Path, boxes: Coco) -> dict[Id, Proxy]:
+    """Read masks of boxes from either kind of file.
+
+    Args:
+        path: COCO results file of raw masks, or COCO file of proxy masks.
+        boxes: The file of the boxes.
+
+    Returns:
+        Annotation id to proxy. Of raw masks, of which some may be missing, ``rle`` is of any kind,
+        and the quality is their score.
+
+    Raises:
+        InputError: As :func:`load_proxies`, :func:`load_results` and :func:`match_results`.
+    """
+    if read_bytes(path)[:64].lstrip().startswith(b'{'):
+        return load_proxies(path, boxes)
+    matched = match_results(boxes, load_results(path), path)
+    return {id_: Proxy(result.segmentation, None, result.score) for id_, result in matched.items()}
+
+
+def refine_annotations(
+    image: Image,
+    annotations: Sequence[Annotation],
+    raw: Mapping[Id, dict],
+    *,
+    scores: Mapping[Id, float] | None = None,
+    merge: bool = True,
+    inclusive_boxes: bool = False,
+) -> list[dict]:
+    """Give one image's annotations their proxy masks.
+
+    An annotation without a raw mask, a crowd and a degenerate box get an empty mask and
+    agreement 0.
+
+    Args:
+        image: Of a COCO file.
+        annotations: The image's; their masks are not read.
+        raw: Annotation id to RLE of :func:`read_rles`; may hold other images' too.
+        scores: Annotation id to the score of its raw mask, for those that have one.
+        merge: See :func:`refine_rles`.
+        inclusive_boxes: See :func:`mmboxcaseg.proxy.box_agreement`.
+
+    Returns:
+        The annotations' fields with ``segmentation`` (compressed RLE) and ``box_agreement``, with
+        the score of a raw mask that has one as ``quality``, and with ``iscrowd`` (0) and ``area``
+        (the box's) where they had none: mmdet drops a box that has no area. Every other field is
+        as it was.
+    """
+    objects = [a for a in annotations if a.is_object and a.id in raw]
+    rles, agreement = refine_rles(
+        [raw[annotation.id] for annotation in objects],
+        annotation_bboxes(objects),
+        image.shape,
+        merge=merge,
+        inclusive_boxes=inclusive_boxes,
+    )
+    fields = {
+        annotation.id: dict(segmentation=rle, box_agreement=value)
+        for annotation, rle, value in zip(objects, rles, agreement.tolist(), strict=True)
+    }
+    for id_ in fields.keys() & (scores or {}).keys():
+        fields[id_]['quality'] = scores[id_]
+    empty = dict(segmentation=empty_rle(image.shape), box_agreement=0.0)
+    return [
+        dict(iscrowd=0, area=a.bbox[2] * a.bbox[3]) | a.content() | fields.get(a.id, empty)
+        for a in annotations
+    ]
+
+
+def refine_file(
+    boxes: str | Path,
+    raw: str | Path,
+    out: str | Path,
+    *,
+    merge: bool = True,
+    inclusive_boxes: bool = False,
+) -> tuple[str, int]:
+    """Refine the raw masks of a COCO file image by image.
+
+    Args:
+        boxes: COCO file; its masks are not read.
+        raw: COCO results file with the raw masks.
+        out: COCO file to write, the boxes with their proxy masks (:func:`refine_annotations`).
+        merge: See :func:`refine_rles`.
+        inclusive_boxes: See :func:`mmboxcaseg.proxy.box_agreement`.
+
+    Returns:
+        What :func:`summarize_agreement` says, and how many objects had no raw mask.
+
+    Raises:
+        InputError: If a file cannot be read or written, or an entry of it is wrong.
+    """
+    coco = load_coco(boxes)
+    check_bboxes(coco)
+    groups = ImageGroups(coco)
+    del coco
+    by_image = results_by_image(load_results(raw), (image.id for image in groups.images), raw)
+    agreement: list[float] = []
+    missing = 0
+
+    def proxies() -> Iterator[bytes]:
+        nonlocal missing
+        for index in trange(len(groups), desc='refine', unit='image'):
+            image, annotations = groups.image(index), groups.annotations(index)
+            known = match_image(annotations, by_image.pop(image.id, []), raw)
+            refined = refine_annotations(
+                image,
+                annotations,
+                read_masks({id_: r.segmentation for id_, r in known.items()}, image.shape, raw),
+                scores={id_: r.score for id_, r in known.items() if r.score is not None},
+                merge=merge,
+                inclusive_boxes=inclusive_boxes,
+            )
+            for annotation, proxy in zip(annotations, refined, strict=True):
+                if annotation.is_object:
+                    agreement.append(proxy['box_agreement'])
+                    missing += annotation.id not in known
+                yield json.dumps(proxy).encode()
+
+    write_coco(groups.top, groups.in_file_order(proxies()), out)
+    return summarize_agreement(agreement), missing
+
+
+def combine_rounds(rounds: Sequence[str | Path], out: str | Path) -> int:
+    """Rate the masks of a last round by all rounds.
+
+    Args:
+        rounds: Files of proxy masks of the same boxes, the last round last.
+        out: COCO file to write: the last one, each quality replaced by
+            :func:`mmboxcaseg.proxy.combined_quality`.
+
+    Returns:
+        How many masks are rated: those that have a quality in the last file.
+
+    Raises:
+        InputError: As :func:`load_proxies`; if a mask that has a quality in the last file has none
+            in another; if ``out`` cannot be written.
+    """
+    last = load_coco(rounds[-1], ProxyAnnotation)
+    rated = [a.id for a in last.objects if a.quality is not None]
+    columns = []
+    for path in rounds:
+        proxies = load_proxies(path, last)
+        columns.append([known_quality(proxies[id_], id_, path) for id_ in rated])
+    quality = dict(zip(rated, combined_quality(np.array(columns)).tolist(), strict=True))
+    texts = (
+        json.dumps(a.content() | (dict(quality=quality[a.id]) if a.id in quality else {})).encode()
+        for a in last.annotations
+    )
+    write_coco(last.top, texts, out)
+    return len(rated)
+
+
+def known_quality(proxy: Proxy, id_: Id, path: str | Path) -> float:
+    """The quality of a mask that was made by a network.
+
+    Args:
+        proxy: The mask.
+        id_: Of its annotation, for the message.
+        path: Its file, for the message.
+
+    Raises:
+        InputError: If it has none: it may be a true mask.
+    """
+    if proxy.quality is None:
+        raise InputError(
+            f'annotation {id_} of {path} has no quality, so it may be a true mask, which training '
+            f'never reads: make proxy masks with {MASK_TOOL}'
+        )
+    return proxy.quality
+
+
+def summarize_proxies(annotations: Iterable[ProxyAnnotation]) -> str:
+    """Say in a few words how good proxy masks are; see :func:`summarize_agreement`."""
+    return summarize_agreement([a.box_agreement for a in annotations if a.is_object])
+
+
+def summarize_agreement(agreement: Sequence[float]) -> str:
+    """Say in a few words how good proxy masks are.
+
+    Args:
+        agreement: Box agreement of all objects.
+
+    Returns:
+        One line: how many boxes, how many empty masks, the share above each agreement that the
+        paper compares.
+    """
+    agreement = np.asarray(agreement)
+    if not len(agreement):
+        return 'no box that wants a mask'
+    shares = ', '.join(f'{(agreement > t).mean():.1%} above {t:.2f}' for t in AGREEMENTS)
+    return f'{len(agreement)} boxes, {(agreement == 0).sum()} empty masks; agreement: {shares}'
+
+
+def _read_proxy(annotation: ProxyAnnotation, image: Image, path: str | Path) -> Proxy:
+    check_mask(annotation, image, path, f': make proxy masks with {MASK_TOOL}')
+    rle = annotation.segmentation
+    if not isinstance(rle, dict) or not isinstance(rle['counts'], str):
+        rle = read_masks({annotation.id: rle}, image.shape, path)[annotation.id]
+    proxy = Proxy(rle, annotation.box_agreement, annotation.quality)
+    return proxy._replace(quality=0.0) if proxy.quality is None and proxy.is_empty else proxy
+
+
+@cache
+def _empty_counts(height: int, width: int) -> str:
+    return empty_rle((height, width))['counts']

@@ -1,0 +1,124 @@
+"""Files that are whole or not there: written aside, then renamed."""
+
+from __future__ import annotations
+
+import glob
+import json
+import os
+import secrets
+import shutil
+import tempfile
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import BinaryIO
+
+from mmboxcaseg.errors import InputError
+
+
+class _Untried(Exception):
+    """Ends a trial of :func:`replacing` before the file is renamed."""
+
+
+def check_output(
+    path: str | Path,
+    inputs: Iterable[str | Path] = (),
+    suffixes: Sequence[str] = ('.json',),
+) -> None:
+    """Make sure, before long work, that a file can be written; make its folder.
+
+    Args:
+        path: File to write.
+        inputs: Files that are read and must not be overwritten.
+        suffixes: What its name may end in.
+
+    Raises:
+        InputError: If it cannot be written, is an input or has another suffix.
+    """
+    path = Path(path)
+    if path.resolve() in {Path(file).resolve() for file in inputs}:
+        raise InputError(f'{path} is an input file: give another output file')
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f'cannot make folder {path.parent}: {error.strerror}') from None
+    if path.is_dir():
+        raise InputError(f'cannot write {path}: it is a folder, give a file')
+    if path.suffix.lower() not in suffixes:
+        raise InputError(f'cannot write {path}: its name must end in {" or ".join(suffixes)}')
+    # Only trying tells: os.access says yes to root even where nothing can be written.
+    with suppress(_Untried), replacing(path):
+        raise _Untried
+
+
+@contextmanager
+def replacing(path: str | Path) -> Iterator[BinaryIO]:
+    """Open a file aside; it is renamed when all is on the disk, and removed when something fails.
+
+    Args:
+        path: The file to write.
+
+    Yields:
+        The open file.
+
+    Raises:
+        InputError: If it cannot be written.
+    """
+    path = Path(path)
+    # Exclusive, under a name that cannot be guessed: never another's file, never through a link.
+    aside = path.with_name(f'{path.name}.{secrets.token_hex(8)}.tmp')
+    try:
+        with open(aside, 'xb') as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(aside, path)
+    except BaseException as error:
+        with suppress(OSError):
+            aside.unlink()
+        if not isinstance(error, OSError):
+            raise
+        raise InputError(f'cannot write {path}: {error.strerror}') from None
+
+
+@contextmanager
+def replacing_folder(path: str | Path) -> Iterator[Path]:
+    """Make a folder aside; it takes the place of what is there when all is written.
+
+    Args:
+        path: The folder to make; its parent must be there.
+
+    Yields:
+        The empty folder aside, which goes when something fails.
+    """
+    path = Path(path)
+    with tempfile.TemporaryDirectory(dir=path.parent, prefix=f'{path.name}.') as aside:
+        # Within it: a temporary folder is its owner's alone.
+        part = Path(aside, 'part')
+        part.mkdir()
+        yield part
+        shutil.rmtree(path, ignore_errors=True)
+        os.replace(part, path)
+
+
+def remove_asides(path: str | Path) -> None:
+    """Remove what runs that were killed have left of a file that :func:`replacing` writes."""
+    path = Path(path)
+    for aside in path.parent.glob(f'{glob.escape(path.name)}.{"[0-9a-f]" * 16}.tmp'):
+        aside.unlink(missing_ok=True)
+
+
+def write_json(content: dict | list, path: str | Path) -> None:
+    """Write a JSON file as :func:`write_bytes` does."""
+    # dumps runs in C, dump does not: ten times faster on a large file.
+    write_bytes(json.dumps(content).encode(), path)
+
+
+def write_bytes(content: bytes, path: str | Path) -> None:
+    """Write a file that is whole or not there.
+
+    Raises:
+        InputError: If it cannot be written; nothing is left of it.
+    """
+    with replacing(path) as file:
+        file.write(content)

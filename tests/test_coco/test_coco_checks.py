@@ -1,0 +1,60 @@
+import copy
+
+import cv2
+import numpy as np
+import pytest
+
+from mmboxcaseg.coco.checks import check_bboxes, check_images
+from mmboxcaseg.errors import InputError
+
+COCO = dict(
+    info=dict(year=2021),
+    images=[
+        dict(id=7, file_name='a.jpg', width=8, height=6),
+        dict(id=3, file_name='b.jpg', width=8, height=6),
+    ],
+    categories=[dict(id=1, name='cat'), dict(id=2, name='dog')],
+    annotations=[
+        dict(id=10, image_id=7, category_id=1, bbox=[0, 0, 4, 4]),
+        dict(id=12, image_id=3, category_id=2, bbox=[1, 1, 2, 2]),
+        dict(id=11, image_id=7, category_id=2, bbox=[0.3, 0, 4, 4]),
+    ],
+)
+
+
+def coco_with(**annotation):
+    """The file with its first annotation changed."""
+    coco = copy.deepcopy(COCO)
+    coco['annotations'][0].update(annotation)
+    return coco
+
+
+@pytest.mark.parametrize('bbox', [[8, 0, 2, 2], [0, 6, 2, 2], [-2, 0, 2, 2], [0, -5, 2, 2]])
+def test_check_bboxes_refuses_a_box_outside(as_coco, bbox):
+    with pytest.raises(InputError, match=r'annotation 10 of boxes\.json .*outside .*a\.jpg'):
+        check_bboxes(as_coco(coco_with(bbox=bbox)))
+    check_bboxes(as_coco(coco_with(bbox=bbox, iscrowd=1)))
+
+
+def test_check_bboxes_takes_a_box_over_the_border(as_coco):
+    check_bboxes(as_coco(coco_with(bbox=[-1, -1, 20, 20])))
+
+
+def test_check_bboxes_refuses_a_file_without_an_object(as_coco):
+    crowd = dict(COCO['annotations'][0], iscrowd=1)
+    with pytest.raises(InputError, match=r'boxes\.json holds no box'):
+        check_bboxes(as_coco(dict(COCO, annotations=[crowd])))
+
+
+def test_check_images(as_coco, tmp_path):
+    boxes = as_coco(dict(COCO, annotations=COCO['annotations'][:1]))
+    with pytest.raises(InputError, match='image folder .*none does not exist'):
+        check_images(boxes, tmp_path / 'none')
+    with pytest.raises(InputError, match='image .*a.jpg of boxes.json does not exist'):
+        check_images(boxes, tmp_path)
+    (tmp_path / 'a.jpg').write_text('no image')
+    with pytest.raises(InputError, match='a.jpg cannot be decoded'):
+        check_images(boxes, tmp_path)
+    # The other image has no box.
+    cv2.imwrite(str(tmp_path / 'a.jpg'), np.zeros((6, 8, 3), np.uint8))
+    check_images(boxes, tmp_path)

@@ -1,0 +1,149 @@
+import json
+import os
+import re
+import stat
+
+import pytest
+
+from mmboxcaseg.errors import InputError
+from mmboxcaseg.fileio import (
+    check_output,
+    remove_asides,
+    replacing,
+    replacing_folder,
+    write_bytes,
+    write_json,
+)
+
+CONTENT = dict(a=[1, 2.5, 'é'])
+
+
+def test_check_output(tmp_path):
+    check_output(tmp_path / 'new' / 'folder' / 'out.json')
+    assert (tmp_path / 'new' / 'folder').is_dir()
+    with pytest.raises(InputError, match='it is a folder'):
+        check_output(tmp_path)
+    file = tmp_path / 'file'
+    file.touch()
+    with pytest.raises(InputError, match=re.escape(f'cannot make folder {file}')):
+        check_output(file / 'out.json')
+
+
+def test_check_output_leaves_what_is_there(tmp_path):
+    path = tmp_path / 'out.json'
+    check_output(path)
+    assert list(tmp_path.iterdir()) == []
+    path.write_text('old')
+    check_output(path)
+    assert path.read_text() == 'old' and list(tmp_path.iterdir()) == [path]
+
+
+def test_check_output_refuses_inputs_and_other_suffixes(tmp_path):
+    path, link = tmp_path / 'in.json', tmp_path / 'link.json'
+    path.touch()
+    link.symlink_to(path)
+    for out in (path, link, tmp_path / '..' / tmp_path.name / 'in.json'):
+        with pytest.raises(InputError, match='is an input file'):
+            check_output(out, inputs=['other.json', str(path)])
+    with pytest.raises(InputError, match=r'model\.pth: its name must end in \.json'):
+        check_output(tmp_path / 'model.pth')
+    with pytest.raises(InputError, match=r'must end in \.jpg or \.png'):
+        check_output(path, suffixes=('.jpg', '.png'))
+    check_output(tmp_path / 'A.PNG', suffixes=('.jpg', '.png'))
+
+
+def test_check_output_tries_to_write():
+    # os.access calls it writable to root.
+    with pytest.raises(InputError, match=r'cannot write /proc/out\.json: '):
+        check_output('/proc/out.json')
+
+
+def test_write_json_refuses_in_one_sentence_and_leaves_nothing(tmp_path):
+    folder = tmp_path / 'folder.json'
+    (folder / 'full').mkdir(parents=True)
+    for path in (folder, tmp_path / 'none' / 'out.json', tmp_path / ('x' * 300)):
+        with pytest.raises(InputError, match=f'cannot write {path}: '):
+            write_json(CONTENT, path)
+    assert list(tmp_path.iterdir()) == [folder]
+
+
+def test_write_json_leaves_the_old_file_when_it_fails(tmp_path):
+    path = tmp_path / 'out.json'
+    write_json(CONTENT, path)
+    assert json.loads(path.read_text()) == CONTENT
+    with pytest.raises(TypeError):
+        write_json(dict(a=object()), path)
+    assert json.loads(path.read_text()) == CONTENT
+    assert [p.name for p in tmp_path.iterdir()] == ['out.json']
+
+
+def test_file_is_there_when_it_is_whole_and_on_the_disk(tmp_path, monkeypatch):
+    path = tmp_path / 'out.json'
+    synced = []
+    sync = os.fsync
+    monkeypatch.setattr(os, 'fsync', lambda fd: (synced.append(os.fstat(fd).st_size), sync(fd)))
+    with replacing(path) as file:
+        file.write(b'half')
+        assert not path.exists()
+        file.write(b' and half')
+    assert path.read_bytes() == b'half and half'
+    assert synced == [len(b'half and half')]
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_file_has_the_rights_of_any_new_file(tmp_path):
+    (tmp_path / 'plain').touch()
+    write_bytes(b'', tmp_path / 'out')
+    modes = [stat.S_IMODE((tmp_path / name).stat().st_mode) for name in ('plain', 'out')]
+    assert modes[0] == modes[1]
+
+
+def test_aside_is_nobody_elses(tmp_path, monkeypatch):
+    """A link in the place of the file aside is not followed, and what is there stays."""
+    monkeypatch.setattr('mmboxcaseg.fileio.secrets.token_hex', lambda count: 'known')
+    victim = tmp_path / 'victim'
+    victim.write_text('mine')
+    link = tmp_path / 'out.known.tmp'
+    for target in (victim, tmp_path / 'nowhere'):
+        link.unlink(missing_ok=True)
+        link.symlink_to(target)
+        with pytest.raises(InputError, match='cannot write .*out: File exists'):
+            write_bytes(b'theirs', tmp_path / 'out')
+        assert victim.read_text() == 'mine' and not (tmp_path / 'nowhere').exists()
+
+
+def test_names_aside_differ(tmp_path):
+    names = set()
+    for _ in range(3):
+        with replacing(tmp_path / 'out'):
+            (aside,) = set(tmp_path.glob('*.tmp'))
+            names.add(aside.name)
+    assert len(names) == 3
+
+
+def test_asides_of_killed_runs_are_removed_and_nothing_else(tmp_path):
+    with pytest.raises(KeyboardInterrupt), replacing(tmp_path / 'a[1].json'):
+        (aside,) = tmp_path.iterdir()
+        raise KeyboardInterrupt
+    others = ['a[1].json', 'a[1].json.mine.tmp', aside.name.replace('a[1]', 'a1'), 'x.tmp']
+    for name in (aside.name, *others):
+        (tmp_path / name).touch()
+    remove_asides(tmp_path / 'a[1].json')
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(others)
+
+
+def test_folder_is_replaced_whole(tmp_path):
+    folder = tmp_path / 'out'
+    with replacing_folder(folder) as part:
+        (part / 'new').touch()
+        assert not folder.exists()
+    assert [path.name for path in folder.iterdir()] == ['new']
+    with pytest.raises(ZeroDivisionError), replacing_folder(folder) as part:
+        (part / 'newer').touch()
+        raise ZeroDivisionError
+    assert [path.name for path in folder.iterdir()] == ['new']
+    with replacing_folder(folder) as part:
+        (part / 'newer').touch()
+    assert [path.name for path in folder.iterdir()] == ['newer']
+    assert list(tmp_path.iterdir()) == [folder]
+    assert stat.S_IMODE(folder.stat().st_mode) != 0o700
