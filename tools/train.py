@@ -12,7 +12,6 @@ from mmboxcaseg.engine.checkpoint import allow_checkpoint_types
 from mmboxcaseg.engine.checks import (
     check_checkpoint,
     check_data,
-    check_neighbours,
     check_pretrained,
     check_sampler,
 )
@@ -80,7 +79,6 @@ def check(config: Config) -> None:
     """Find what is wrong before anything takes long."""
     check_data(config, ('train', 'val'))
     check_sampler(config)
-    check_neighbours(config)
     check_pretrained(config.model)
     path = config.get('load_from')
     if config.get('resume'):

@@ -7,7 +7,6 @@ box_dataset = dict(
     data_root='data/coco',
     ann_file='annotations/instances_train2017.json',
     data_prefix=dict(img='train2017'),
-    with_neighbours=True,
 )
 val_dataloader = dict(
     dataset=dict(

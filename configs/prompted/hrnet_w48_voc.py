@@ -7,8 +7,7 @@ _base_ = [
 ]
 
 model = dict(
-    prompt=True,
-    neighbours=True,
+    prompt=dict(type='mmboxcaseg.BoxPrompt', own=True, others=True),
     # A map that copies the box has no multiple-instance loss: the weak head would learn nothing,
     # and the transferred head is made from it.
     weak_head=None,
@@ -22,7 +21,6 @@ box_dataset = dict(
     data_root='data/voc_sbd',
     ann_file='annotations/instances_train.json',
     data_prefix=dict(img='images'),
-    with_neighbours=True,
 )
 val_dataloader = dict(
     dataset=dict(

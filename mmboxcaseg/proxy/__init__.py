@@ -11,10 +11,10 @@ from .boxes import (
 )
 from .dropping import DROPPED, drop_masks, is_kept
 from .masks import (
+    BoxMask,
+    mask_edges,
+    mask_of,
     normalize_probability,
-    paste_probability,
-    probability_edges,
-    probability_rles,
     threshold_probability,
 )
 from .merging import merge_masks, merge_rles
@@ -57,14 +57,13 @@ __all__ = [
     'grabcut_mask',
     'inclusive_bboxes',
     'is_kept',
+    'mask_edges',
+    'mask_of',
     'merge_masks',
     'merge_rles',
     'normalize_probability',
     'pairwise_iou',
-    'paste_probability',
     'pixel_bboxes',
-    'probability_edges',
-    'probability_rles',
     'read_edges',
     'read_rles',
     'refine_annotations',

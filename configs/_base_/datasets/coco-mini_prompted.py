@@ -15,7 +15,6 @@ box_dataset = dict(
     data_root=data_root,
     ann_file='annotations/instances_train.json',
     data_prefix=dict(img='train'),
-    with_neighbours=True,
 )
 
 crop = dict(
@@ -32,7 +31,6 @@ salient_pipeline = [
     crop,
     dict(type='PhotoMetricDistortion', hue_delta=9),
     dict(type='mmboxcaseg.RandomDownscale', size=(20, patch_size), prob=0.6),
-    dict(type='mmboxcaseg.NeighbourChannel'),
     dict(type='RandomFlip', prob=0.5),
     dict(type='mmboxcaseg.PackPatchInputs'),
 ]
@@ -40,14 +38,12 @@ box_pipeline = [
     dict(type='mmboxcaseg.LoadPatchImage'),
     crop,
     dict(type='PhotoMetricDistortion', hue_delta=9),
-    dict(type='mmboxcaseg.NeighbourChannel'),
     dict(type='RandomFlip', prob=0.5),
     dict(type='mmboxcaseg.PackPatchInputs'),
 ]
 test_pipeline = [
     dict(type='mmboxcaseg.LoadPatchImage'),
     dict(type='mmboxcaseg.BoxPatch', size=patch_size, margin=0.15),
-    dict(type='mmboxcaseg.NeighbourChannel'),
     dict(type='mmboxcaseg.PackPatchInputs'),
 ]
 tta_pipeline = [
@@ -60,7 +56,6 @@ tta_pipeline = [
                 dict(type='mmboxcaseg.BoxPatch', size=patch_size, margin=0.15),
                 dict(type='mmboxcaseg.BoxPatch', size=patch_size, margin=0.25),
             ],
-            [dict(type='mmboxcaseg.NeighbourChannel')],
             [dict(type='RandomFlip', prob=0.0), dict(type='RandomFlip', prob=1.0)],
             [dict(type='mmboxcaseg.PackPatchInputs')],
         ],
@@ -86,7 +81,6 @@ val_dataloader = dict(
         data_root=data_root,
         ann_file='annotations/instances_val.json',
         data_prefix=dict(img='val'),
-        with_neighbours=True,
         with_segmentation=True,
         test_mode=True,
         pipeline=test_pipeline,

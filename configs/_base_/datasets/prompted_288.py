@@ -4,7 +4,6 @@ box_pipeline = [
     dict(type='mmboxcaseg.LoadPatchImage'),
     crop,
     dict(type='PhotoMetricDistortion', hue_delta=9),
-    dict(type='mmboxcaseg.NeighbourChannel'),
     dict(type='RandomFlip', prob=0.5),
     dict(type='mmboxcaseg.PackPatchInputs'),
 ]
@@ -18,14 +17,12 @@ salient_pipeline = [
     crop,
     dict(type='PhotoMetricDistortion', hue_delta=9),
     dict(type='mmboxcaseg.RandomDownscale', size=(20, 288), prob=0.6),
-    dict(type='mmboxcaseg.NeighbourChannel'),
     dict(type='RandomFlip', prob=0.5),
     dict(type='mmboxcaseg.PackPatchInputs'),
 ]
 test_pipeline = [
     dict(type='mmboxcaseg.LoadPatchImage'),
     dict(type='mmboxcaseg.BoxPatch', size=320, margin=0.15),
-    dict(type='mmboxcaseg.NeighbourChannel'),
     dict(type='mmboxcaseg.PackPatchInputs'),
 ]
 tta_pipeline = [
@@ -38,7 +35,6 @@ tta_pipeline = [
                 dict(type='mmboxcaseg.BoxPatch', size=320, margin=0.15),
                 dict(type='mmboxcaseg.BoxPatch', size=320, margin=0.25),
             ],
-            [dict(type='mmboxcaseg.NeighbourChannel')],
             [dict(type='RandomFlip', prob=0.0), dict(type='RandomFlip', prob=1.0)],
             [dict(type='mmboxcaseg.PackPatchInputs')],
         ],
@@ -62,7 +58,6 @@ val_dataloader = dict(
     sampler=dict(type='DefaultSampler', shuffle=False),
     dataset=dict(
         type='mmboxcaseg.BoxInstanceDataset',
-        with_neighbours=True,
         with_segmentation=True,
         test_mode=True,
         pipeline=test_pipeline,

@@ -11,8 +11,7 @@ model = dict(
         bgr_to_rgb=True,
     ),
     channels_last=True,
-    prompt=True,
-    neighbours=True,
+    prompt=dict(type='mmboxcaseg.BoxPrompt', own=True, others=True),
     backbone=dict(type='mmboxcaseg.EfficientNetLite', variant='lite0', pretrained=True),
     neck=dict(
         type='ChannelMapper',

@@ -1,4 +1,4 @@
 # The network is not told the box.
 _base_ = './all.py'
 
-model = dict(prompt=False)
+model = dict(prompt=dict(own=False))
