@@ -16,7 +16,7 @@ import torch
 from mmdet.structures import DetDataSample
 
 from mmboxcaseg.datasets.transforms import LoadPatchImage
-from mmboxcaseg.proxy import encode_edges, mask_edges, refine_annotations
+from mmboxcaseg.proxy import mask_rles, refine_annotations
 from mmboxcaseg.proxy.coco import annotation_bboxes, mask_result, wants_mask
 from mmboxcaseg.proxy.packed import ImageGroups
 from mmboxcaseg.proxy.shards import ShardFolder
@@ -149,13 +149,14 @@ class ProxyGenerator:
         """
         index, samples = task
         image, annotations = self.groups.image(index), self.groups.annotations(index)
-        results = []
-        if samples:
-            masks, quality = zip(*map(self.predictor.mask_of, samples), strict=True)
-            shapes = [(image['height'], image['width'])] * len(samples)
-            rles = encode_edges(mask_edges(masks, shapes), shapes)
-            objects = filter(wants_mask, annotations)
-            results = list(map(mask_result, objects, rles, quality))
+        rated = [self.predictor.mask_of(sample) for sample in samples]
+        shapes = [(image['height'], image['width'])] * len(rated)
+        rles = mask_rles([mask for mask, _ in rated], shapes)
+        objects = filter(wants_mask, annotations)
+        results = [
+            mask_result(annotation, rle, quality)
+            for annotation, rle, (_, quality) in zip(objects, rles, rated, strict=True)
+        ]
         raw = {result['ann_id']: result['segmentation'] for result in results}
         scores = {result['ann_id']: result['score'] for result in results}
         return refine_annotations(image, annotations, raw, scores=scores), results

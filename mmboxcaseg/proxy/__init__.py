@@ -14,6 +14,7 @@ from .masks import (
     BoxMask,
     mask_edges,
     mask_of,
+    mask_rles,
     normalize_probability,
     threshold_probability,
 )
@@ -37,6 +38,7 @@ from .sources import box_mask, ellipse_mask, grabcut_mask
 __all__ = [
     'AGREEMENTS',
     'BEST',
+    'BoxMask',
     'DROPPED',
     'Edges',
     'bbox_areas',
@@ -59,6 +61,7 @@ __all__ = [
     'is_kept',
     'mask_edges',
     'mask_of',
+    'mask_rles',
     'merge_masks',
     'merge_rles',
     'normalize_probability',

@@ -10,7 +10,7 @@ import numpy as np
 
 from .boxes import pixel_bboxes
 from .quality import BEST, best_threshold
-from .rle import Edges, window_edges
+from .rle import Edges, encode_edges, window_edges
 
 # Rounding of float32 between a probability and its normalised and resized value, generously.
 _ROUNDING = 1e-6
@@ -118,10 +118,19 @@ def mask_edges(masks: Sequence[BoxMask], img_shapes: Sequence[tuple[int, int]]) 
 
     Returns:
         The edges of the N masks.
+    """
+    return window_edges([m.window for m in masks], [m.corner for m in masks], img_shapes)
+
+
+def mask_rles(masks: Sequence[BoxMask], img_shapes: Sequence[tuple[int, int]]) -> list[dict]:
+    """Encode masks as :func:`encode_rle` does; arguments as in :func:`mask_edges`.
+
+    Returns:
+        N RLEs.
 
     Example:
         >>> mask = mask_of(np.ones((2, 2)), [1, 0, 2, 3], (4, 2), threshold=0.5)
-        >>> encode_edges(mask_edges([mask], [(4, 2)]), [(4, 2)])
+        >>> mask_rles([mask], [(4, 2)])
         [{'size': [4, 2], 'counts': '431'}]
     """
-    return window_edges([m.window for m in masks], [m.corner for m in masks], img_shapes)
+    return encode_edges(mask_edges(masks, img_shapes), img_shapes) if masks else []
