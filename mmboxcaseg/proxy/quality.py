@@ -47,10 +47,9 @@ def best_threshold(prob: np.ndarray) -> float:
         The threshold of the normalised map, a multiple of 1/256 below 1; 0.5 of a flat map.
 
     Example:
-        >>> prob = np.array([[1.0, 0.8], [0.5, 0.1]])
-        >>> normalize_probability(prob) > best_threshold(prob)
-        array([[ True,  True],
-               [ True, False]])
+        >>> prob = np.array([[1.0, 0.75], [0.5, 0.0]])
+        >>> (prob > best_threshold(prob)).tolist()
+        [[True, True], [True, False]]
     """
     values = prob.ravel().astype(np.float64)
     low, high = values.min(), values.max()
@@ -102,7 +101,7 @@ def combined_quality(qualities: np.ndarray) -> np.ndarray:
         (N,) float64: their geometric mean, low where any round was unsure.
 
     Example:
-        >>> combined_quality(np.array([[0.9, 0.5], [0.4, 0.5]])).tolist()
+        >>> combined_quality(np.array([[0.9, 0.5], [0.4, 0.5]])).round(3).tolist()
         [0.6, 0.5]
     """
     return np.prod(np.asarray(qualities, dtype=np.float64) ** (1 / len(qualities)), axis=0)

@@ -15,11 +15,11 @@ _base_ = ['{configs}/prompted/effnet-lite0_coco-mini.py']
 data = '{data}'
 patch_size = 32
 model = dict(
-    neighbours=False,
+    prompt=dict(others=False),
     backbone=dict(
-        _delete_=True, type='ResNet', depth=18, base_channels=4, norm_eval=False
+        _delete_=True, type='ResNet', depth=18, base_channels=8, norm_eval=False
     ),
-    neck=dict(in_channels=[4, 8, 16, 32], out_channels=4),
+    neck=dict(in_channels=[8, 16, 32, 64], out_channels=4),
     salient_head=dict(in_channels=16),
 )
 salient_dataset = dict(
