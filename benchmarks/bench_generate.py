@@ -23,11 +23,14 @@ from dataclasses import dataclass
 from io import StringIO
 from itertools import islice
 from pathlib import Path
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
 import psutil
 import torch
+from mmdet.structures import DetDataSample
+from mmengine.structures import PixelData
 from table import Row, run_script, scaled
 from timing import duration, own_process
 
@@ -39,6 +42,14 @@ TOOL = ROOT / 'tools' / 'generate_proxy_masks.py'
 NETWORK = ROOT / 'configs' / 'boxcaseg' / 'hrnet_w18s_coco-mini.py'
 IMAGES, INSTANCES = 118_287, 860_001  # COCO train2017
 WIDTH, HEIGHT, PATCH = 160, 120, 64
+PIPELINE = [
+    dict(type='mmboxcaseg.LoadPatchImage'),
+    dict(type='mmboxcaseg.BoxPatch', size=PATCH),
+    dict(type='mmboxcaseg.PackPatchInputs'),
+]
+BLOB = np.exp(
+    -2 * (np.mgrid[-1 : 1 : PATCH * 1j, -1 : 1 : PATCH * 1j].astype(np.float32) ** 2).sum(0)
+)
 
 
 def rows(args: argparse.Namespace) -> Iterator[Row]:
@@ -143,22 +154,25 @@ def memory_mb(pid: int) -> float:
 class StandIn(BoxCasegPredictor):
     """Draws blobs instead of running a network."""
 
-    def __init__(self, model: None, batch_size: int, tta: bool = False, amp: bool = False) -> None:
-        super().__init__(model, PATCH, batch_size)
-        y, x = np.mgrid[-1 : 1 : PATCH * 1j, -1 : 1 : PATCH * 1j].astype(np.float32)
-        self._maps = np.exp(-2 * np.stack([x**2 + y**2] * batch_size))
-
-    def predict_patches(self, patches: np.ndarray, bboxes: np.ndarray) -> np.ndarray:
-        return self._maps[: len(patches)]
+    def predict_packed(self, packed: list[dict]) -> list[DetDataSample]:
+        samples = [one['data_samples'] for one in packed]
+        for sample in samples:
+            sample.pred_maps = PixelData(fused=torch.from_numpy(BLOB)[None])
+            sample.set_metainfo(dict(threshold=0.5))
+        return samples
 
 
 def run_ours(folder: Path) -> None:
     import mmboxcaseg.apis
 
-    mmboxcaseg.apis.init_model = lambda *args: None
+    mmboxcaseg.apis.init_model = lambda config, *_: SimpleNamespace(cfg=config, output_map='fused')
     mmboxcaseg.apis.BoxCasegPredictor = StandIn
     (folder / 'none.pth').touch()
-    sys.argv = [str(TOOL), str(NETWORK), str(folder / 'none.pth'), *arguments(folder)]
+    config = folder / 'small.py'
+    config.write_text(
+        f'_base_ = {str(NETWORK)!r}\ntest_dataloader = dict(dataset=dict(pipeline={PIPELINE}))\n'
+    )
+    sys.argv = [str(TOOL), str(config), str(folder / 'none.pth'), *arguments(folder)]
     sys.argv += ['--ann', str(folder / 'boxes.json'), '--out', str(folder / 'ours.json')]
     with redirect_stdout(StringIO()), redirect_stderr(StringIO()):
         runpy.run_path(str(TOOL), run_name='__main__')
@@ -170,7 +184,6 @@ def arguments(img_root: Path) -> list[str]:
 
 def run_plain(folder: Path) -> None:
     """All in lists; every instance decodes its image and has an array of its image's size."""
-    predictor = StandIn(None, 32)
     coco = json.loads((folder / 'boxes.json').read_text())
     groups: dict[int, list] = {image['id']: [] for image in coco['images']}
     for annotation in coco['annotations']:
@@ -183,7 +196,7 @@ def run_plain(folder: Path) -> None:
     maps = (
         prob
         for batch in iter(lambda: list(islice(patches, 32)), [])
-        for prob in predictor.predict_patches(np.stack(batch), np.zeros((len(batch), 4)))
+        for prob in [BLOB] * len(np.stack(batch))
     )
     proxies = {}
     for image in coco['images']:

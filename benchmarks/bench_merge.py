@@ -8,12 +8,12 @@ from multiprocessing import get_context
 from statistics import median
 
 import numpy as np
-from drawn import IMG_SHAPE, draw_images, draw_probabilities
+from drawn import IMG_SHAPE, draw_images, draw_probabilities, rles_of
 from pycocotools import mask as coco_mask
 from table import Row, run_script, scaled, timed_row
 from timing import compare, cpu_seconds, least_seconds, share_of
 
-from mmboxcaseg.proxy import probability_rles, read_rles, refine_rles
+from mmboxcaseg.proxy import read_rles, refine_rles
 
 
 def plain(images: list[tuple[list[dict], np.ndarray]]) -> list:
@@ -71,7 +71,7 @@ def draw(count: int) -> list[tuple[list[dict], np.ndarray]]:
     rng = np.random.default_rng(0)
     blobs = draw_probabilities(rng, 64, 80)
     return [
-        (probability_rles(blobs[rng.integers(0, 64, len(boxes))], boxes, IMG_SHAPE), boxes)
+        (rles_of(blobs[rng.integers(0, 64, len(boxes))], boxes), boxes)
         for boxes in draw_images(rng, count, 6.3)
     ]
 

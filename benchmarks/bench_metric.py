@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import numpy as np
 import torch
 from bench_paste import SIDE, draw, plain_mask, resizing
-from drawn import IMG_SHAPE
+from drawn import IMG_SHAPE, masks_of, rles_of
 from mmengine.logging import MMLogger
 from pycocotools import mask as coco_mask
 from table import Row, run_script, scaled, timed_row
@@ -17,7 +17,7 @@ from timing import compare, duration, least_seconds, share_of
 
 from mmboxcaseg.evaluation import BoxMaskIoUMetric
 from mmboxcaseg.evaluation.box_mask_iou import edges_ious
-from mmboxcaseg.proxy import Edges, probability_edges, probability_rles, read_edges
+from mmboxcaseg.proxy import Edges, mask_edges, read_edges
 
 THRESHOLDS = (0.25, 0.5, 0.7, 0.75)
 BATCH = 32
@@ -50,14 +50,13 @@ def ours(samples: list[dict]) -> dict[str, float]:
 def draw_samples(count: int) -> list[dict]:
     """Data samples as mmengine's evaluator gives them; the truth is another blob in the box."""
     maps, bboxes = draw(count)
-    truths = [
-        probability_rles([maps[n - 5]], bboxes[n : n + 1], IMG_SHAPE)[0] for n in range(count)
-    ]
+    truths = [rles_of([maps[n - 5]], bboxes[n : n + 1])[0] for n in range(count)]
     return [
         dict(
             pred_maps=dict(fused=torch.from_numpy(prob)[None]),
             segmentation=truth,
             ori_shape=IMG_SHAPE,
+            threshold=0.5,
             bbox=bbox.tolist(),
             label=number % 80,
             area=1,
@@ -74,7 +73,7 @@ def parts(samples: list[dict]) -> dict[str, float]:
     def masks(batch: list[dict]) -> Edges:
         maps = [sample['pred_maps']['fused'][0].numpy() for sample in batch]
         bboxes = np.array([sample['bbox'] for sample in batch])
-        return probability_edges(maps, bboxes, shapes[: len(batch)])
+        return mask_edges(masks_of(maps, bboxes), shapes[: len(batch)])
 
     def truths(batch: list[dict]) -> Edges:
         return read_edges([sample['segmentation'] for sample in batch], shapes[: len(batch)])

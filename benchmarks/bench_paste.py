@@ -7,13 +7,12 @@ from collections.abc import Iterator
 
 import cv2
 import numpy as np
-from drawn import IMG_SHAPE, draw_boxes, draw_probabilities
+from drawn import IMG_SHAPE, draw_boxes, draw_probabilities, masks_of, rles_of
 from pycocotools import mask as coco_mask
 from table import Row, run_script, scaled, timed_row
 from timing import compare, duration, least_seconds, share_of
 
-from mmboxcaseg.proxy import pixel_bboxes, probability_edges, probability_rles
-from mmboxcaseg.proxy.masks import threshold_probability
+from mmboxcaseg.proxy import mask_edges, pixel_bboxes
 
 # Of the maps, in pixels: test patches are that large.
 SIDE = 320
@@ -44,7 +43,7 @@ def ours(maps: list[np.ndarray], bboxes: np.ndarray) -> list[dict]:
     rles = []
     for start in range(0, len(maps), PER_IMAGE):
         part = slice(start, start + PER_IMAGE)
-        rles += probability_rles(maps[part], bboxes[part], IMG_SHAPE)
+        rles += rles_of(maps[part], bboxes[part])
     return rles
 
 
@@ -62,17 +61,12 @@ def draw(count: int) -> tuple[list[np.ndarray], np.ndarray]:
     return [maps[index % 16] for index in range(count)], draw_boxes(rng, count)
 
 
-def thresholding(maps: list[np.ndarray], bboxes: np.ndarray) -> None:
-    """The first part of ours: masks of the boxes' size."""
-    for prob, (x1, y1, x2, y2) in zip(maps, pixel_bboxes(bboxes, IMG_SHAPE).tolist(), strict=True):
-        threshold_probability(prob, (x2 - x1, y2 - y1))
-
-
 def edges(maps: list[np.ndarray], bboxes: np.ndarray) -> None:
     """The first two parts of ours: the masks and where their runs begin and end."""
     for start in range(0, len(maps), PER_IMAGE):
         part = slice(start, start + PER_IMAGE)
-        probability_edges(maps[part], bboxes[part], [IMG_SHAPE] * len(maps[part]))
+        masks = masks_of(maps[part], bboxes[part])
+        mask_edges(masks, [IMG_SHAPE] * len(masks))
 
 
 def rows(args: argparse.Namespace) -> Iterator[Row]:
@@ -82,7 +76,7 @@ def rows(args: argparse.Namespace) -> Iterator[Row]:
     comparison = compare(lambda: plain(*data), lambda: ours(*data), count)
     limit, mask, edge = (
         least_seconds(lambda function=function: function(*data), count)
-        for function in (resizing, thresholding, edges)
+        for function in (resizing, masks_of, edges)
     )
     yield timed_row(
         f'mask from probability map, {SIDE}x{SIDE} into 640x480',

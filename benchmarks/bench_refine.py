@@ -11,11 +11,9 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
-from drawn import IMG_SHAPE, draw_boxes, draw_probabilities
+from drawn import IMG_SHAPE, draw_boxes, draw_probabilities, rles_of
 from table import Row, run_script, scaled
 from timing import duration
-
-from mmboxcaseg.proxy import probability_rles
 
 TOOL = Path(__file__).parents[1] / 'tools' / 'refine_proxy_masks.py'
 # rusage would count the memory of the process that starts it.
@@ -45,7 +43,7 @@ def write_input(folder: Path, num_images: int, num_instances: int) -> None:
     annotations, raw = [], []
     for image, count in enumerate(counts.tolist()):
         bboxes = draw_boxes(rng, count)
-        rles = probability_rles(blobs[rng.integers(0, 64, count)], bboxes, IMG_SHAPE)
+        rles = rles_of(blobs[rng.integers(0, 64, count)], bboxes)
         for (x1, y1, x2, y2), rle in zip(bboxes.round(2).tolist(), rles, strict=True):
             bbox = [x1, y1, round(x2 - x1, 2), round(y2 - y1, 2)]
             entry = dict(image_id=image, category_id=image % 80, bbox=bbox, segmentation=rle)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import cv2
 import numpy as np
+
+from mmboxcaseg.proxy import BoxMask, mask_of, mask_rles
 
 #: (height, width) of most of COCO's images.
 IMG_SHAPE = (480, 640)
@@ -64,3 +66,13 @@ def draw_images(
     """Yield the :func:`draw_boxes` of images; some have one box, few have many, as in COCO."""
     for number in 1 + rng.poisson(rng.gamma(1, objects_per_image - 1, count)):
         yield draw_boxes(rng, number)
+
+
+def masks_of(maps: Sequence[np.ndarray], bboxes: np.ndarray) -> list[BoxMask]:
+    """The masks of maps, by the paper's threshold, in an image of :data:`IMG_SHAPE`."""
+    return [mask_of(prob, bbox, IMG_SHAPE, 0.5) for prob, bbox in zip(maps, bboxes, strict=True)]
+
+
+def rles_of(maps: Sequence[np.ndarray], bboxes: np.ndarray) -> list[dict]:
+    """The same masks as RLEs."""
+    return mask_rles(masks_of(maps, bboxes), [IMG_SHAPE] * len(maps))

@@ -107,6 +107,10 @@ def make_batch():
             sample = DetDataSample(metainfo=dict(supervision=supervision))
             bbox = torch.tensor([[4.0, 6.0, size - 5.5, size - 3.0]])
             sample.gt_instances = InstanceData(bboxes=bbox)
+            # None, one, two and so on, each a step further to the right.
+            steps = torch.arange(float(len(samples))).view(-1, 1)
+            others = torch.tensor([[10.0, 2, 20, size / 2]]) + steps * torch.tensor([3.0, 0, 3, 0])
+            sample.other_instances = InstanceData(bboxes=others)
             if supervision == 'mask':
                 mask = torch.zeros(1, size, size, dtype=torch.uint8)
                 mask[:, 6 : size - 3, 4 : size - 5] = 1

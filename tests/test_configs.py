@@ -180,10 +180,6 @@ def by_name(entries, others):
 
 PIPELINE = 'train_dataloader.dataset.pipeline.'
 MIN_AGREEMENT = PIPELINE + 'mmboxcaseg.DropProxyMasks.min_agreement'
-OTHERS = {
-    f'{split}_dataloader.dataset.pipeline.mmboxcaseg.NeighbourChannel'
-    for split in ('train', 'val', 'test')
-}
 #: What a row differs in from its base; the first pattern that its name fits counts.
 ABLATIONS = {
     '3:*': {'train_dataloader.dataset.datasets.mmboxcaseg.SalientObjectDataset.ann_file'},
@@ -210,9 +206,9 @@ ABLATIONS = {
     '8:0.95': set(),
     '8:*': {MIN_AGREEMENT},
     'fuse:logit': set(),
-    'fuse:prob': {'model.loss_pixel.fuse'},
-    'prompted:no_prompt': {'model.prompt'},
-    'prompted:no_neighbours': {'model.neighbours', *OTHERS, 'tta_pipeline.TestTimeAug.transforms'},
+    'fuse:prob': {'model.fuse'},
+    'prompted:no_prompt': {'model.prompt.own'},
+    'prompted:no_neighbours': {'model.prompt.others'},
     'prompted:no_box_crop': {
         PIPELINE + 'mmboxcaseg.RandomBoxPatch',
         PIPELINE + 'mmboxcaseg.RandomSalientPatch',

@@ -19,13 +19,12 @@ from tqdm import tqdm
 
 import mmboxcaseg
 from mmboxcaseg.apis import BoxCasegPredictor, init_model
-from mmboxcaseg.apis.inference import read_views
 from mmboxcaseg.apis.proxy_generation import ProxyGenerator
 from mmboxcaseg.coco.annotations import Coco, load_coco
 from mmboxcaseg.coco.checks import check_bboxes, check_images
 from mmboxcaseg.coco.groups import ImageGroups
 from mmboxcaseg.coco.shards import SHARD_IMAGES, ShardFolder, file_hash, text_hash
-from mmboxcaseg.engine.config import ConfigOptions, load_config
+from mmboxcaseg.engine.config import ConfigOptions, box_pipeline, load_config
 from mmboxcaseg.engine.device import add_amp_options, check_device, choose_amp
 from mmboxcaseg.engine.distributed import is_first_process, join_processes
 from mmboxcaseg.errors import InputError, check_count, run_tool
@@ -68,8 +67,8 @@ def parse_args() -> argparse.Namespace:
         '--workers',
         type=int,
         default=2,
-        help='processes that decode images, and as many that make masks of the predictions, beside '
-        'the one that runs the network; more if the network waits',
+        help='threads that crop boxes for the network and make masks of its predictions, beside '
+        'those that run it; more if the network waits',
     )
     parser.add_argument(
         '--cfg-options',
@@ -111,7 +110,7 @@ def main() -> None:
 
 def load_inputs(args: argparse.Namespace, config: Config) -> Coco:
     """Check everything that the user gave; return the COCO file."""
-    read_views(config, args.tta)
+    box_pipeline(config, args.tta)
     if not Path(args.checkpoint).is_file():
         raise InputError(f'checkpoint {args.checkpoint} does not exist')
     check_device(args.device)

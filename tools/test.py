@@ -8,8 +8,15 @@ from mmengine.config import Config, ConfigDict
 from mmengine.device import get_device
 
 from mmboxcaseg.engine.checkpoint import allow_checkpoint_types
-from mmboxcaseg.engine.checks import check_checkpoint, check_data, check_neighbours
-from mmboxcaseg.engine.config import ConfigOptions, build_runner, load_config, set_work_dir
+from mmboxcaseg.engine.checks import check_checkpoint, check_data
+from mmboxcaseg.engine.config import (
+    ConfigOptions,
+    box_pipeline,
+    build_runner,
+    innermost,
+    load_config,
+    set_work_dir,
+)
 from mmboxcaseg.engine.device import add_amp_options, choose_amp
 from mmboxcaseg.engine.distributed import is_first_process, start_process
 from mmboxcaseg.errors import InputError, run_tool
@@ -48,10 +55,10 @@ def configure(args: argparse.Namespace) -> Config:
     set_work_dir(config, args.work_dir, args.config)
     config.load_from = args.checkpoint
     config.resume = False
+    if not config.get('test_dataloader'):
+        raise InputError(f'{args.config} has no test_dataloader, so there is nothing to score')
     if args.tta:
-        for key in ('tta_model', 'tta_pipeline'):
-            if key not in config:
-                raise InputError(f'--tta: {args.config} has no {key}, give it one')
+        box_pipeline(config, tta=True)
     if choose_amp(args, get_device()):
         config.test_cfg = dict(config.get('test_cfg') or {}, fp16=True)
     if args.show or args.show_dir:
@@ -68,10 +75,7 @@ def configure(args: argparse.Namespace) -> Config:
 def augment(config: Config) -> None:
     """Put the model and the test pipeline into those of the test-time augmentation."""
     config.model = ConfigDict(**config.tta_model, module=config.model)
-    dataset = config.test_dataloader.dataset
-    while 'dataset' in dataset:
-        dataset = dataset.dataset
-    dataset.pipeline = config.tta_pipeline
+    innermost(config.test_dataloader.dataset).pipeline = box_pipeline(config, tta=True)
 
 
 def main() -> None:
@@ -82,7 +86,6 @@ def main() -> None:
         if args.out:
             check_output(args.out, inputs=[args.config, args.checkpoint])
         check_data(config, ('test',))
-        check_neighbours(config)
         check_checkpoint(config, args.checkpoint)
     if args.tta:
         augment(config)

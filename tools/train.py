@@ -13,7 +13,6 @@ from mmboxcaseg.engine.checks import (
     check_checkpoint,
     check_data,
     check_mask_head,
-    check_neighbours,
     check_pretrained,
     check_sampler,
 )
@@ -79,7 +78,6 @@ def check(config: Config) -> None:
     """Find what is wrong before anything takes long."""
     check_data(config, ('train', 'val'))
     check_sampler(config)
-    check_neighbours(config)
     check_mask_head(config)
     check_pretrained(config.model)
     path = config.get('load_from')

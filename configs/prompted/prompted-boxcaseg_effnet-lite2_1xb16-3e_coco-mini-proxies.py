@@ -13,7 +13,6 @@ views = dict(
     type='TestTimeAug',
     transforms=[
         [dict(test_crop, margin=margin) for margin in _base_.margins],
-        [_base_.others],
         _base_.flips,
         [_base_.pack],
     ],
@@ -23,7 +22,7 @@ salient_pipeline = [
     *_base_.end,
 ]
 box_pipeline = [_base_.load, _base_.box_clutter, crop, _base_.colours, *_base_.end]
-test_pipeline = [_base_.load, test_crop, *_base_.test_end]
+test_pipeline = [_base_.load, test_crop, _base_.pack]
 tta_pipeline = [_base_.load, views]
 
 train_dataloader = dict(

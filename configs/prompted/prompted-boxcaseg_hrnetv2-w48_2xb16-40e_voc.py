@@ -8,8 +8,7 @@ _base_ = [
 ]
 
 model = dict(
-    prompt=True,
-    neighbours=True,
+    prompt=dict(type='mmboxcaseg.BoxPrompt', own=True, others=True),
     # A map that copies the box has no multiple-instance loss: the weak head would learn nothing,
     # and the transferred head is made from it.
     weak_head=None,
@@ -18,6 +17,6 @@ model = dict(
     test_cfg=dict(threshold='best'),
 )
 
-box_dataset = dict(_base_.voc_boxes, with_neighbours=True)
+box_dataset = _base_.voc_boxes
 val_dataloader = dict(dataset=_base_.voc_val_boxes)
 test_dataloader = val_dataloader

@@ -1,5 +1,5 @@
 """What other programs call."""
 
-from .inference import BoxCasegPredictor, View, init_model
+from .inference import BoxCasegPredictor, init_model
 
-__all__ = ['BoxCasegPredictor', 'View', 'init_model']
+__all__ = ['BoxCasegPredictor', 'init_model']

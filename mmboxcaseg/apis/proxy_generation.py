@@ -2,29 +2,26 @@
 
 from __future__ import annotations
 
-import signal
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import contextmanager
 from itertools import chain, islice
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
-import cv2
-import numpy as np
 import torch
-from torch.utils.data import DataLoader, Dataset
+from mmdet.structures import DetDataSample
 
-from mmboxcaseg.coco.annotations import Annotation, Image, annotation_bboxes
+from mmboxcaseg.coco.annotations import annotation_bboxes
 from mmboxcaseg.coco.groups import ImageGroups
 from mmboxcaseg.coco.proxies import refine_annotations
 from mmboxcaseg.coco.results import mask_result
 from mmboxcaseg.coco.shards import ShardFolder
 from mmboxcaseg.datasets.transforms import LoadPatchImage
-from mmboxcaseg.engine.distributed import end_with_parent
-from mmboxcaseg.proxy import expected_iou, probability_rles
+from mmboxcaseg.proxy import mask_rles
 
 from .inference import BoxCasegPredictor
 
@@ -38,8 +35,10 @@ _PIECE = 2
 class ProxyGenerator:
     """Predict, merge and rate the masks of shard after shard.
 
-    Workers decode images and crop patches ahead of the network, others turn its probability maps
-    into masks behind it; this process runs the network and writes the shards. Queues are bounded.
+    Workers decode images and run the pipeline ahead of the network, and turn its maps into masks
+    behind it; this thread runs the network and writes the shards. Queues are bounded. Workers are
+    threads: what takes long releases Python's lock, and samples, which are many small tensors,
+    cost more to send to another process than to make.
 
     Batches go across images, but not across shards: which patches share a batch, and with it the
     last bit of what the network computes, depends on nothing but the set and the batch size.
@@ -50,7 +49,7 @@ class ProxyGenerator:
         groups: The boxes.
         img_root: Folder of the images.
         predictor: The network.
-        workers: Processes that decode, and as many that post-process; with 0 all is done here.
+        workers: Threads that work ahead of the network and behind it; with 0 all is done here.
         threads: Pieces of a batch that are predicted at the same time, of a network on a CPU; with
             0, for a GPU, the batch stays whole.
 
@@ -67,11 +66,12 @@ class ProxyGenerator:
         threads: int = 0,
     ) -> None:
         self.groups = groups
-        self.img_root = img_root
+        self.img_root = Path(img_root)
         self.predictor = predictor
         self.workers = workers
         self.threads = threads
         self.network_s = 0.0
+        self._pipeline_lock = Lock()
 
     def run(self, folder: ShardFolder, shards: list[int]) -> Iterator[int]:
         """Write shards.
@@ -87,17 +87,16 @@ class ProxyGenerator:
             InputError: If an image is broken or of another size than the file says.
         """
         images = [index for shard in shards for index in folder.images(shard)]
-        # Processes are forked before the network has started threads of its own.
-        patches = iter(self._load(images))
-        with _pool(self.workers) as pool, _single_threads(self.threads) as threads:
-            maps = chain.from_iterable(
-                self._predict(folder.images(shard), patches, threads) for shard in shards
+        # Convolutions must not share threads, or their last bits would depend on how many.
+        alone = dict(initializer=torch.set_num_threads, initargs=(1,))
+        with _pool(self.workers) as pool, _pool(self.threads, **alone) as threads:
+            packed = _map_ahead(pool, self._pack, images, _AHEAD * self.workers)
+            samples = chain.from_iterable(
+                self._predict(folder.images(shard), packed, threads) for shard in shards
             )
-            tasks = (
-                (self.groups.image(i), self.groups.annotations(i), m, self.predictor.threshold)
-                for i, m in zip(images, maps, strict=True)
+            results = _map_ahead(
+                pool, self._finish, zip(images, samples, strict=True), _AHEAD * self.workers
             )
-            results = _map_ahead(pool, finish_image, tasks, _AHEAD * self.workers)
             for shard in shards:
                 proxies: list[dict] = []
                 raw: list[dict] = []
@@ -108,137 +107,83 @@ class ProxyGenerator:
                     yield int(self.groups.num_boxes[index])
                 folder.write(shard, proxies, raw)
 
-    def _load(self, images: list[int]) -> DataLoader:
-        return DataLoader(
-            _ImagePatches(self.groups, images, self.img_root, self.predictor.crop_patches),
-            batch_size=None,
-            num_workers=self.workers,
-            prefetch_factor=_AHEAD if self.workers else None,
-            worker_init_fn=_start_worker,
-        )
+    def _pack(self, index: int) -> list[dict]:
+        """What the pipeline gives of all boxes of an image, which is decoded once."""
+        objects = [a for a in self.groups.annotations(index) if a.is_object]
+        if not objects:
+            return []
+        image = self.groups.image(index)
+        size = dict(height=image.height, width=image.width)
+        path = str(self.img_root / image.file_name)
+        pixels = LoadPatchImage()(dict(img_path=path) | size)['img']
+        # Transforms are made for one thread: mmcv's random ones mix up who asks for what.
+        with self._pipeline_lock:
+            return self.predictor.pack(pixels, annotation_bboxes(objects))
 
     def _predict(
-        self, images: range, patches: Iterator, threads: Executor | None
-    ) -> Iterator[list[np.ndarray]]:
-        """Yield the maps of each image of a shard; batches go across its images."""
-        rows = chain.from_iterable(
-            zip(*(array.numpy() for array in item), strict=True)
-            for item in islice(patches, len(images))
-        )
-        batches = iter(lambda: list(islice(rows, self.predictor.batch_size)), [])
-        maps = chain.from_iterable(
-            self._predict_batch(*map(np.stack, zip(*batch, strict=True)), threads)
-            for batch in batches
-        )
+        self, images: range, packed: Iterator[list[dict]], threads: Executor | None
+    ) -> Iterator[list[DetDataSample]]:
+        """Yield the samples of each image of a shard; batches go across its images."""
+        boxes = chain.from_iterable(islice(packed, len(images)))
+        batches = iter(lambda: list(islice(boxes, self.predictor.batch_size)), [])
+        samples = chain.from_iterable(self._predict_batch(batch, threads) for batch in batches)
         for index in images:
-            yield list(islice(maps, int(self.groups.num_boxes[index])))
+            yield list(islice(samples, int(self.groups.num_boxes[index])))
 
     def _predict_batch(
-        self, patches: np.ndarray, bboxes: np.ndarray, threads: Executor | None
-    ) -> Iterable[np.ndarray]:
+        self, packed: list[dict], threads: Executor | None
+    ) -> Iterable[DetDataSample]:
         start = time.perf_counter()
         if threads is None:
-            maps = self.predictor.predict_patches(patches, bboxes)
+            samples = self.predictor.predict_packed(packed)
         else:
-            cuts = range(_PIECE, len(patches), _PIECE)
-            pieces = np.split(patches, cuts), np.split(bboxes, cuts)
-            maps = np.concatenate(list(threads.map(self.predictor.predict_patches, *pieces)))
+            pieces = [packed[i : i + _PIECE] for i in range(0, len(packed), _PIECE)]
+            samples = list(chain.from_iterable(threads.map(self.predictor.predict_packed, pieces)))
         self.network_s += time.perf_counter() - start
-        return maps
+        return samples
 
+    def _finish(self, task: tuple[int, list[DetDataSample]]) -> tuple[list[dict], list[dict]]:
+        """Turn the maps of one image into proxy masks.
 
-def finish_image(
-    image: Image, annotations: list[Annotation], maps: list[np.ndarray], threshold: float | str
-) -> tuple[list[dict], list[dict]]:
-    """Turn the probability maps of one image into proxy masks.
-
-    Args:
-        image: Of a COCO file.
-        annotations: Its annotations.
-        maps: The (h, w) float32 map of each object.
-        threshold: See :func:`threshold_probability`.
-
-    Returns:
-        The annotations with their proxy masks, and COCO results with the masks before merging;
-        ``quality`` and ``score`` are :func:`expected_iou` of the maps.
-    """
-    objects = [annotation for annotation in annotations if annotation.is_object]
-    rles = probability_rles(maps, annotation_bboxes(objects), image.shape, threshold)
-    quality = expected_iou(np.stack(maps), threshold).tolist() if maps else []
-    results = list(map(mask_result, objects, rles, quality))
-    raw = {result['ann_id']: result['segmentation'] for result in results}
-    scores = {result['ann_id']: result['score'] for result in results}
-    return refine_annotations(image, annotations, raw, scores=scores), results
-
-
-class _ImagePatches(Dataset):
-    """The patches of all boxes of an image and the boxes in them; the image is decoded once."""
-
-    def __init__(
-        self,
-        groups: ImageGroups,
-        images: list[int],
-        img_root: str | Path,
-        crop: Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]],
-    ) -> None:
-        self._groups = groups
-        self._images = np.array(images)
-        self._img_root = Path(img_root)
-        self._crop = crop
-        self._load = LoadPatchImage()
-
-    def __len__(self) -> int:
-        return len(self._images)
-
-    def __getitem__(self, number: int) -> tuple[np.ndarray, np.ndarray]:
-        index = int(self._images[number])
-        objects = [a for a in self._groups.annotations(index) if a.is_object]
-        if not objects:
-            return np.zeros(0, dtype=np.uint8), np.zeros(0, dtype=np.float32)
-        image = self._groups.image(index)
-        size = dict(height=image.height, width=image.width)
-        path = str(self._img_root / image.file_name)
-        pixels = self._load(dict(img_path=path) | size)['img']
-        return self._crop(pixels, annotation_bboxes(objects))
+        Returns:
+            The annotations with their proxy masks, and COCO results with the masks before merging;
+            ``quality`` and ``score`` are :func:`expected_iou` of the maps.
+        """
+        index, samples = task
+        image, annotations = self.groups.image(index), self.groups.annotations(index)
+        rated = [self.predictor.mask_of(sample) for sample in samples]
+        shapes = [image.shape] * len(rated)
+        rles = mask_rles([mask for mask, _ in rated], shapes)
+        objects = (annotation for annotation in annotations if annotation.is_object)
+        results = [
+            mask_result(annotation, rle, quality)
+            for annotation, rle, (_, quality) in zip(objects, rles, rated, strict=True)
+        ]
+        raw = {result['ann_id']: result['segmentation'] for result in results}
+        scores = {result['ann_id']: result['score'] for result in results}
+        return refine_annotations(image, annotations, raw, scores=scores), results
 
 
 @contextmanager
-def _pool(workers: int) -> Iterator[Executor | None]:
-    if not workers:
-        yield None
-        return
-    with ProcessPoolExecutor(workers, initializer=_start_worker) as pool:
-        pool.submit(int).result()  # starts the processes
-        yield pool
-
-
-@contextmanager
-def _single_threads(threads: int) -> Iterator[Executor | None]:
-    """Threads that run torch's operations alone, whatever the number of threads elsewhere."""
+def _pool(threads: int, **settings: Any) -> Iterator[Executor | None]:
     if not threads:
         yield None
         return
-    with ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+    with ThreadPoolExecutor(threads, **settings) as pool:
         yield pool
 
 
 def _map_ahead(
-    pool: Executor | None, function: Callable, tasks: Iterable[tuple], ahead: int
+    pool: Executor | None, function: Callable, tasks: Iterable, ahead: int
 ) -> Iterator[Any]:
     """Yield the results in the tasks' order; so many tasks are under way at most."""
     if pool is None:
-        yield from (function(*task) for task in tasks)
+        yield from map(function, tasks)
         return
     pending: deque = deque()
     for task in tasks:
-        pending.append(pool.submit(function, *task))
+        pending.append(pool.submit(function, task))
         if len(pending) > ahead:
             yield pending.popleft().result()
     while pending:
         yield pending.popleft().result()
-
-
-def _start_worker(_: int = 0) -> None:
-    end_with_parent()
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # it ends with its parent, in silence
-    cv2.setNumThreads(0)

@@ -25,8 +25,8 @@ class BoxInstanceDataset(BaseDataset):
     A sample holds ``img_path``, ``img_id``, ``ann_id``, ``height`` and ``width`` (of the image),
     ``bbox`` (xyxy, image pixels), ``label`` (index into ``metainfo['classes']``), ``area``,
     ``supervision`` (``'box'``, or ``'mask'`` with a good proxy mask), ``proxy_mask`` (compressed
-    RLE) if there is a good one and, if asked for, ``segmentation`` and ``neighbour_bboxes`` (xyxy,
-    image pixels, of the other samples of its image).
+    RLE) if there is a good one, ``other_bboxes`` (xyxy, image pixels, of the other samples of its
+    image) and, if asked for, ``segmentation``.
 
     Args:
         ann_file: COCO-format JSON file.
@@ -35,8 +35,6 @@ class BoxInstanceDataset(BaseDataset):
             holds its annotations; a path as it is, not below ``data_root``. By default none.
         min_quality: A proxy mask supervises if its ``quality`` (its expected IoU) is above this;
             the other samples stay supervised by their boxes.
-        with_neighbours: Whether samples carry the ``neighbour_bboxes``, for
-            :class:`mmboxcaseg.NeighbourChannel`.
         with_segmentation: Whether samples carry the true ``segmentation``; only for tests.
         **kwargs: As in mmengine's ``BaseDataset``. ``metainfo`` may give ``classes``; by default
             they are the file's categories, in the file's order.
@@ -57,7 +55,6 @@ class BoxInstanceDataset(BaseDataset):
         data_prefix: dict | None = None,
         proxy_file: str | None = None,
         min_quality: float = 0.75,
-        with_neighbours: bool = False,
         with_segmentation: bool = False,
         **kwargs,
     ) -> None:
@@ -70,7 +67,6 @@ class BoxInstanceDataset(BaseDataset):
             raise InputError('with_segmentation is for tests: training never reads masks of boxes')
         self.proxy_file = proxy_file
         self.min_quality = min_quality
-        self.with_neighbours = with_neighbours
         self.with_segmentation = with_segmentation
         super().__init__(ann_file, data_prefix=data_prefix or dict(img=''), **kwargs)
 
@@ -111,8 +107,7 @@ class BoxInstanceDataset(BaseDataset):
                 check_mask(annotation, image, self.ann_file, ' to score against')
                 sample['segmentation'] = annotation.segmentation
             data_list.append(sample)
-        if self.with_neighbours:
-            self._index_neighbours(data_list)
+        self._index_boxes(data_list)
         if dropped := len(coco.annotations) - len(data_list):
             print_log(f'{self.ann_file}: {dropped} crowd or empty boxes left out', 'current')
         return data_list
@@ -140,7 +135,7 @@ class BoxInstanceDataset(BaseDataset):
         )
         return good
 
-    def _index_neighbours(self, data_list: list[dict]) -> None:
+    def _index_boxes(self, data_list: list[dict]) -> None:
         """Keep all boxes once, by image; a sample knows where those of its image are."""
         groups: dict[int | str, list[dict]] = {}
         for sample in data_list:
@@ -148,7 +143,7 @@ class BoxInstanceDataset(BaseDataset):
         start = 0
         for group in groups.values():
             for place, sample in enumerate(group, start):
-                sample['neighbours'] = (start, place, start + len(group))
+                sample['boxes'] = (start, place, start + len(group))
             start += len(group)
         samples = [sample for group in groups.values() for sample in group]
         bboxes = np.array([sample['bbox'] for sample in samples], dtype=np.float64)
@@ -159,11 +154,9 @@ class BoxInstanceDataset(BaseDataset):
     def get_data_info(self, idx: int) -> dict:
         """Get a sample; see the class for what it holds."""
         sample = super().get_data_info(idx)
-        if self.with_neighbours:
-            start, place, stop = sample.pop('neighbours')
-            others = np.delete(self._bboxes[start:stop], place - start, axis=0)
-            sample['neighbour_bboxes'] = others.tolist()
-        return sample
+        start, place, stop = sample.pop('boxes')
+        others = np.delete(self._bboxes[start:stop], place - start, axis=0)
+        return sample | dict(other_bboxes=others.tolist())
 
     def overlapping(self, min_iou: float) -> np.ndarray:
         """Which boxes overlap another one of their image.
@@ -179,7 +172,7 @@ class BoxInstanceDataset(BaseDataset):
         numbers: dict[int | str, int] = {}
         for index in range(len(self)):
             # One at a time: to keep them all takes three times as long.
-            sample = self.get_data_info(index)
+            sample = super().get_data_info(index)
             bboxes[index] = sample['bbox']
             images[index] = numbers.setdefault(sample['img_id'], len(numbers))
         order = np.argsort(images, kind='stable')

@@ -172,36 +172,6 @@ def check_sampler(config: Config) -> None:
         )
 
 
-def check_neighbours(config: Config) -> None:
-    """Check that model, pipelines and boxes agree on whether the network is told the neighbours.
-
-    Args:
-        config: Config of the run.
-
-    Raises:
-        InputError: If one of them has the channel of neighbours and another has not.
-    """
-    if config.model.get('type') != 'mmboxcaseg.BoxCaseg':
-        return
-    wanted = bool(config.model.get('neighbours'))
-    for split in ('train', 'val', 'test'):
-        for dataset in _datasets((config.get(f'{split}_dataloader') or {}).get('dataset')):
-            if 'pipeline' not in dataset:
-                continue
-            names = [str(transform['type']) for transform in dataset['pipeline']]
-            if ('mmboxcaseg.NeighbourChannel' in names) != wanted:
-                raise InputError(
-                    f'model.neighbours is {wanted}, but the pipeline of a dataset of '
-                    f'{split}_dataloader has {"no" if wanted else "a"} mmboxcaseg.NeighbourChannel'
-                )
-            by_box = dataset['type'] == 'mmboxcaseg.BoxInstanceDataset'
-            if wanted and by_box and not dataset.get('with_neighbours'):
-                raise InputError(
-                    f'model.neighbours is True: set with_neighbours=True of the BoxInstanceDataset '
-                    f'of {split}_dataloader too'
-                )
-
-
 def check_mask_head(config: Config) -> None:
     """Check that where masks are dropped the mask head leaves them out.
 

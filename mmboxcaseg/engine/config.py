@@ -186,6 +186,51 @@ def build_runner(config: Config, loop: str) -> Runner:
         return runner
 
 
+def box_pipeline(config: Config, tta: bool = False) -> list[dict[str, Any]]:
+    """Find the pipeline by which a test looks at a box; masks are predicted by it everywhere.
+
+    Args:
+        config: The config.
+        tta: Whether it is that of the test-time augmentation.
+
+    Returns:
+        With ``tta`` the config's ``tta_pipeline``; otherwise the pipeline of the data set in
+        ``test_dataloader``, whatever it is wrapped in, or of ``val_dataloader`` in a config without
+        a test, or ``test_pipeline`` in one without either.
+
+    Raises:
+        InputError: If the config has none.
+
+    Example:
+        >>> pipeline = [dict(type='mmboxcaseg.BoxPatch', size=64)]
+        >>> inner = dict(type='mmboxcaseg.BoxInstanceDataset', pipeline=pipeline)
+        >>> wrapped = dict(type='RepeatDataset', times=2, dataset=inner)
+        >>> box_pipeline(Config(dict(test_dataloader=dict(dataset=wrapped))))[0]['size']
+        64
+    """
+    name = config.filename or 'the config'
+    if tta:
+        for key in ('tta_model', 'tta_pipeline'):
+            if not config.get(key):
+                raise InputError(f'--tta: {name} has no {key}, give it one')
+        return config.tta_pipeline
+    loader = config.get('test_dataloader') or config.get('val_dataloader')
+    pipeline = innermost(loader.dataset).get('pipeline') if loader else config.get('test_pipeline')
+    if not pipeline:
+        raise InputError(
+            f'{name} does not say how a box is cropped: give it a test_dataloader whose dataset '
+            'has a pipeline, or a test_pipeline'
+        )
+    return pipeline
+
+
+def innermost(dataset: dict[str, Any]) -> dict[str, Any]:
+    """The config of a data set without those of the ones that wrap it, such as RepeatDataset."""
+    while 'dataset' in dataset:
+        dataset = dataset['dataset']
+    return dataset
+
+
 @contextmanager
 def naming_config(config: Config) -> Iterator[None]:
     """Turn what a wrong setting raises while something is built into one sentence.

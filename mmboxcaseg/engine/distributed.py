@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import ctypes
 import os
 import signal
@@ -71,6 +72,8 @@ def join_processes(launcher: str) -> None:
         torch.cuda.set_device(int(os.environ['LOCAL_RANK']))
     # On GPUs too: only a few Python objects are sent, and one rank may wait long for another.
     torch.distributed.init_process_group('gloo', timeout=timedelta(days=30))
+    # A process that ends with threads of gloo still there is aborted, now and then.
+    atexit.register(torch.distributed.destroy_process_group)
 
 
 def end_with_parent() -> None:

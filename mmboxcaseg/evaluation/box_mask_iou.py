@@ -8,7 +8,7 @@ import numpy as np
 from mmengine.evaluator import BaseMetric
 
 from mmboxcaseg.errors import InputError
-from mmboxcaseg.proxy import Edges, probability_edges, read_edges
+from mmboxcaseg.proxy import Edges, mask_edges, mask_of, read_edges
 from mmboxcaseg.registry import METRICS
 
 # COCO's sizes: lower bounds of the area in pixels of small, medium and large objects.
@@ -117,15 +117,19 @@ class BoxMaskIoUMetric(BaseMetric):
     def process(self, data_batch: dict, data_samples: Sequence[dict]) -> None:
         """Score a batch; one entry for each data sample."""
         targets = _read_targets(data_samples)
-        bboxes = np.array([sample['bbox'] for sample in data_samples])
         shapes = [sample['ori_shape'] for sample in data_samples]
-        threshold = data_samples[0].get('threshold', 0.5)
         ious = {}
         for name in data_samples[0]['pred_maps']:
-            probs = [sample['pred_maps'][name][0].cpu().numpy() for sample in data_samples]
-            ious[name] = edges_ious(
-                probability_edges(probs, bboxes, shapes, threshold), targets
-            ).tolist()
+            masks = [
+                mask_of(
+                    sample['pred_maps'][name][0].cpu().numpy(),
+                    sample['bbox'],
+                    sample['ori_shape'],
+                    sample['threshold'],
+                )
+                for sample in data_samples
+            ]
+            ious[name] = edges_ious(mask_edges(masks, shapes), targets).tolist()
         for index, sample in enumerate(data_samples):
             own = {name: values[index] for name, values in ious.items()}
             self.results.append(dict(label=sample['label'], area=sample['area'], ious=own))

@@ -3,7 +3,7 @@
 from .backbones import EfficientNetLite
 from .data_preprocessors import PatchPreprocessor
 from .heads import PatchHead, TransferredHead
-from .layers import WeightTransfer
+from .layers import BoxPrompt, WeightTransfer
 from .losses import MILLoss, PixelLoss
 from .roi_heads import MILMaskHead, ProxyMaskHead
 from .segmentors import BoxCaseg, BoxCasegTTAModel
@@ -11,6 +11,7 @@ from .segmentors import BoxCaseg, BoxCasegTTAModel
 __all__ = [
     'BoxCaseg',
     'BoxCasegTTAModel',
+    'BoxPrompt',
     'EfficientNetLite',
     'MILLoss',
     'MILMaskHead',

@@ -11,10 +11,11 @@ from .boxes import (
 )
 from .dropping import DROPPED, drop_masks, is_kept
 from .masks import (
+    BoxMask,
+    mask_edges,
+    mask_of,
+    mask_rles,
     normalize_probability,
-    paste_probability,
-    probability_edges,
-    probability_rles,
     threshold_probability,
 )
 from .merging import merge_masks, merge_rles
@@ -38,6 +39,7 @@ from .sources import box_mask, ellipse_mask, grabcut_mask
 __all__ = [
     'AGREEMENTS',
     'BEST',
+    'BoxMask',
     'DROPPED',
     'Edges',
     'bbox_areas',
@@ -59,14 +61,14 @@ __all__ = [
     'grabcut_mask',
     'inclusive_bboxes',
     'is_kept',
+    'mask_edges',
+    'mask_of',
+    'mask_rles',
     'merge_masks',
     'merge_rles',
     'normalize_probability',
     'pairwise_iou',
-    'paste_probability',
     'pixel_bboxes',
-    'probability_edges',
-    'probability_rles',
     'read_edges',
     'read_rles',
     'refine_rles',

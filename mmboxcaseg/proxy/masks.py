@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -32,9 +33,7 @@ def normalize_probability(prob: np.ndarray) -> np.ndarray:
     return (prob - low) / (high - low) if high > low else prob
 
 
-def threshold_probability(
-    prob: np.ndarray, size: tuple[int, int], threshold: float | str = 0.5
-) -> np.ndarray:
+def threshold_probability(prob: np.ndarray, size: tuple[int, int], threshold: float) -> np.ndarray:
     """Turn a probability map into a mask of another size.
 
     The map is normalised per instance, resized bilinearly and thresholded.
@@ -42,19 +41,16 @@ def threshold_probability(
     Args:
         prob: (h, w) float probabilities.
         size: (width, height) of the mask.
-        threshold: A pixel belongs to the mask when its value is above it. The paper has 0.5;
-            ``'best'`` takes that of :func:`best_threshold`.
+        threshold: A pixel belongs to the mask when its value is above it. The paper has 0.5.
 
     Returns:
         (height, width) bool.
 
     Example:
-        >>> threshold_probability(np.array([[0.2, 0.9]]), (4, 1)).tolist()
+        >>> threshold_probability(np.array([[0.2, 0.4]]), size=(4, 1), threshold=0.3).tolist()
         [[False, False, True, True]]
     """
     prob = np.ascontiguousarray(prob, dtype=np.float32)
-    if threshold == BEST:
-        threshold = best_threshold(prob)
     low, high, _, _ = cv2.minMaxLoc(prob)
     if high > low:
         # Resized first, there is less to normalise, and only the threshold has to be. Where
@@ -69,87 +65,78 @@ def threshold_probability(
     return cv2.resize(values, size, interpolation=cv2.INTER_LINEAR) > threshold
 
 
-def paste_probability(
-    prob: np.ndarray,
-    bbox: np.ndarray,
-    img_shape: tuple[int, int],
-    threshold: float | str = 0.5,
-) -> np.ndarray:
-    """Turn the probability map of a box into a mask of the image.
+class BoxMask(NamedTuple):
+    """A mask that lies in its box.
+
+    Attributes:
+        window: (h, w) bool, the box's pixels.
+        corner: x and y of the first of them in the image.
+        threshold: Of the normalised map, above which a pixel belongs to the mask.
+    """
+
+    window: np.ndarray
+    corner: tuple[int, int]
+    threshold: float
+
+
+def mask_of(
+    prob: np.ndarray, bbox: np.ndarray, img_shape: tuple[int, int], threshold: float | str
+) -> BoxMask:
+    """Turn the probability map of a box into a mask.
+
+    Whoever wants a mask of a map gets it here; how good it probably is, :func:`expected_iou` tells
+    by the same threshold.
 
     Args:
         prob: (h, w) float probabilities of the patch cropped at ``bbox``.
         bbox: (4,) box xyxy in image pixels.
         img_shape: (height, width) of the image.
-        threshold: See :func:`threshold_probability`.
+        threshold: See :func:`threshold_probability`; ``'best'`` for that of
+            :func:`best_threshold`.
 
     Returns:
-        (height, width) bool; false outside the pixel box.
+        The mask.
 
     Example:
-        >>> paste_probability(np.array([[0.2, 0.9]]), np.array([1, 0, 3, 1]), (2, 4)).astype(int)
-        array([[0, 0, 1, 0],
-               [0, 0, 0, 0]])
+        >>> mask = mask_of(np.float32([[0.2, 0.4, 0.8]]), [3, 1, 6, 2], (4, 6), threshold=0.5)
+        >>> mask.window.tolist(), mask.corner
+        ([[False, False, True]], (3, 1))
     """
+    if threshold == BEST:
+        threshold = best_threshold(prob)
     x1, y1, x2, y2 = pixel_bboxes(bbox, img_shape)[0].tolist()
-    mask = np.zeros(img_shape, dtype=bool)
-    mask[y1:y2, x1:x2] = threshold_probability(prob, (x2 - x1, y2 - y1), threshold)
-    return mask
+    window = threshold_probability(prob, (x2 - x1, y2 - y1), threshold)
+    return BoxMask(window, (x1, y1), threshold)
 
 
-def probability_edges(
-    probs: Sequence[np.ndarray],
-    bboxes: np.ndarray,
-    img_shapes: Sequence[tuple[int, int]],
-    threshold: float | str = 0.5,
-) -> Edges:
-    """Find the edges of the masks that :func:`paste_probability` gives.
+def mask_edges(masks: Sequence[BoxMask], img_shapes: Sequence[tuple[int, int]]) -> Edges:
+    """Find the edges of masks, to encode or to compare them.
 
     Args:
-        probs: N maps (h, w) float of the patches cropped at ``bboxes``.
-        bboxes: (N, 4) boxes xyxy in image pixels.
+        masks: N of :func:`mask_of`.
         img_shapes: N (height, width) of their images.
-        threshold: See :func:`threshold_probability`.
 
     Returns:
         The edges of the N masks.
 
     Example:
-        >>> probs, bboxes = [np.array([[0.2, 0.9]])], np.array([[1, 0, 3, 1]])
-        >>> edges = probability_edges(probs, bboxes, [(2, 4)])
+        >>> masks = [mask_of(np.array([[0.2, 0.9]]), [1, 0, 3, 1], (2, 4), threshold=0.5)]
+        >>> edges = mask_edges(masks, [(2, 4)])
         >>> edges.positions.tolist(), edges.counts.tolist()
         ([4, 5], [2])
     """
-    pixels = pixel_bboxes(bboxes, img_shapes)
-    windows = [
-        threshold_probability(prob, (x2 - x1, y2 - y1), threshold)
-        for prob, (x1, y1, x2, y2) in zip(probs, pixels.tolist(), strict=True)
-    ]
-    return window_edges(windows, pixels[:, :2], img_shapes)
+    return window_edges([m.window for m in masks], [m.corner for m in masks], img_shapes)
 
 
-def probability_rles(
-    probs: Sequence[np.ndarray],
-    bboxes: np.ndarray,
-    img_shape: tuple[int, int],
-    threshold: float | str = 0.5,
-) -> list[dict]:
-    """Encode an image's masks that :func:`paste_probability` gives, as :func:`encode_rle` does.
-
-    Args:
-        probs: N maps (h, w) float of the patches cropped at ``bboxes``.
-        bboxes: (N, 4) boxes xyxy in image pixels.
-        img_shape: (height, width) of the image.
-        threshold: See :func:`threshold_probability`.
+def mask_rles(masks: Sequence[BoxMask], img_shapes: Sequence[tuple[int, int]]) -> list[dict]:
+    """Encode masks as :func:`encode_rle` does; arguments as in :func:`mask_edges`.
 
     Returns:
         N RLEs.
 
     Example:
-        >>> probability_rles([np.array([[0.2, 0.9]])], np.array([[1, 0, 3, 1]]), (2, 4))
-        [{'size': [2, 4], 'counts': '413'}]
+        >>> mask = mask_of(np.ones((2, 2)), [1, 0, 2, 3], (4, 2), threshold=0.5)
+        >>> mask_rles([mask], [(4, 2)])
+        [{'size': [4, 2], 'counts': '431'}]
     """
-    if not len(probs):
-        return []
-    shapes = [img_shape] * len(probs)
-    return encode_edges(probability_edges(probs, bboxes, shapes, threshold), shapes)
+    return encode_edges(mask_edges(masks, img_shapes), img_shapes) if masks else []

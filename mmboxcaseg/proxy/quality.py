@@ -48,8 +48,9 @@ def best_threshold(prob: np.ndarray) -> float:
         The threshold of the normalised map, a multiple of 1/256 below 1; 0.5 of a flat map.
 
     Example:
-        >>> best_threshold(np.array([[0, 0.4, 0.6]]))
-        0.0
+        >>> prob = np.array([[1.0, 0.75], [0.5, 0.0]])
+        >>> (prob > best_threshold(prob)).tolist()
+        [[True, True], [True, False]]
     """
     values = prob.ravel().astype(np.float64)
     low, high = values.min(), values.max()
@@ -63,8 +64,8 @@ def best_threshold(prob: np.ndarray) -> float:
     return float((common / (area + values.sum() - common)).argmax() / _LEVELS)
 
 
-def expected_iou(probs: np.ndarray, threshold: float | str = 0.5) -> np.ndarray:
-    """Expect the IoU of each map's mask with its object from the map's own probabilities.
+def expected_iou(prob: np.ndarray, threshold: float) -> float:
+    """Expect the IoU of a map's mask with its object from the map's own probabilities.
 
     If every pixel of a box were object by its probability ``p``, a mask ``m`` would share
     ``sum(p m)`` pixels with the object on average, and cover ``sum(m) + sum(p (1 - m))`` together
@@ -72,27 +73,23 @@ def expected_iou(probs: np.ndarray, threshold: float | str = 0.5) -> np.ndarray:
     alone, this sees what the network is unsure of inside it.
 
     Args:
-        probs: (N, h, w) float probabilities of the patches cropped at boxes, not normalised.
-        threshold: As in :func:`threshold_probability`: the mask is where the normalised map is
-            above it; ``'best'`` for that of :func:`best_threshold`.
+        prob: (h, w) float probabilities of a patch cropped at its box, not normalised.
+        threshold: That of the mask, as in :class:`BoxMask`: it is where the normalised map is
+            above it.
 
     Returns:
-        (N,) float64 in [0, 1]; 0 for an empty mask.
+        In [0, 1]; 0 for an empty mask.
 
     Example:
-        >>> expected_iou(np.array([[[0, 1, 1]], [[0, 0.5, 1]]])).tolist()
-        [1.0, 0.6666666666666666]
+        >>> round(expected_iou(np.array([[0.9, 0.5], [0.7, 0.1]]), 0.5), 3)
+        0.615
     """
-    if threshold == BEST:
-        threshold = np.array([best_threshold(prob) for prob in probs]).reshape(-1, 1, 1)
-    low, high = probs.min(axis=(1, 2), keepdims=True), probs.max(axis=(1, 2), keepdims=True)
+    low, high = prob.min(), prob.max()
     # A flat map is not normalised, as in normalize_probability.
-    start, stretch = np.where(high > low, low, 0), np.where(high > low, high - low, 1)
-    masks = (probs - start) / stretch > threshold
-    common = np.where(masks, probs, 0).sum(axis=(1, 2), dtype=np.float64)
-    total = probs.sum(axis=(1, 2), dtype=np.float64)
-    union = masks.sum(axis=(1, 2)) + total - common
-    return np.divide(common, union, out=np.zeros(len(probs)), where=union > 0)
+    mask = ((prob - low) / (high - low) if high > low else prob) > threshold
+    common = np.where(mask, prob, 0).sum(dtype=np.float64)
+    union = np.count_nonzero(mask) + prob.sum(dtype=np.float64) - common
+    return float(common / union) if union > 0 else 0.0
 
 
 def combined_quality(qualities: np.ndarray) -> np.ndarray:

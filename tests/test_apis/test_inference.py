@@ -2,13 +2,16 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from mmcv.transforms import BaseTransform
 from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
+from mmengine.structures import PixelData
 
-from mmboxcaseg.apis import BoxCasegPredictor, View, init_model
-from mmboxcaseg.apis.inference import _flipped
+from mmboxcaseg.apis import BoxCasegPredictor, init_model
+from mmboxcaseg.datasets.transforms import MoveBox
 from mmboxcaseg.errors import InputError
-from mmboxcaseg.registry import DATASETS, MODELS
+from mmboxcaseg.proxy import BoxMask
+from mmboxcaseg.registry import DATASETS, MODELS, TRANSFORMS
 
 SIZE = 32
 
@@ -31,18 +34,9 @@ def image(data_root):
 BBOXES = np.array([[2, 3, 22, 21], [4, 5, 24, 21], [26, 8, 40, 38]], dtype=np.float64)
 
 
-def test_same_maps_as_the_test_pipeline(model, config, image):
-    dataset = DATASETS.build(config.test_dataloader.dataset)
-    batch = pseudo_collate([dataset[index] for index in (3, 4, 5)])
-    assert {sample.img_id for sample in batch['data_samples']} == {2}
-    with torch.no_grad():
-        expected = [sample.pred_maps.fused[0].numpy() for sample in model.test_step(batch)]
-    predictor = BoxCasegPredictor(model)
-    predictor.set_image(image)
-    maps = predictor.predict_maps(BBOXES)
-    assert maps.shape == (3, SIZE, SIZE)
-    assert maps.dtype == np.float32
-    np.testing.assert_allclose(maps, expected, atol=1e-5)
+def predict_maps(predictor, image, bboxes=BBOXES):
+    samples = predictor.predict_packed(predictor.pack(image, bboxes))
+    return np.array([sample.pred_maps.get(predictor.output_map)[0].numpy() for sample in samples])
 
 
 def margin_of(config, margin):
@@ -74,156 +68,145 @@ def box_patch(**settings):
 
 
 def prompted(config):
-    """The network of a config whose prompt matters, as after training."""
-    config.model.prompt = True
-    model = init_model(config)
-    with torch.no_grad():
-        model.backbone.conv1.weight[:, 3].normal_()
-    return model
-
-
-def pipeline_maps(model, pipeline, dataset_cfg):
-    """What a test runs on the boxes of image 2."""
-    dataset = DATASETS.build(dict(dataset_cfg, pipeline=pipeline))
-    batch = pseudo_collate([dataset[index] for index in (3, 4, 5)])
-    with torch.no_grad():
-        return [sample.pred_maps.fused[0].numpy() for sample in model.test_step(batch)]
-
-
-@pytest.mark.parametrize('margin', [0, 0.25])
-def test_same_maps_as_the_test_pipeline_with_prompt_and_margin(config, image, margin):
-    model = prompted(margin_of(config, margin))
-    dataset = config.test_dataloader.dataset
-    expected = pipeline_maps(model, dataset.pipeline, dataset)
-    predictor = BoxCasegPredictor(model)
-    predictor.set_image(image)
-    np.testing.assert_allclose(predictor.predict_maps(BBOXES), expected, atol=1e-5)
-
-
-def with_neighbours(config):
-    """Give a config what a network with neighbours needs, and the network, its channel alive."""
-    dataset = config.test_dataloader.dataset
-    dataset.with_neighbours = True
-    dataset.pipeline.insert(2, dict(type='mmboxcaseg.NeighbourChannel'))
-    if 'tta_pipeline' in config:
-        views = config.tta_pipeline[1].transforms
-        views.insert(1, [dict(type='mmboxcaseg.NeighbourChannel')])
-    config.model.update(prompt=True, neighbours=True)
-    config.model.data_preprocessor.type = 'mmboxcaseg.PatchPreprocessor'
+    """The network of a config whose prompts matter, as after training."""
+    config.model.prompt = dict(type='mmboxcaseg.BoxPrompt', own=True, others=True)
     model = init_model(config)
     with torch.no_grad():
         model.backbone.conv1.weight[:, 3:].normal_()
     return model
 
 
-class TestNeighbours:
-    def test_same_maps_as_the_test_pipeline(self, config, image):
-        model = with_neighbours(margin_of(config, 0.25))
-        dataset = config.test_dataloader.dataset
-        expected = pipeline_maps(model, dataset.pipeline, dataset)
-        predictor = BoxCasegPredictor(model)
-        predictor.set_image(image)
-        np.testing.assert_allclose(predictor.predict_maps(BBOXES), expected, atol=1e-5)
-
-    def test_same_maps_as_the_tta_pipeline(self, config, image):
-        model = with_neighbours(with_tta(config))
-        predictor = BoxCasegPredictor(model, tta=True, batch_size=2)
-        predictor.set_image(image)
-        wrapped = MODELS.build(dict(**config.tta_model, module=model))
-        expected = pipeline_maps(wrapped, config.tta_pipeline, config.test_dataloader.dataset)
-        np.testing.assert_allclose(predictor.predict_maps(BBOXES), expected, atol=1e-5)
-
-    def test_other_boxes_matter(self, config, image):
-        predictor = BoxCasegPredictor(with_neighbours(config))
-        predictor.set_image(image)
-        together = predictor.predict_maps(BBOXES)
-        alone = [predictor.predict_maps(bbox[None])[0] for bbox in BBOXES]
-        # The first two overlap; the third lies apart from both.
-        differences = [np.abs(a - b).max() for a, b in zip(together, alone, strict=True)]
-        assert differences[0] > 1e-3 and differences[1] > 1e-3
-        assert differences[2] < 1e-5
-
-    def test_pipeline_without_the_channel_is_refused(self, config):
-        model = with_neighbours(config)
-        dataset = config.test_dataloader.dataset
-        del dataset.pipeline[2]
-        with pytest.raises(InputError, match='the patches have 3 channels: NeighbourChannel'):
-            pipeline_maps(model, dataset.pipeline, dataset)
+def maps_of_a_test(model, config, tta):
+    """What tools/test.py runs on the boxes of image 2."""
+    dataset = config.test_dataloader.dataset
+    if tta:
+        model = MODELS.build(dict(config.tta_model, module=model))
+        dataset = dict(dataset, pipeline=config.tta_pipeline)
+    dataset = DATASETS.build(dataset)
+    batch = pseudo_collate([dataset[index] for index in (3, 4, 5)])
+    with torch.no_grad():
+        return [sample.pred_maps.fused[0].numpy() for sample in model.test_step(batch)]
 
 
-class TestAugmentation:
-    def test_same_maps_as_the_tta_pipeline(self, config, image):
-        model = prompted(with_tta(config))
-        predictor = BoxCasegPredictor(model, tta=True, batch_size=2)
-        assert predictor.views == tuple(
-            View(margin, flip) for margin in (0.1, 0.4) for flip in (None, 'horizontal', 'vertical')
-        )
-        predictor.set_image(image)
-        maps = predictor.predict_maps(BBOXES)
-        wrapped = MODELS.build(dict(**config.tta_model, module=model))
-        expected = pipeline_maps(wrapped, config.tta_pipeline, config.test_dataloader.dataset)
-        np.testing.assert_allclose(maps, expected, atol=1e-5)
-        plain = BoxCasegPredictor(model)
-        plain.set_image(image)
-        assert np.abs(maps - plain.predict_maps(BBOXES)).max() > 1e-3
+@pytest.mark.parametrize('tta', [False, True])
+def test_same_maps_as_a_test(config, image, tta):
+    model = prompted(with_tta(margin_of(config, 0.25)))
+    maps = predict_maps(BoxCasegPredictor(model, tta=tta), image)
+    assert maps.shape == (3, SIZE, SIZE)
+    assert np.array_equal(maps, maps_of_a_test(model, config, tta))
+    assert np.abs(maps - predict_maps(BoxCasegPredictor(model, tta=not tta), image)).max() > 1e-3
 
-    def test_a_flipped_image_gets_flipped_maps(self, config, image):
-        # With both flips among the views nothing tells left from right any more.
-        flips = [dict(type='RandomFlip', prob=0.0), dict(type='RandomFlip', prob=1.0)]
-        model = prompted(with_tta(config, [box_patch(margin=0.2)], flips))
-        maps = []
-        flipped = np.stack([48 - BBOXES[:, 2], BBOXES[:, 1], 48 - BBOXES[:, 0], BBOXES[:, 3]], 1)
-        for one, bboxes in ((image, BBOXES), (image[:, ::-1], flipped)):
-            predictor = BoxCasegPredictor(model, tta=True)
-            predictor.set_image(one)
-            maps.append(predictor.predict_maps(bboxes))
-        np.testing.assert_allclose(maps[0], maps[1][..., ::-1], atol=1e-5)
 
-    @pytest.mark.parametrize(
-        ('flip', 'expected'),
-        [
-            ('horizontal', [5, 3, 7, 6]),
-            ('vertical', [1, 2, 3, 5]),
-            ('diagonal', [5, 2, 7, 5]),
-        ],
+def test_other_boxes_matter(config, image):
+    predictor = BoxCasegPredictor(prompted(config))
+    together = predict_maps(predictor, image)
+    alone = [predict_maps(predictor, image, bbox[None])[0] for bbox in BBOXES]
+    # The first two overlap; the third lies apart from both.
+    differences = [np.abs(a - b).max() for a, b in zip(together, alone, strict=True)]
+    assert differences[0] > 1e-3 and differences[1] > 1e-3
+    assert differences[2] < 1e-5
+
+
+def test_other_boxes_end_where_the_image_does(config, image):
+    predictor = BoxCasegPredictor(prompted(config))
+    reaching_out = BBOXES.copy()
+    reaching_out[1] = [4, 5, 90, 70]
+    clipped = reaching_out.copy()
+    clipped[1] = [4, 5, 48, 40]
+    assert np.array_equal(
+        predict_maps(predictor, image, reaching_out)[0], predict_maps(predictor, image, clipped)[0]
     )
-    def test_flipped_box(self, flip, expected):
-        patch = np.zeros((1, 8, 8, 3), np.uint8)
-        patch[:, 3:6, 1:3] = 1
-        (patch,), (bbox,) = _flipped(patch, np.array([[1, 3, 3, 6]]), flip)
-        x1, y1, x2, y2 = expected
-        assert bbox.tolist() == expected
-        assert patch[y1:y2, x1:x2].all() and patch.sum() == 3 * 6
 
-    def test_one_margin_before_the_views(self, config):
-        flips = [dict(type='RandomFlip', prob=1.0), dict(type='RandomFlip', prob=0)]
-        with_tta(config, flips)
-        config.tta_pipeline.insert(1, box_patch(size=(24, 40), margin=0.3))
-        predictor = BoxCasegPredictor(init_model(config), tta=True)
-        assert predictor.size == (24, 40)
-        assert predictor.views == (View(0.3, 'horizontal'), View(0.3))
 
-    @pytest.mark.parametrize(
-        ('alternatives', 'sentence'),
-        [
-            ([[dict(type='RandomFlip', prob=0)]], 'every view of tta_pipeline must crop its box'),
-            ([[box_patch(), box_patch(size=48)]], r"of one size, not \['32', '48'\]"),
-            ([[box_patch()], [dict(type='RandomFlip', prob=0.5)]], 'must have prob 0 or 1'),
-            (
-                [[box_patch()], [dict(type='RandomFlip', prob=1, direction=['vertical'])]],
-                'one direction',
-            ),
-            ([[box_patch()], [dict(type='mmdet.Resize')]], 'tta_pipeline has mmdet.Resize'),
-        ],
-    )
-    def test_views_that_are_not_known(self, config, alternatives, sentence):
-        model = init_model(with_tta(config, *alternatives))
+@pytest.mark.parametrize('tta', [False, True])
+def test_any_transform_of_the_user_acts(config, image, tta, monkeypatch):
+    class Darken(BaseTransform):
+        def transform(self, results):
+            return dict(results, img=results['img'] // 2)
+
+    monkeypatch.setitem(TRANSFORMS._module_dict, 'Darken', Darken)
+    model = init_model(with_tta(config))
+    predictor = BoxCasegPredictor(model, tta=tta)
+    pipeline = config.tta_pipeline if tta else config.test_dataloader.dataset.pipeline
+    pipeline.insert(1, dict(type='mmboxcaseg.Darken'))
+    maps = predict_maps(BoxCasegPredictor(model, tta=tta), image)
+    assert np.array_equal(maps, predict_maps(predictor, image // 2))
+    assert not np.array_equal(maps, predict_maps(predictor, image))
+
+
+def test_moved_box_has_its_mask_where_it_was_moved(config, image):
+    config.test_dataloader.dataset.pipeline.insert(1, dict(type='mmboxcaseg.MoveBox', scale=0.5))
+    model = init_model(config)
+    predictor = BoxCasegPredictor(model)
+    predictor.set_image(image)
+    (mask,), _ = predictor.predict(BBOXES[:1])
+    moved = MoveBox(scale=0.5)(dict(bbox=BBOXES[0], img_shape=image.shape[:2]))['bbox']
+    config.test_dataloader.dataset.pipeline.pop(1)
+    predictor = BoxCasegPredictor(model)
+    predictor.set_image(image)
+    assert np.array_equal(mask, predictor.predict(moved)[0][0])
+
+
+def test_wrapped_dataset(config, image):
+    model = init_model(margin_of(config, 0.3))
+    before = predict_maps(BoxCasegPredictor(model), image)
+    dataset = config.test_dataloader.dataset
+    config.test_dataloader.dataset = dict(type='RepeatDataset', times=1, dataset=dataset)
+    assert np.array_equal(predict_maps(BoxCasegPredictor(model), image), before)
+
+
+def test_one_map_is_predicted_and_the_model_keeps_its_choice(config, image):
+    config.model.test_cfg = dict(maps=['weak', 'fused'], threshold=0.4)
+    model = init_model(config)
+    predictor = BoxCasegPredictor(model, threshold='best')
+    (sample,) = predictor.predict_packed(predictor.pack(image, BBOXES[:1]))
+    assert sample.pred_maps.keys() == ['fused']
+    assert sample.threshold == 'best'
+    assert model.maps == ('weak', 'fused')
+    assert model.threshold == 0.4
+    (sample,) = BoxCasegPredictor(model).predict_packed(predictor.pack(image, BBOXES[:1]))
+    assert sample.threshold == 0.4
+
+
+class TestPipelines:
+    @pytest.mark.parametrize('tta', [False, True])
+    def test_config_without_one(self, config, tta):
+        config.test_dataloader = None
+        sentence = 'the config has no tta_model' if tta else 'does not say how a box is cropped'
         with pytest.raises(InputError, match=sentence):
-            BoxCasegPredictor(model, tta=True)
+            BoxCasegPredictor(init_model(config), tta=tta)
 
-    def test_config_without_one(self, model):
-        with pytest.raises(InputError, match='needs a tta_pipeline in the config'):
-            BoxCasegPredictor(model, tta=True)
+    def test_model_without_a_config(self, config):
+        with pytest.raises(InputError, match='the model has no config .*: use init_model'):
+            BoxCasegPredictor(MODELS.build(config.model))
+
+    def test_setting_that_is_none(self, config):
+        config.test_dataloader.dataset.pipeline[1].margim = 1
+        with pytest.raises(InputError, match='cannot be built: TypeError: .*margim'):
+            BoxCasegPredictor(init_model(config))
+
+    def test_one_that_does_not_pack(self, config, image):
+        config.test_dataloader.dataset.pipeline.pop()
+        predictor = BoxCasegPredictor(init_model(config))
+        with pytest.raises(InputError, match='must end with mmboxcaseg.PackPatchInputs'):
+            predictor.pack(image, BBOXES)
+
+    def test_one_that_needs_a_mask(self, config, image):
+        config.test_dataloader.dataset.pipeline.insert(1, dict(type='mmboxcaseg.BoxFromMask'))
+        predictor = BoxCasegPredictor(init_model(config))
+        with pytest.raises(InputError, match='BoxFromMask needs samples with a mask'):
+            predictor.pack(image, BBOXES)
+
+
+def test_a_flipped_image_gets_flipped_maps(config, image):
+    # With both flips among the views nothing tells left from right any more.
+    flips = [dict(type='RandomFlip', prob=0.0), dict(type='RandomFlip', prob=1.0)]
+    predictor = BoxCasegPredictor(
+        prompted(with_tta(config, [box_patch(margin=0.2)], flips)), tta=True
+    )
+    flipped = np.stack([48 - BBOXES[:, 2], BBOXES[:, 1], 48 - BBOXES[:, 0], BBOXES[:, 3]], 1)
+    maps = predict_maps(predictor, image), predict_maps(predictor, image[:, ::-1], flipped)
+    np.testing.assert_allclose(maps[0], maps[1][..., ::-1], atol=1e-5)
 
 
 def test_mask_is_where_the_object_is_whatever_the_margin(config, monkeypatch):
@@ -234,12 +217,13 @@ def test_mask_is_where_the_object_is_whatever_the_margin(config, monkeypatch):
     image = (255 * np.exp(-disk))[..., None].repeat(3, axis=2).astype(np.uint8)
     masks = []
     for margin in (0, 0.15, 1):
-        model = init_model(margin_of(config, margin))
-        monkeypatch.setattr(model, 'extract_feat', lambda inputs, bboxes: inputs[:, :1])
+        config.test_dataloader.dataset.pipeline[1] = box_patch(size=64, margin=margin)
+        model = init_model(config)
+        monkeypatch.setattr(model, 'extract_feat', lambda inputs, *boxes: inputs[:, :1])
         model.salient_head = torch.nn.Identity()
-        predictor = BoxCasegPredictor(model, size=64)
+        predictor = BoxCasegPredictor(model)
         predictor.set_image(image)
-        masks.append(predictor.predict(np.array([[8, 9, 33, 28]]))[0])
+        masks.append(predictor.predict(np.array([[8, 9, 33, 28]]))[0][0])
     assert 100 < masks[0].sum() < 300
     for mask in masks[1:]:
         assert (mask ^ masks[0]).sum() <= 8
@@ -248,19 +232,16 @@ def test_mask_is_where_the_object_is_whatever_the_margin(config, monkeypatch):
 def test_half_precision(model, image):
     maps = []
     for amp in (False, True):
-        predictor = BoxCasegPredictor(model, amp=amp)
-        predictor.set_image(image)
-        maps.append(predictor.predict_maps(BBOXES))
+        maps.append(predict_maps(BoxCasegPredictor(model, amp=amp), image))
     assert maps[1].dtype == np.float32
     assert 0 < np.abs(maps[0] - maps[1]).max() < 0.02
 
 
 def test_batches_do_not_change_the_maps(model, image):
-    maps = []
-    for batch_size in (1, 2, 32):
-        predictor = BoxCasegPredictor(model, batch_size=batch_size)
-        predictor.set_image(image)
-        maps.append(predictor.predict_maps(BBOXES))
+    sizes = []
+    model.backbone.register_forward_hook(lambda m, args, out: sizes.append(len(args[0])))
+    maps = [predict_maps(BoxCasegPredictor(model, batch_size=size), image) for size in (1, 2, 32)]
+    assert sizes == [1, 1, 1, 2, 1, 3]
     np.testing.assert_allclose(maps[0], maps[1], atol=1e-5)
     np.testing.assert_allclose(maps[0], maps[2], atol=1e-5)
 
@@ -268,24 +249,41 @@ def test_batches_do_not_change_the_maps(model, image):
 def test_masks_lie_in_their_boxes(model, image):
     predictor = BoxCasegPredictor(model)
     predictor.set_image(image)
-    masks = predictor.predict(BBOXES)
+    masks, quality = predictor.predict(BBOXES)
     assert masks.shape == (3, 40, 48)
     assert masks.dtype == bool
+    assert quality.shape == (3,)
+    assert ((quality > 0) & (quality < 1)).all()
     for mask, (x1, y1, x2, y2) in zip(masks, BBOXES.astype(int), strict=True):
         assert mask.any()
         mask[y1:y2, x1:x2] = False
         assert not mask.any()
 
 
+def let_predict(monkeypatch, predictor, prob):
+    """Put a map in the place of the network."""
+
+    def predict_packed(packed):
+        samples = [one['data_samples'] for one in packed]
+        for sample in samples:
+            sample.pred_maps = PixelData(fused=torch.tensor(prob, dtype=torch.float32)[None])
+            sample.set_metainfo(dict(threshold=predictor.model.threshold))
+        return samples
+
+    monkeypatch.setattr(predictor, 'predict_packed', predict_packed)
+
+
 def test_masks_are_the_pasted_maps(model, image, monkeypatch):
     predictor = BoxCasegPredictor(model, threshold=0.6)
     predictor.set_image(image)
-    ramp = np.tile(np.linspace(0.2, 0.7, 20, dtype=np.float32), (18, 1))
-    monkeypatch.setattr(predictor, 'predict_maps', lambda bboxes: ramp[None])
-    mask = predictor.predict(BBOXES[0])[0]
+    ramp = np.tile(np.linspace(0.2, 0.7, 20), (18, 1))
+    let_predict(monkeypatch, predictor, ramp)
+    (mask,), (quality,) = predictor.predict(BBOXES[0])
     # Normalised the ramp is i / 19: columns 12 to 19 of the box lie above 0.6.
     assert np.array_equal(np.flatnonzero(mask.any(axis=0)), 2 + np.arange(12, 20))
     assert np.array_equal(np.flatnonzero(mask.any(axis=1)), 3 + np.arange(18))
+    common = ramp[:, 12:].sum()
+    assert quality == pytest.approx(common / (18 * 8 + ramp.sum() - common))
 
 
 def test_threshold_is_that_of_the_config(config, image, monkeypatch):
@@ -294,44 +292,60 @@ def test_threshold_is_that_of_the_config(config, image, monkeypatch):
     predictor.set_image(image)
     # IoUs to expect without and with the third column: 1.2 / 2.33 and 1.53 / 3, then 1.8 / 2.44 and
     # 2.24 / 3. A threshold of 0.5 takes it in the first map and leaves it out of the second.
-    for row, columns in (([0.6, 0.6, 0.33, 0], 2), ([0.9, 0.9, 0.44, 0], 3)):
-        prob = np.tile(np.float32(row), (4, 1))
-        monkeypatch.setattr(predictor, 'predict_maps', lambda bboxes, prob=prob: prob[None])
-        assert predictor.predict(np.array([0.0, 0, 4, 4]))[0].any(axis=0).sum() == columns
+    for row, columns, expected in (
+        ([0.6, 0.6, 0.33, 0], 2, 1.2 / 2.33),
+        ([0.9, 0.9, 0.44, 0], 3, 2.24 / 3),
+    ):
+        let_predict(monkeypatch, predictor, np.tile(row, (4, 1)))
+        (mask,), (quality,) = predictor.predict(np.array([0.0, 0, 4, 4]))
+        assert mask.any(axis=0).sum() == columns
+        assert quality == pytest.approx(expected)
+
+
+def test_best_threshold_is_looked_for_once_a_map(config, image, monkeypatch):
+    calls = []
+    monkeypatch.setattr(
+        'mmboxcaseg.proxy.masks.best_threshold', lambda prob: calls.append(prob) or 0.25
+    )
+    predictor = BoxCasegPredictor(init_model(config), threshold='best')
+    rated = [predictor.mask_of(s) for s in predictor.predict_packed(predictor.pack(image, BBOXES))]
+    assert len(calls) == 3
+    assert all(isinstance(mask, BoxMask) and mask.threshold == 0.25 for mask, _ in rated)
 
 
 def test_images_one_after_the_other(model, image):
     predictor = BoxCasegPredictor(model)
     predictor.set_image(image)
-    first = predictor.predict_maps(BBOXES)
+    first = predictor.predict(BBOXES)[1]
     predictor.set_image(image[:, ::-1])
-    assert not np.allclose(predictor.predict_maps(BBOXES), first, atol=1e-3)
+    assert not np.allclose(predictor.predict(BBOXES)[1], first, atol=1e-3)
     predictor.set_image(image)
-    assert np.array_equal(predictor.predict_maps(BBOXES), first)
+    assert np.array_equal(predictor.predict(BBOXES)[1], first)
 
 
-def test_patches_of_several_images_in_one_batch(model, image):
+def test_boxes_of_several_images_in_one_batch(model, image):
     predictor = BoxCasegPredictor(model)
     images = [image, image[:, ::-1].copy()]
-    crops = [predictor.crop_patches(one, BBOXES) for one in images]
-    together = predictor.predict_patches(*map(np.concatenate, zip(*crops, strict=True)))
-    for one, maps in zip(images, np.split(together, 2), strict=True):
-        predictor.set_image(one)
-        np.testing.assert_allclose(predictor.predict_maps(BBOXES), maps, atol=1e-5)
+    packed = [one for img in images for one in predictor.pack(img, BBOXES)]
+    together = [s.pred_maps.fused[0].numpy() for s in predictor.predict_packed(packed)]
+    for one, maps in zip(images, (together[:3], together[3:]), strict=True):
+        np.testing.assert_allclose(predict_maps(predictor, one), maps, atol=1e-5)
 
 
 def test_no_boxes(model, image):
     predictor = BoxCasegPredictor(model)
     predictor.set_image(image)
-    assert predictor.predict_maps(np.zeros((0, 4))).shape == (0, SIZE, SIZE)
-    assert predictor.predict([]).shape == (0, 40, 48)
+    masks, quality = predictor.predict([])
+    assert masks.shape == (0, 40, 48)
+    assert quality.shape == (0,)
+    assert predictor.pack(image, np.zeros((0, 4))) == predictor.predict_packed([]) == []
 
 
 def test_weak_only_network_gives_its_weak_map(config, image):
     config.model.update(salient_head=None, transferred_head=None)
     predictor = BoxCasegPredictor(init_model(config))
-    predictor.set_image(image)
-    assert predictor.predict_maps(BBOXES).shape == (3, SIZE, SIZE)
+    assert predictor.output_map == 'weak'
+    assert predict_maps(predictor, image).shape == (3, SIZE, SIZE)
 
 
 @pytest.mark.parametrize(
@@ -361,24 +375,24 @@ def test_bad_images(model, bad, sentence):
         ([[1, -4, 3, 0]], 'box 0, .* outside the image'),
     ],
 )
-@pytest.mark.parametrize('method', ['predict', 'predict_maps'])
-def test_bad_boxes(model, image, bboxes, sentence, method):
+def test_bad_boxes(model, image, bboxes, sentence):
     predictor = BoxCasegPredictor(model)
     predictor.set_image(image)
     with pytest.raises(InputError, match=sentence):
-        getattr(predictor, method)(bboxes)
+        predictor.predict(bboxes)
+    with pytest.raises(InputError, match=sentence):
+        predictor.pack(image, bboxes)
 
 
 def test_one_box_may_stand_alone(model, image):
-    predictor = BoxCasegPredictor(model, size=16)
+    predictor = BoxCasegPredictor(model)
     predictor.set_image(image)
-    assert predictor.predict([47.5, 2, 60, 9]).shape == (1, 40, 48)
-    assert predictor.predict_maps([47.5, 2, 60, 9]).shape == (1, 16, 16)
+    masks, quality = predictor.predict([47.5, 2, 60, 9])
+    assert masks.shape == (1, 40, 48)
+    assert quality.shape == (1,)
 
 
-@pytest.mark.parametrize(
-    'setting', [dict(batch_size=0), dict(threshold=2), dict(threshold=np.nan), dict(size=0)]
-)
+@pytest.mark.parametrize('setting', [dict(batch_size=0), dict(threshold=2), dict(threshold=np.nan)])
 def test_bad_settings(model, setting):
     with pytest.raises(InputError, match=f'{next(iter(setting))} must be'):
         BoxCasegPredictor(model, **setting)
@@ -410,21 +424,12 @@ class TestInitModel:
 
     def test_config_file(self, config, tmp_path):
         config.dump(tmp_path / 'config.py')
-        predictor = BoxCasegPredictor(init_model(tmp_path / 'config.py'))
-        assert predictor.size == (SIZE, SIZE)
+        assert init_model(tmp_path / 'config.py').cfg.model == config.model
 
     def test_sync_bn_is_reverted(self, config):
         config.model.weak_head.norm_cfg = dict(type='SyncBN')
         model = init_model(config)
         assert type(model.weak_head.norm).__name__ != 'SyncBatchNorm'
-
-    def test_patch_size(self, config, model):
-        assert BoxCasegPredictor(model).size == (SIZE, SIZE)
-        assert BoxCasegPredictor(model, size=(16, 24)).size == (16, 24)
-        config.test_dataloader.dataset.pipeline[1]['size'] = (24, 40)
-        assert BoxCasegPredictor(init_model(config)).size == (24, 40)
-        config.pop('test_dataloader')
-        assert BoxCasegPredictor(init_model(config)).size == (320, 320)
 
     def test_errors(self, config, tmp_path, box_caseg_cfg):
         with pytest.raises(InputError, match='nowhere.py'):

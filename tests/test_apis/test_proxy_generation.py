@@ -1,22 +1,43 @@
+import time
+from types import SimpleNamespace
+
 import cv2
 import numpy as np
 import pytest
 import torch
+from mmengine.config import Config
+from mmengine.structures import PixelData
 
 from mmboxcaseg.apis import BoxCasegPredictor
-from mmboxcaseg.apis.proxy_generation import ProxyGenerator, finish_image
+from mmboxcaseg.apis.proxy_generation import ProxyGenerator
 from mmboxcaseg.coco import shards
 from mmboxcaseg.coco.groups import ImageGroups
 from mmboxcaseg.proxy import decode_rle
+
+PIPELINE = [
+    dict(type='mmboxcaseg.LoadPatchImage'),
+    dict(type='mmboxcaseg.BoxPatch', size=24),
+    dict(type='mmboxcaseg.PackPatchInputs'),
+]
 
 
 class Fickle(BoxCasegPredictor):
     """Its maps depend on their whole batch and on torch's threads, as a network's last bits may."""
 
-    def predict_patches(self, patches, bboxes):
-        prob = patches[:, 0, ..., 0].astype(np.float32)
-        assert bboxes.shape == (len(patches), 1, 4)
-        return prob + (patches.mean() * len(patches) * torch.get_num_threads() * prob) % 60
+    def __init__(self, threshold=0.5):
+        config = Config(dict(test_dataloader=dict(dataset=dict(pipeline=PIPELINE))))
+        model = SimpleNamespace(cfg=config, output_map='fused', threshold=threshold)
+        super().__init__(model, batch_size=4)
+
+    def predict_packed(self, packed):
+        patches = torch.stack([one['inputs'] for one in packed]).float()
+        samples = [one['data_samples'] for one in packed]
+        for sample, patch in zip(samples, patches, strict=True):
+            prob = patch[:1]
+            prob = prob + (patches.mean() * len(patches) * torch.get_num_threads() * prob) % 60
+            sample.pred_maps = PixelData(fused=prob)
+            sample.set_metainfo(dict(threshold=self.model.threshold))
+        return samples
 
 
 class Collected:
@@ -50,8 +71,7 @@ def generate(tmp_path, monkeypatch, as_coco):
     )
 
     def run(numbers, **settings):
-        predictor = Fickle(None, 24, batch_size=4)
-        generator = ProxyGenerator(groups, tmp_path, predictor, **settings)
+        generator = ProxyGenerator(groups, tmp_path, Fickle(), **settings)
         collected = Collected(shards.ShardFolder(tmp_path / 'out.json', groups))
         counts = list(generator.run(collected, numbers))
         assert counts == [
@@ -82,18 +102,20 @@ def test_threads_do_not_matter(generate, threads):
         torch.set_num_threads(before)
 
 
-def test_workers_do_not_matter(generate):
-    assert generate([0, 1, 2], workers=2) == generate([0, 1, 2])
+@pytest.mark.parametrize('workers', [1, 2, 5])
+def test_workers_do_not_matter(generate, workers):
+    assert generate([0, 1, 2], workers=workers) == generate([0, 1, 2])
 
 
 def test_whole_batches_where_there_is_a_gpu(generate, monkeypatch):
     sizes = []
+    predict_packed = Fickle.predict_packed
 
-    def spy(self, patches, bboxes):
-        sizes.append(len(patches))
-        return np.zeros((len(patches), 24, 24), np.float32)
+    def spy(self, packed):
+        sizes.append(len(packed))
+        return predict_packed(self, packed)
 
-    monkeypatch.setattr(Fickle, 'predict_patches', spy)
+    monkeypatch.setattr(Fickle, 'predict_packed', spy)
     generate([0, 1, 2])
     assert sizes == [4, 4, 1, 4, 4, 1, 2]
     sizes.clear()
@@ -101,24 +123,55 @@ def test_whole_batches_where_there_is_a_gpu(generate, monkeypatch):
     assert sizes == [2, 2, 2, 2, 1, 2, 2, 2, 2, 1, 2]
 
 
-def test_time_in_the_network_is_a_part_of_all(generate):
-    generator = ProxyGenerator(None, '', Fickle(None, 24, batch_size=4))
+def test_a_pipeline_has_one_thread_at_a_time(generate, monkeypatch):
+    # mmcv's random transforms are not made for more.
+    running = []
+    pack = Fickle.pack
+
+    def spy(self, image, bboxes):
+        running.append(None)
+        assert len(running) == 1
+        time.sleep(0.002)
+        packed = pack(self, image, bboxes)
+        running.pop()
+        return packed
+
+    monkeypatch.setattr(Fickle, 'pack', spy)
+    generate([0, 1, 2], workers=4)
+
+
+def test_time_in_the_network_is_a_part_of_all():
+    predictor = Fickle()
+    generator = ProxyGenerator(None, '', predictor)
     assert generator.network_s == 0
-    patches, bboxes = np.zeros((4, 1, 24, 24, 3), np.uint8), np.zeros((4, 1, 4), np.float32)
-    generator._predict_batch(patches, bboxes, None)
+    packed = predictor.pack(np.zeros((30, 30, 3), np.uint8), [[0, 0, 20, 20]])
+    generator._predict_batch(packed, None)
     assert 0 < generator.network_s < 5
 
 
-def test_threshold_makes_masks_and_quality(as_coco):
-    coco = as_coco(
-        dict(
-            images=[dict(id=1, file_name='a.png', width=4, height=4)],
-            categories=[dict(id=1, name='cat')],
-            annotations=[dict(id=5, image_id=1, category_id=1, bbox=[0, 0, 4, 4])],
-        )
-    )
-    maps = [np.tile(np.float32([0.9, 0.9, 0.44, 0]), (4, 1))]
-    for threshold, columns, quality in ((0.5, 2, 1.8 / 2.44), ('best', 3, 2.24 / 3)):
-        (proxy,), (raw,) = finish_image(coco.images[0], coco.annotations, maps, threshold)
-        assert decode_rle(proxy['segmentation'], (4, 4)).any(axis=0).sum() == columns
-        assert proxy['quality'] == raw['score'] == pytest.approx(quality)
+@pytest.mark.parametrize(
+    ('threshold', 'columns', 'quality'), [(0.5, 2, 1.8 / 2.44), ('best', 3, 2.24 / 3)]
+)
+def test_threshold_makes_masks_and_quality(
+    tmp_path, monkeypatch, as_coco, threshold, columns, quality
+):
+    cv2.imwrite(str(tmp_path / 'a.png'), np.zeros((4, 4, 3), np.uint8))
+    image = dict(id=1, file_name='a.png', width=4, height=4)
+    annotations = [dict(id=5, image_id=1, category_id=1, bbox=[0, 0, 4, 4])]
+    categories = [dict(id=1, name='cat')]
+    content = dict(images=[image], annotations=annotations, categories=categories)
+    groups = ImageGroups(as_coco(content))
+
+    def predict_packed(self, packed):
+        (sample,) = (one['data_samples'] for one in packed)
+        prob = torch.tensor([0.9, 0.9, 0.44, 0]).expand(1, 4, 4)
+        sample.pred_maps = PixelData(fused=prob)
+        sample.set_metainfo(dict(threshold=self.model.threshold))
+        return [sample]
+
+    monkeypatch.setattr(Fickle, 'predict_packed', predict_packed)
+    collected = Collected(shards.ShardFolder(tmp_path / 'out.json', groups))
+    list(ProxyGenerator(groups, tmp_path, Fickle(threshold)).run(collected, [0]))
+    (proxy,), (raw,) = collected.written[0]
+    assert decode_rle(proxy['segmentation'], (4, 4)).any(axis=0).sum() == columns
+    assert proxy['quality'] == raw['score'] == pytest.approx(quality)

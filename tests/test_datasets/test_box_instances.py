@@ -49,26 +49,26 @@ def samples_of(dataset):
     return [dataset.get_data_info(index) for index in range(len(dataset))]
 
 
-def test_neighbours_are_the_other_boxes_of_the_image(build, coco):
+def test_other_boxes_of_the_image(build, coco):
     coco['annotations'][1]['iscrowd'] = 1
     coco['annotations'].reverse()
-    samples = {sample['ann_id']: sample for sample in samples_of(build(coco, with_neighbours=True))}
-    assert samples[10]['neighbour_bboxes'] == [[26, 8, 40, 38]]
-    assert samples[12]['neighbour_bboxes'] == [[2, 3, 22, 21]]
-    assert samples[21]['neighbour_bboxes'] == [[26, 8, 40, 38], [2, 3, 22, 21]]
+    samples = {sample['ann_id']: sample for sample in samples_of(build(coco))}
+    assert samples[10]['other_bboxes'] == [[26, 8, 40, 38]]
+    assert samples[12]['other_bboxes'] == [[2, 3, 22, 21]]
+    assert samples[21]['other_bboxes'] == [[26, 8, 40, 38], [2, 3, 22, 21]]
     # Of two boxes in the same place each is the other's.
     coco['annotations'][0]['bbox'] = coco['annotations'][1]['bbox']
-    twins = samples_of(build(coco, with_neighbours=True))[:2]
-    assert [twin['bbox'] in twin['neighbour_bboxes'] for twin in twins] == [True, True]
+    twins = samples_of(build(coco))[:2]
+    assert [twin['bbox'] in twin['other_bboxes'] for twin in twins] == [True, True]
     # Boxes of images need not stand together.
     coco['annotations'].sort(key=lambda annotation: annotation['id'] % 10)
-    shuffled = {s['ann_id']: s for s in samples_of(build(coco, with_neighbours=True))}
-    assert sorted(shuffled[21]['neighbour_bboxes']) == [[2, 3, 22, 21], [26, 8, 40, 38]]
-    # Samples that are left out are neighbours all the same.
-    part = build(coco, with_neighbours=True, indices=[3])
+    shuffled = {s['ann_id']: s for s in samples_of(build(coco))}
+    assert sorted(shuffled[21]['other_bboxes']) == [[2, 3, 22, 21], [26, 8, 40, 38]]
+    # Samples that are left out count all the same.
+    part = build(coco, indices=[3])
     assert len(part) == 1
     left = part.get_data_info(0)
-    assert left['neighbour_bboxes'] == shuffled[left['ann_id']]['neighbour_bboxes'] != []
+    assert left['other_bboxes'] == shuffled[left['ann_id']]['other_bboxes'] != []
 
 
 def test_one_sample_per_box(build, coco, data_root):
@@ -86,6 +86,7 @@ def test_one_sample_per_box(build, coco, data_root):
         label=0,
         area=320,
         supervision='box',
+        other_bboxes=[[2, 3, 22, 21], [26, 8, 40, 38]],
     )
     assert dataset.metainfo['classes'] == ('cat', 'dog')
     assert dataset.metainfo['supervision'] == 'box'

@@ -14,7 +14,6 @@ from mmboxcaseg.engine.checks import (
     check_coco_dataset,
     check_data,
     check_mask_head,
-    check_neighbours,
     check_pretrained,
     check_sampler,
 )
@@ -283,30 +282,3 @@ def test_quality_that_a_pipeline_drops_by(dataset, tmp_path, with_quality):
     else:
         with pytest.raises(InputError, match=r'annotation 1 of \S+ann\.json has no quality'):
             check_coco_dataset(by_quality)
-
-
-@pytest.mark.parametrize(
-    ('neighbours', 'channel', 'with_neighbours', 'reason'),
-    [
-        (False, False, False, None),
-        (True, True, True, None),
-        (True, False, True, 'neighbours is True, .* val_dataloader has no mmboxcaseg.Neighbour'),
-        (False, True, True, 'neighbours is False, .* val_dataloader has a mmboxcaseg.Neighbour'),
-        (True, True, False, 'set with_neighbours=True .* of val_dataloader'),
-    ],
-)
-def test_check_neighbours(neighbours, channel, with_neighbours, reason):
-    pipeline = [dict(type='mmboxcaseg.NeighbourChannel')] * channel
-    dataset = dict(
-        type='mmboxcaseg.BoxInstanceDataset', pipeline=pipeline, with_neighbours=with_neighbours
-    )
-    model = dict(type='mmboxcaseg.BoxCaseg', neighbours=neighbours)
-    config = Config(dict(model=model, val_dataloader=dict(dataset=dataset)))
-    if reason is None:
-        check_neighbours(config)
-    else:
-        with pytest.raises(InputError, match=reason):
-            check_neighbours(config)
-    # Other models have no neighbours.
-    config.model.type = 'MaskRCNN'
-    check_neighbours(config)

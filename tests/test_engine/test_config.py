@@ -3,7 +3,14 @@ import argparse
 import pytest
 from mmengine.config import Config
 
-from mmboxcaseg.engine.config import ConfigOptions, naming_config, override, set_work_dir
+from mmboxcaseg.engine.config import (
+    ConfigOptions,
+    box_pipeline,
+    innermost,
+    naming_config,
+    override,
+    set_work_dir,
+)
 from mmboxcaseg.errors import InputError
 
 
@@ -94,3 +101,58 @@ def test_error_that_names_the_config():
     with pytest.raises(RuntimeError):
         with naming_config(Config()):
             raise RuntimeError
+
+
+def pipeline(size):
+    return [dict(type='mmboxcaseg.BoxPatch', size=size)]
+
+
+def loader(size, *wrappers):
+    dataset = dict(type='mmboxcaseg.BoxInstanceDataset', pipeline=pipeline(size))
+    for wrapper in wrappers:
+        dataset = dict(type=wrapper, dataset=dataset)
+    return dict(dataset=dataset)
+
+
+@pytest.mark.parametrize(
+    ('settings', 'size'),
+    [
+        (dict(test_dataloader=loader(1), val_dataloader=loader(2), test_pipeline=pipeline(3)), 1),
+        (dict(test_dataloader=loader(1, 'RepeatDataset', 'ClassBalancedDataset')), 1),
+        (dict(test_dataloader=None, val_dataloader=loader(2), test_pipeline=pipeline(3)), 2),
+        # Training on boxes alone, without any val or test.
+        (dict(test_dataloader=None, val_dataloader=None, test_pipeline=pipeline(3)), 3),
+    ],
+)
+def test_box_pipeline(settings, size):
+    config = Config(dict(settings, train_dataloader=loader(9), tta_pipeline=pipeline(8)))
+    assert [step['size'] for step in box_pipeline(config)] == [size]
+
+
+@pytest.mark.parametrize(
+    'settings',
+    [
+        dict(),
+        dict(test_dataloader=None, val_dataloader=None),
+        dict(test_dataloader=dict(dataset=dict(type='mmboxcaseg.BoxInstanceDataset'))),
+        dict(test_dataloader=dict(dataset=dict(type='ConcatDataset', datasets=[]))),
+    ],
+)
+def test_box_pipeline_that_is_not_there(settings):
+    # That of the training is another: to take it would change every mask in silence.
+    config = Config(dict(settings, train_dataloader=loader(9)))
+    with pytest.raises(InputError, match='^the config does not say how a box is cropped: give it'):
+        box_pipeline(config)
+
+
+def test_pipeline_of_the_augmentation():
+    config = Config(dict(tta_model=dict(type='TTA'), tta_pipeline=pipeline(8)))
+    assert box_pipeline(config, tta=True) == pipeline(8)
+    for key in ('tta_model', 'tta_pipeline'):
+        with pytest.raises(InputError, match=f'^--tta: the config has no {key}, give it one'):
+            box_pipeline(Config({k: v for k, v in config.items() if k != key}), tta=True)
+
+
+def test_innermost():
+    dataset = loader(1, 'RepeatDataset', 'RepeatDataset')['dataset']
+    assert innermost(dataset) is dataset['dataset']['dataset']

@@ -72,6 +72,7 @@ def data_sample(prob, target, bbox, label=0, **maps):
         bbox=bbox,
         label=label,
         area=int(target.sum()),
+        threshold=0.5,
     )
 
 

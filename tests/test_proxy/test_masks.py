@@ -3,12 +3,22 @@ import numpy as np
 import pytest
 
 from mmboxcaseg.proxy import (
+    BoxMask,
     encode_rle,
+    expected_iou,
+    mask_of,
+    mask_rles,
     normalize_probability,
-    paste_probability,
-    probability_rles,
     threshold_probability,
 )
+
+
+def paste(prob, bbox, img_shape, threshold=0.5):
+    """The mask in its image."""
+    window, (x, y), _ = mask_of(prob, bbox, img_shape, threshold)
+    mask = np.zeros(img_shape, bool)
+    mask[y : y + window.shape[0], x : x + window.shape[1]] = window
+    return mask
 
 
 def test_normalize_probability():
@@ -17,40 +27,40 @@ def test_normalize_probability():
     )
 
 
-def test_paste_probability_same_size():
+def test_mask_same_size():
     prob = np.array([[0.1, 0.2, 0.3], [0.3, 0.2, 0.1]], np.float32)
-    mask = paste_probability(prob, np.array([1, 1, 4, 3]), (4, 5))
+    mask = paste(prob, np.array([1, 1, 4, 3]), (4, 5))
     # Normalised: 0, 0.5, 1; a half is not above the threshold.
     expected = [[0, 0, 0, 0, 0], [0, 0, 0, 1, 0], [0, 1, 0, 0, 0], [0, 0, 0, 0, 0]]
     assert mask.dtype == bool
     assert mask.astype(int).tolist() == expected
 
 
-def test_paste_probability_threshold():
+def test_mask_threshold():
     prob = np.array([[0.0, 0.4, 1.0]])
     for threshold, expected in [(0.3, [0, 1, 1]), (0.5, [0, 0, 1]), (1.0, [0, 0, 0])]:
-        mask = paste_probability(prob, np.array([0, 0, 3, 1]), (1, 3), threshold)
+        mask = paste(prob, np.array([0, 0, 3, 1]), (1, 3), threshold)
         assert mask[0].astype(int).tolist() == expected
 
 
-def test_paste_probability_is_bilinear():
+def test_mask_is_bilinear():
     # Pixel centres of the large map lie at 0.25, 0.75, 1.25, 1.75 of the small one's pixels, so
     # the values are 0, 0.25, 0.75, 1.
     prob = np.array([[0.0, 1.0]])
     for threshold, expected in [(0.2, [0, 1, 1, 1]), (0.3, [0, 0, 1, 1]), (0.8, [0, 0, 0, 1])]:
-        mask = paste_probability(prob, np.array([0, 0, 4, 1]), (1, 4), threshold)
+        mask = paste(prob, np.array([0, 0, 4, 1]), (1, 4), threshold)
         assert mask[0].astype(int).tolist() == expected
 
 
 @pytest.mark.parametrize(('value', 'expected'), [(0.0, 0), (0.4, 0), (0.6, 4), (1.0, 4)])
-def test_paste_probability_flat_map(value, expected):
+def test_mask_flat_map(value, expected):
     with np.errstate(all='raise'):
-        mask = paste_probability(np.full((6, 6), value), np.array([1, 1, 3, 3]), (4, 4))
+        mask = paste(np.full((6, 6), value), np.array([1, 1, 3, 3]), (4, 4))
     assert mask.sum() == expected
 
 
-def test_paste_probability_box_over_the_border():
-    mask = paste_probability(np.ones((3, 3)), np.array([-2, 2, 2, 9]), (4, 4))
+def test_mask_box_over_the_border():
+    mask = paste(np.ones((3, 3)), np.array([-2, 2, 2, 9]), (4, 4))
     expected = [[0, 0, 0, 0], [0, 0, 0, 0], [1, 1, 0, 0], [1, 1, 0, 0]]
     assert mask.astype(int).tolist() == expected
 
@@ -94,11 +104,30 @@ def test_threshold_probability_where_rounding_decides():
             assert (threshold_probability(prob, (3, 1), threshold) == expected).all()
 
 
-def test_probability_rles_are_those_of_the_pasted_masks():
+def test_rles_are_those_of_the_pasted_masks():
     rng = np.random.default_rng(0)
     for count in [*range(20), 1, 1]:
-        shape = tuple(rng.integers(1, 50, 2).tolist())
+        shapes = [tuple(rng.integers(1, 50, 2).tolist()) for _ in range(count)]
         bboxes = np.sort(rng.uniform(-10, 60, (count, 2, 2)), axis=1).reshape(-1, 4)
-        probs = [draw_probability(rng, 'smooth') for _ in bboxes]
-        pasted = map(paste_probability, probs, bboxes, [shape] * count, [0.4] * count)
-        assert probability_rles(probs, bboxes, shape, 0.4) == list(map(encode_rle, pasted))
+        maps = [draw_probability(rng, 'smooth') for _ in bboxes]
+        pasted = map(paste, maps, bboxes, shapes, [0.4] * count)
+        masks = list(map(mask_of, maps, bboxes, shapes, [0.4] * count))
+        assert mask_rles(masks, shapes) == list(map(encode_rle, pasted))
+
+
+def test_threshold_is_that_of_the_mask(monkeypatch):
+    prob = np.tile(np.float32([0.9, 0.9, 0.44, 0]), (4, 1))
+    whole = np.array([0, 0, 4, 4])
+    assert isinstance(mask_of(prob, whole, (4, 4), 0.3), BoxMask)
+    assert mask_of(prob, whole, (4, 4), 0.3).threshold == 0.3
+    best = mask_of(prob, whole, (4, 4), 'best')
+    # Whoever rates the mask by this threshold rates this mask: 2.24 / 3 with the third column.
+    assert best.window.any(axis=0).tolist() == [True, True, True, False]
+    assert expected_iou(prob, best.threshold) == pytest.approx(2.24 / 3)
+    # It is looked for once, in the map as it is.
+    seen = []
+    monkeypatch.setattr(
+        'mmboxcaseg.proxy.masks.best_threshold', lambda prob: seen.append(prob) or 0.75
+    )
+    assert mask_of(prob, whole, (4, 4), 'best').threshold == 0.75
+    assert len(seen) == 1 and seen[0] is prob

@@ -13,7 +13,7 @@ from mmdet.datasets.transforms import LoadAnnotations
 
 from mmboxcaseg.apis import BoxCasegPredictor, init_model
 from mmboxcaseg.apis.proxy_generation import ProxyGenerator
-from mmboxcaseg.proxy import box_agreement, decode_rle, expected_iou, merge_masks
+from mmboxcaseg.proxy import box_agreement, decode_rle, merge_masks
 
 TOOLS = Path(__file__).parents[2] / 'tools'
 CONFIG = """
@@ -26,11 +26,16 @@ model = dict(
     salient_head=head,
     transferred_head=dict(head, type='mmboxcaseg.TransferredHead'),
 )
-test_dataloader = dict(dataset=dict(pipeline=[dict(type='mmboxcaseg.BoxPatch', size=32)]))
+load, pack = dict(type='mmboxcaseg.LoadPatchImage'), dict(type='mmboxcaseg.PackPatchInputs')
+crop = dict(type='mmboxcaseg.BoxPatch', size=32)
+test_dataloader = dict(dataset=dict(pipeline=[load, crop, pack]))
+tta_model = dict(type='mmboxcaseg.BoxCasegTTAModel')
 tta_pipeline = [
+    load,
     dict(type='TestTimeAug', transforms=[
         [dict(type='mmboxcaseg.BoxPatch', size=24, margin=margin) for margin in (0.2, 0.6)],
         [dict(type='RandomFlip', prob=0.0), dict(type='RandomFlip', prob=1.0)],
+        [pack],
     ]),
 ]
 """
@@ -145,8 +150,7 @@ def test_masks_are_the_predictors_merged(trained, data, run):
         img = cv2.imread(str(data / 'img' / f'{image_id}.png'))
         predictor.set_image(img)
         bboxes = as_bboxes([proxies[id_] for id_ in ids])
-        raw = predictor.predict(bboxes)
-        quality = expected_iou(predictor.predict_maps(bboxes))
+        raw, quality = predictor.predict(bboxes)
         assert [proxies[id_]['quality'] for id_ in ids] == pytest.approx(quality, abs=1e-4)
         assert raw.any(axis=(1, 2)).all() and not raw.all(axis=0).all()
         masks = merge_masks(raw, bboxes)
@@ -175,13 +179,10 @@ def test_views_and_half_precision(trained, data, run, options):
     )
     predictor.set_image(cv2.imread(str(data / 'img' / '2.png')))
     bboxes = as_bboxes([annotation])
-    assert predictor.predict_maps(bboxes).shape[1:] == (
-        (24, 24) if predictor.views[1:] else (32, 32)
-    )
     mask = decode_rle(annotation['segmentation'], (36, 24))
-    assert (predictor.predict(bboxes)[0] != mask).mean() < 0.005
-    quality = expected_iou(predictor.predict_maps(bboxes))
-    assert annotation['quality'] == pytest.approx(quality[0], abs=1e-3)
+    (predicted,), (quality,) = predictor.predict(bboxes)
+    assert (predicted != mask).mean() < 0.005
+    assert annotation['quality'] == pytest.approx(quality, abs=1e-3)
 
 
 def test_an_interrupted_run_does_not_go_on_otherwise(trained, data, run, monkeypatch):
@@ -203,9 +204,9 @@ def test_batches_go_across_images(trained, data, run, monkeypatch):
     sizes = []
     predict_batch = ProxyGenerator._predict_batch
 
-    def spy(self, patches, bboxes, threads):
-        sizes.append(len(patches))
-        return predict_batch(self, patches, bboxes, threads)
+    def spy(self, packed, threads):
+        sizes.append(len(packed))
+        return predict_batch(self, packed, threads)
 
     monkeypatch.setattr(ProxyGenerator, '_predict_batch', spy)
     run(arguments(trained, data))
@@ -311,7 +312,11 @@ FIRST = BOXES['annotations'][0]
         (options('--out', 'proxy.pth'), 'proxy.pth: its name must end in .json'),
         (lambda data: ('--raw-out', data / 'proxy.json'), 'give different files'),
         (edit_boxes(annotations=[dict(FIRST, iscrowd=1)]), 'boxes.json holds no box'),
-        (options('--tta', '--cfg-options', 'tta_pipeline=[]'), 'needs a tta_pipeline'),
+        (options('--tta', '--cfg-options', 'tta_pipeline=[]'), r'--tta: .*tiny\.py has no tta_pip'),
+        (
+            options('--cfg-options', 'test_dataloader.dataset.pipeline=[]'),
+            r'tiny\.py does not say how a box is cropped',
+        ),
         (options('--cfg-options', 'model.x.y'), '--cfg-options takes KEY=VALUE'),
         (options('--device', 'gpu'), "device 'gpu' is not available"),
         (options('--device', 'cuda:77'), "device 'cuda:77' is not available"),

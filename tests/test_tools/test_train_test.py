@@ -27,10 +27,10 @@ ROOT = Path(__file__).parent.parent.parent
 CONFIG = """
 _base_ = '{root}/configs/boxcaseg/hrnet_w18s_coco-mini.py'
 norm_cfg = dict(type='SyncBN')
-head = dict(type='mmboxcaseg.PatchHead', in_channels=12, norm_cfg=norm_cfg)
+head = dict(type='mmboxcaseg.PatchHead', in_channels=24, norm_cfg=norm_cfg)
 model = dict(
     backbone=dict(
-        _delete_=True, type='ResNet', depth=18, base_channels=4, num_stages=2, strides=(1, 2),
+        _delete_=True, type='ResNet', depth=18, base_channels=8, num_stages=2, strides=(1, 2),
         dilations=(1, 1), out_indices=(0, 1), norm_cfg=norm_cfg, norm_eval=False,
     ),
     weak_head=dict(_delete_=True, **head),
@@ -147,7 +147,7 @@ def test_amp_of_a_cpu_without_instructions(config, trained, tmp_path, monkeypatc
 
 VIEWS = """
 _base_ = '{config}'
-model = dict(prompt=True)
+model = dict(prompt=dict(type='mmboxcaseg.BoxPrompt'))
 tta_model = dict(type='mmboxcaseg.BoxCasegTTAModel')
 tta_pipeline = [
     dict(type='mmboxcaseg.LoadPatchImage'),
@@ -189,7 +189,7 @@ def test_views_and_half_precision(config, tmp_path, monkeypatch):
         ious = []
         for index in range(8):
             predictor.set_image(cv2.imread(str(config.parent / 'images' / f'{index}.png')))
-            ious.append(mask_iou(predictor.predict([4, 6, 20, 18])[0], true_mask))
+            ious.append(mask_iou(predictor.predict([4, 6, 20, 18])[0][0], true_mask))
         half.clear()
         scores[options] = json.loads(out.read_text())['fused/mIoU']
         # A batch of another size may round a pixel differently.

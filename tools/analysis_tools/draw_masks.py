@@ -109,8 +109,8 @@ def score_masks(
             continue
         img = read_image(args.img_root / image.file_name)
         predictor.set_image(img)
-        # Of all boxes: a network may look at the neighbours too.
-        masks = predictor.predict(annotation_bboxes(annotations))
+        # Of all boxes: a network may be told the others too.
+        masks, _ = predictor.predict(annotation_bboxes(annotations))
         for annotation, mask in zip(compress(annotations, drawable), masks[drawable], strict=True):
             true = decode_annotation(annotation, img.shape[:2], args.ann)
             scored.append((mask_iou(mask, true), image, annotation, mask))

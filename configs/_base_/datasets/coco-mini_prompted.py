@@ -9,7 +9,7 @@ salient_dataset = dict(
     data_root=_base_.salient_root,
     indices=[index for index in range(2000) if index % 10],
 )
-box_dataset = dict(_base_.mini_boxes, with_neighbours=True)
+box_dataset = _base_.mini_boxes
 
 crop = dict(_base_.crop, size=patch_size)
 clutter = dict(_base_.clutter, dataset=salient_dataset)
@@ -20,14 +20,13 @@ views = dict(
     type='TestTimeAug',
     transforms=[
         [dict(test_crop, margin=margin) for margin in _base_.margins],
-        [_base_.others],
         _base_.flips,
         [_base_.pack],
     ],
 )
 salient_pipeline = [_base_.load, clutter, _base_.truncate, crop, _base_.colours, blur, *_base_.end]
 box_pipeline = [_base_.load, box_clutter, crop, _base_.colours, *_base_.end]
-test_pipeline = [_base_.load, test_crop, *_base_.test_end]
+test_pipeline = [_base_.load, test_crop, _base_.pack]
 tta_pipeline = [_base_.load, views]
 
 train_dataloader = dict(

@@ -8,16 +8,12 @@ clutter = dict(type='mmboxcaseg.PasteClutter', prob=0.8, max_num=3, twin_prob=0.
 box_clutter = dict(type='mmboxcaseg.PasteClutter', prob=0.4, twin_prob=0.3)
 truncate = dict(type='mmboxcaseg.RandomTruncate', prob=0.2)
 colours = dict(type='PhotoMetricDistortion', hue_delta=9)
-others = dict(type='mmboxcaseg.NeighbourChannel')
-end = [others, _base_.flip, _base_.pack]
+end = [_base_.flip, _base_.pack]
 test_crop = dict(_base_.test_crop, margin=0.15)
-test_end = [others, _base_.pack]
 
 # Salient patches alone in the first round: what a box says is in the prompt, so box patches teach
 # once they have proxy masks, in later rounds, at this ratio.
 round_sampler = dict(type='mmboxcaseg.RatioSampler', batch_size=16, ratio=(9, 7))
 
-val_dataloader = dict(dataset=dict(with_neighbours=True))
-test_dataloader = val_dataloader
 val_evaluator = dict(by_size=True)
 test_evaluator = val_evaluator

@@ -15,14 +15,13 @@ views = dict(
     type='TestTimeAug',
     transforms=[
         [dict(test_crop, margin=margin) for margin in _base_.margins],
-        [_base_.others],
         _base_.flips,
         [_base_.pack],
     ],
 )
 salient_pipeline = [_base_.load, clutter, _base_.truncate, crop, _base_.colours, blur, *_base_.end]
 box_pipeline = [_base_.load, box_clutter, crop, _base_.colours, *_base_.end]
-test_pipeline = [_base_.load, test_crop, *_base_.test_end]
+test_pipeline = [_base_.load, test_crop, _base_.pack]
 tta_pipeline = [_base_.load, views]
 
 train_dataloader = dict(dataset=dict(salient_dataset, _delete_=True, pipeline=salient_pipeline))

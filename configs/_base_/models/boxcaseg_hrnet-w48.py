@@ -50,6 +50,7 @@ model = dict(
     salient_head=dict(type='mmboxcaseg.PatchHead', in_channels=720, norm_cfg=norm_cfg),
     transferred_head=dict(type='mmboxcaseg.TransferredHead', in_channels=720, norm_cfg=norm_cfg),
     loss_mil=dict(type='mmboxcaseg.MILLoss', smooth_weight=0.05),
-    loss_pixel=dict(type='mmboxcaseg.PixelLoss', fuse='logit'),
+    loss_pixel=dict(type='mmboxcaseg.PixelLoss'),
     alpha=0.7,
+    fuse='logit',
 )

@@ -2,8 +2,7 @@
 _base_ = './boxcaseg_effnet-lite0.py'
 
 model = dict(
-    prompt=True,
-    neighbours=True,
+    prompt=dict(type='mmboxcaseg.BoxPrompt', own=True, others=True),
     # A map that copies the box has no multiple-instance loss: the weak head would learn nothing,
     # and the transferred head is made from it.
     weak_head=None,

@@ -2,6 +2,6 @@
 _base_ = '../prompted-boxcaseg_effnet-lite2_1xb16-3e_coco-mini-proxies.py'
 
 move = dict(type='mmboxcaseg.MoveBox', scale=0.9)
-test_pipeline = [_base_.load, move, _base_.test_crop, *_base_.test_end]
+test_pipeline = [_base_.load, move, _base_.test_crop, _base_.pack]
 tta_pipeline = [_base_.load, move, _base_.views]
 test_dataloader = dict(dataset=dict(pipeline=test_pipeline))

@@ -2,7 +2,7 @@
 _base_ = '../prompted-boxcaseg_effnet-lite2_1xb16-3e_coco-mini-proxies.py'
 
 box = dict(type='mmboxcaseg.BoxFromMask')
-test_pipeline = [_base_.load, box, _base_.test_crop, *_base_.test_end]
+test_pipeline = [_base_.load, box, _base_.test_crop, _base_.pack]
 tta_pipeline = [_base_.load, box, _base_.views]
 test_dataloader = dict(
     dataset=dict(

@@ -3,17 +3,15 @@
 from .clutter import PasteClutter, RandomTruncate
 from .formatting import PackPatchInputs
 from .loading import LoadPatchImage
-from .neighbours import NeighbourChannel
-from .other_boxes import BoxFromMask, MoveBox
 from .patches import (
     BoxPatch,
     RandomBoxPatch,
     RandomDownscale,
     RandomSalientPatch,
     WholeImagePatch,
-    crop_patches,
 )
 from .proxy_masks import DropProxyMasks, MergeProxyMasks
+from .test_boxes import BoxFromMask, MoveBox
 
 __all__ = [
     'BoxFromMask',
@@ -22,7 +20,6 @@ __all__ = [
     'LoadPatchImage',
     'MergeProxyMasks',
     'MoveBox',
-    'NeighbourChannel',
     'PackPatchInputs',
     'PasteClutter',
     'RandomBoxPatch',
@@ -30,5 +27,4 @@ __all__ = [
     'RandomSalientPatch',
     'RandomTruncate',
     'WholeImagePatch',
-    'crop_patches',
 ]

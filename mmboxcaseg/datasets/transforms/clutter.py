@@ -109,8 +109,8 @@ class PasteClutter(BaseTransform):
     Stands before the crop. Samples without a mask stay as they are. An object's box becomes that
     of its visible pixels, as people draw it; a sample that has a ``bbox`` keeps it.
 
-    Required and changed keys: ``img`` and ``gt_seg_map``. To ``neighbour_bboxes`` (xyxy, image
-    pixels) come the boxes of what is seen of each object that is pasted, whatever hides it later.
+    Required and changed keys: ``img`` and ``gt_seg_map``. Added to ``other_bboxes`` (xyxy, image
+    pixels) is the box of what is seen of each object that is pasted, whatever hides it later.
 
     Args:
         dataset: Config of the dataset that the objects come from, a ``SalientObjectDataset``,
@@ -167,7 +167,7 @@ class PasteClutter(BaseTransform):
         if 'gt_seg_map' not in results or np.random.random() >= self.prob:
             return results
         source = results['img'], results['gt_seg_map']
-        neighbours = list(results.get('neighbour_bboxes', ()))
+        others = list(results.get('other_bboxes', ()))
         least = self.min_visible * source[1].sum()
         for _ in range(np.random.randint(1, self.max_num + 1)):
             if np.random.random() < self.twin_prob:
@@ -184,8 +184,8 @@ class PasteClutter(BaseTransform):
             results['img'], results['gt_seg_map'] = image, mask
             seen = visible_bbox(mask, paste[1], paste[2], front)
             if seen is not None:
-                neighbours.append(seen)
-        results['neighbour_bboxes'] = neighbours
+                others.append(seen)
+        results['other_bboxes'] = others
         return results
 
     def _draw_object(
@@ -215,7 +215,7 @@ class RandomTruncate(BaseTransform):
     as they are.
 
     Required and changed keys: ``img``, ``img_shape``, ``gt_seg_map``, and ``bbox`` and
-    ``neighbour_bboxes`` if they are there.
+    ``other_bboxes`` if they are there.
 
     Args:
         prob: Probability by which an image is cut.
@@ -246,7 +246,7 @@ class RandomTruncate(BaseTransform):
         results['img'] = results['img'][y1:y2, x1:x2]
         results['gt_seg_map'] = results['gt_seg_map'][y1:y2, x1:x2]
         results['img_shape'] = results['img'].shape[:2]
-        for key in {'bbox', 'neighbour_bboxes'} & results.keys():
+        for key in {'bbox', 'other_bboxes'} & results.keys():
             corners = np.reshape(results[key], (-1, 2))
             corners = np.clip(corners, (x1, y1), (x2, y2)) - (x1, y1)
             results[key] = corners.reshape(np.shape(results[key])).tolist()

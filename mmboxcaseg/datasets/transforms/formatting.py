@@ -15,12 +15,12 @@ from mmboxcaseg.registry import TRANSFORMS
 class PackPatchInputs(BaseTransform):
     """Pack a patch and what supervises it.
 
-    Required keys: ``img``, ``gt_bboxes``, ``supervision`` and, of a salient sample,
+    Required keys: ``img``, ``gt_bboxes``, the patch's own box first, and, of a sample with a mask,
     ``gt_seg_map``.
 
-    Returned: ``inputs``, a ``(3, H, W)`` uint8 tensor, or of as many channels as the patch has, and
-    ``data_samples``, a ``DetDataSample`` with ``gt_instances.bboxes`` ``(1, 4)`` and, of a salient
-    sample, ``gt_sem_seg.sem_seg`` ``(1, H, W)`` uint8.
+    Returned: ``inputs``, a ``(3, H, W)`` uint8 tensor, and ``data_samples``, a ``DetDataSample``
+    with ``gt_instances.bboxes`` ``(1, 4)``, ``other_instances.bboxes`` ``(K, 4)``, of all other
+    boxes, and, with a mask, ``gt_sem_seg.sem_seg`` ``(1, H, W)`` uint8.
 
     Args:
         meta_keys: What else the data sample's metainfo gets, of the keys that are there.
@@ -51,7 +51,9 @@ class PackPatchInputs(BaseTransform):
         image = np.ascontiguousarray(results['img'].transpose(2, 0, 1))
         metainfo = {key: results[key] for key in self.meta_keys if key in results}
         sample = DetDataSample(metainfo=metainfo)
-        sample.gt_instances = InstanceData(bboxes=results['gt_bboxes'].tensor)
+        bboxes = results['gt_bboxes'].tensor
+        sample.gt_instances = InstanceData(bboxes=bboxes[:1])
+        sample.other_instances = InstanceData(bboxes=bboxes[1:])
         if 'gt_seg_map' in results:
             mask = np.ascontiguousarray(results['gt_seg_map'][None])
             sample.gt_sem_seg = PixelData(sem_seg=torch.from_numpy(mask))

@@ -95,10 +95,11 @@ class LoadPatchImage(BaseTransform):
     """Read the image of a sample and, where the sample has one, its mask.
 
     The last image is kept: the boxes of an image follow each other in a test, so it is decoded
-    once for all of them.
+    once for all of them. A sample that has its ``img`` keeps it.
 
-    Required keys: ``img_path``; ``mask_path`` of a salient sample, ``proxy_mask`` (an RLE) of a box
-    with a proxy mask; ``height`` and ``width`` are compared with the image if they are there.
+    Required keys: ``img`` or ``img_path``; ``mask_path`` of a salient sample, ``proxy_mask`` (an
+    RLE) of a box with a proxy mask; ``height`` and ``width`` are compared with the image if they
+    are there.
 
     Added keys: ``img`` ``(H, W, 3)`` uint8 BGR, ``img_shape``, ``ori_shape`` and, with a mask,
     ``gt_seg_map`` ``(H, W)`` uint8.
@@ -109,10 +110,11 @@ class LoadPatchImage(BaseTransform):
 
     def transform(self, results: dict) -> dict:
         """Read; raises :class:`InputError` if a file is broken or of another size than said."""
-        path = results['img_path']
-        if self._last is None or self._last[0] != path:
-            self._last = path, read_image(path)
-        results['img'] = self._last[1]
+        path = results.get('img_path')
+        if 'img' not in results:
+            if self._last is None or self._last[0] != path:
+                self._last = path, read_image(path)
+            results['img'] = self._last[1]
         results['img_shape'] = results['ori_shape'] = results['img'].shape[:2]
         said = results.get('height'), results.get('width')
         if None not in said and said != results['img_shape']:

@@ -13,8 +13,6 @@ from mmboxcaseg.errors import InputError, check_count, check_share
 from mmboxcaseg.proxy import pixel_bboxes, tight_bboxes
 from mmboxcaseg.registry import TRANSFORMS
 
-from .neighbours import bboxes_in_window, neighbour_map
-
 # What lies outside an image, in BGR: ImageNet's mean, which the data preprocessors take to zero.
 _OUTSIDE = (104, 116, 124)
 
@@ -80,19 +78,20 @@ def _crop(image: np.ndarray, window: np.ndarray, outside: int | tuple[int, ...])
     return crop
 
 
-def bbox_in_window(bbox: np.ndarray, window: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Map a box from image pixels to the pixels of a window's patch.
+def bboxes_in_window(bboxes: np.ndarray, window: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Map boxes from image pixels to the pixels of a window's patch.
 
     Args:
-        bbox: ``(4,)``, xyxy, image pixels.
+        bboxes: ``(N, 4)``, xyxy, image pixels.
         window: ``(4,)``, xyxy, image pixels.
         size: Height and width of the patch.
 
     Returns:
-        ``(4,)`` float, xyxy, clipped to the patch.
+        ``(N, 4)`` float, xyxy; boxes may leave the patch.
     """
-    corners = bboxes_in_window(bbox, window, size).reshape(2, 2)
-    return np.clip(corners, 0, size[::-1]).reshape(4)
+    window = np.asarray(window, dtype=np.float64)
+    factor = np.asarray(size[::-1]) / (window[2:] - window[:2])
+    return ((np.reshape(bboxes, (-1, 2, 2)) - window[:2]) * factor).reshape(-1, 4)
 
 
 def context_windows(
@@ -112,41 +111,6 @@ def context_windows(
     pixels = pixel_bboxes(bboxes, img_shape)
     grown = np.floor(margin * (pixels[:, 2:] - pixels[:, :2]) + 0.5).astype(np.int64)
     return pixels + np.concatenate([-grown, grown], axis=1), pixels
-
-
-def crop_patches(
-    image: np.ndarray,
-    bboxes: np.ndarray,
-    size: tuple[int, int],
-    margin: float = 0.0,
-    neighbours: bool = False,
-) -> tuple[np.ndarray, np.ndarray]:
-    """Crop boxes as the network sees them in the test, as :class:`BoxPatch` does.
-
-    Args:
-        image: ``(H, W, 3)`` uint8.
-        bboxes: ``(N, 4)``, xyxy, image pixels.
-        size: Height and width of the patches; the paper has 320x320.
-        margin: See :func:`context_windows`.
-        neighbours: Whether patches have a fourth channel, the map of the other boxes, as
-            :class:`NeighbourChannel` appends it.
-
-    Returns:
-        ``(N, height, width, 3)`` uint8 patches, or of four channels, and ``(N, 4)`` float32 boxes,
-        xyxy, in the pixels of their patches.
-    """
-    windows, pixels = context_windows(bboxes, image.shape[:2], margin)
-    patches = np.empty((len(windows), *size, 4 if neighbours else 3), image.dtype)
-    inner = np.empty((len(windows), 4), np.float32)
-    clipped = np.clip(bboxes, 0, np.tile(image.shape[1::-1], 2))
-    for index, (window, pixel_bbox) in enumerate(zip(windows, pixels, strict=True)):
-        patches[index, ..., :3] = crop_resize(image, window, size)
-        inner[index] = bbox_in_window(pixel_bbox, window, size)
-        if neighbours:
-            # As far as they lie in the image, like the box itself.
-            others = bboxes_in_window(np.delete(clipped, index, axis=0), window, size)
-            patches[index, ..., 3] = neighbour_map(inner[index], others, size)
-    return patches, inner
 
 
 def check_margin(margin: float) -> None:
@@ -193,7 +157,7 @@ def _crop_resize_mask(mask: np.ndarray, window: np.ndarray, size: tuple[int, int
 
 
 def _cut(results: dict, window: np.ndarray, size: tuple[int, int], bbox: np.ndarray | None) -> None:
-    """Replace image, box and mask of a sample by those of a window of its image.
+    """Replace image, boxes and mask of a sample by those of a window of its image.
 
     The box is given in image pixels; without one it is the tight box of the mask in the patch.
     """
@@ -203,10 +167,19 @@ def _cut(results: dict, window: np.ndarray, size: tuple[int, int], bbox: np.ndar
     if 'gt_seg_map' in results:
         results['gt_seg_map'] = _crop_resize_mask(results['gt_seg_map'], window, size)
     if bbox is None:
-        bbox = _mask_bbox(results)
+        own = _mask_bbox(results)
     else:
-        bbox = bbox_in_window(bbox, window, size)
-    results['gt_bboxes'] = HorizontalBoxes(np.asarray(bbox, dtype=np.float32)[None])
+        own = np.clip(bboxes_in_window(bbox, window, size), 0, 2 * size[::-1])
+    results['gt_bboxes'] = _patch_bboxes(own, results, window, size)
+
+
+def _patch_bboxes(
+    own: np.ndarray, results: dict, window: np.ndarray, size: tuple[int, int]
+) -> HorizontalBoxes:
+    """Put the other boxes that a patch shows a part of behind its own; both in its pixels."""
+    others = bboxes_in_window(results.get('other_bboxes', ()), window, size)
+    shown = (others[:, :2] < size[::-1]).all(1) & (others[:, 2:] > 0).all(1)
+    return HorizontalBoxes(np.float32([*own.reshape(1, 4), *others[shown]]))
 
 
 @TRANSFORMS.register_module()
@@ -216,10 +189,12 @@ class RandomBoxPatch(BaseTransform):
     A salient sample, which has a mask instead of a box, is cropped around its mask's tight box:
     off in the paper's configs, it makes salient patches look like box patches.
 
-    Required keys: ``img``, and ``bbox`` or ``gt_seg_map``.
+    Required keys: ``img``, and ``bbox`` or ``gt_seg_map``; ``other_bboxes`` (xyxy, image pixels) of
+    a sample that has some.
 
-    Changed or added keys: ``img``, ``img_shape``, ``gt_bboxes`` (``(1, 4)``, patch pixels; empty
-    if a crop missed the object), ``gt_seg_map``, ``patch_bbox`` (xyxy, image pixels).
+    Changed or added keys: ``img``, ``img_shape``, ``gt_bboxes`` (``(1 + K, 4)``, patch pixels: the
+    box, empty if a crop missed the object, and the others that the patch shows a part of),
+    ``gt_seg_map``, ``patch_bbox`` (xyxy, image pixels).
 
     Args:
         size: Height and width of the patch.
@@ -290,6 +265,9 @@ class RandomSalientPatch(BaseTransform):
         whole = np.array([0, 0, width, height])
         results['img'] = crop_resize(results['img'], whole, self.resize)
         results['gt_seg_map'] = _crop_resize_mask(results['gt_seg_map'], whole, self.resize)
+        results['other_bboxes'] = bboxes_in_window(
+            results.get('other_bboxes', ()), whole, self.resize
+        )
         y = np.random.randint(self.resize[0] - self.size[0] + 1)
         x = np.random.randint(self.resize[1] - self.size[1] + 1)
         _cut(results, np.array([x, y, x + self.size[1], y + self.size[0]]), self.size, None)
@@ -381,8 +359,8 @@ class WholeImagePatch(BaseTransform):
         results['img'] = crop_resize(results['img'], whole, self.size)
         results['img_shape'] = self.size
         results['patch_bbox'] = whole
-        bbox = bbox_in_window(whole, whole, self.size)
-        results['gt_bboxes'] = HorizontalBoxes(bbox.astype(np.float32)[None])
+        own = bboxes_in_window(whole, whole, self.size)
+        results['gt_bboxes'] = _patch_bboxes(own, results, whole, self.size)
         return results
 
 

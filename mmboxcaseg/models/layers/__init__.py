@@ -1,8 +1,21 @@
 """Building blocks of the network."""
 
-from .box_prompt import box_maps, widen_stem
+from .box_maps import box_maps, map_of_box, whole_patches
+from .box_prompt import BoxPrompt, other_boxes_map, widen_stem
 from .concat_scales import concat_scales
+from .fuse_logits import fuse_logits
 from .same_conv import SameConv2d
 from .weight_transfer import WeightTransfer
 
-__all__ = ['SameConv2d', 'WeightTransfer', 'box_maps', 'concat_scales', 'widen_stem']
+__all__ = [
+    'BoxPrompt',
+    'SameConv2d',
+    'WeightTransfer',
+    'box_maps',
+    'concat_scales',
+    'fuse_logits',
+    'map_of_box',
+    'other_boxes_map',
+    'whole_patches',
+    'widen_stem',
+]

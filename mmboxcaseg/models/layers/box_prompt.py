@@ -1,32 +1,112 @@
-"""The box as an input of the network."""
+"""The box, and the other boxes of its image, as an input of the network."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
 
 from mmboxcaseg.errors import InputError
+from mmboxcaseg.registry import MODELS
+
+from .box_maps import box_maps
 
 _IMAGE_CHANNELS = 3
 
 
-def box_maps(bboxes: Tensor, height: int, width: int) -> Tensor:
-    """Draw boxes: the share of each pixel that lies in the box.
+def other_boxes_map(bbox: Tensor, others: Tensor, height: int, width: int) -> Tensor:
+    """Draw the boxes of other objects.
+
+    What lies in a box often belongs to an object that has a box of its own. A box is drawn as
+    ``own / (own + other)`` of the two areas, near 1 if it is much the smaller one: of two boxes
+    that overlap, the smaller one's object is more often in front. Where several are, the greatest
+    value stands; a pixel that is covered in part has that part of its value.
 
     Args:
-        bboxes: ``(N, 4)`` float, xyxy in patch pixels; pixel ``i`` covers ``[i, i + 1]``.
-        height: Height of the patches.
-        width: Width of the patches.
+        bbox: ``(4,)`` float, xyxy, patch pixels, the patch's own box.
+        others: ``(K, 4)`` float, xyxy, patch pixels, the others; they may leave the patch.
+        height: Height of the patch.
+        width: Width of the patch.
 
     Returns:
-        ``(N, 1, height, width)`` in [0, 1], of the boxes' dtype.
+        ``(height, width)`` in [0, 1].
+
+    Example:
+        Own area 2, the other's 6 of which 2 lie in the patch:
+
+        >>> import torch
+        >>> own, others = torch.tensor([0.0, 0, 1, 2]), torch.tensor([[2.0, 0, 5, 2]])
+        >>> other_boxes_map(own, others, height=2, width=3).tolist()
+        [[0.0, 0.0, 0.25], [0.0, 0.0, 0.25]]
     """
-    x1, y1, x2, y2 = bboxes.unsqueeze(-1).unbind(1)
-    row = torch.arange(height, device=bboxes.device)
-    column = torch.arange(width, device=bboxes.device)
-    rows = (torch.minimum(row + 1, y2) - torch.maximum(row, y1)).clamp(min=0)
-    columns = (torch.minimum(column + 1, x2) - torch.maximum(column, x1)).clamp(min=0)
-    return (rows.unsqueeze(2) * columns.unsqueeze(1)).unsqueeze(1)
+    if not len(others):
+        return bbox.new_zeros(height, width)
+    own, areas = _areas(bbox), _areas(others)
+    # Of two boxes without area neither has a pixel, whatever is divided by.
+    values = own / (own + areas).clamp(min=torch.finfo(areas.dtype).tiny)
+    return (values.view(-1, 1, 1, 1) * box_maps(others, height, width)).amax((0, 1))
+
+
+def _areas(bboxes: Tensor) -> Tensor:
+    return (bboxes[..., 2:] - bboxes[..., :2]).clamp(min=0).prod(-1)
+
+
+@MODELS.register_module()
+class BoxPrompt(nn.Module):
+    """Tells the network, as channels beside those of the image, which object is asked for.
+
+    The paper has none. Channels stand in this order.
+
+    Args:
+        own: Whether the box is one, as :func:`box_maps` draws it.
+        others: Whether the other boxes of the image are one, as :func:`other_boxes_map` draws them.
+
+    Attributes:
+        channels: How many channels these are.
+
+    Raises:
+        InputError: If neither is asked for.
+    """
+
+    def __init__(self, own: bool = True, others: bool = False) -> None:
+        super().__init__()
+        if not (own or others):
+            raise InputError('a BoxPrompt draws own or others or both: without, write prompt=None')
+        self.own = own
+        self.others = others
+
+    @property
+    def channels(self) -> int:
+        """See the class."""
+        return self.own + self.others
+
+    def forward(
+        self, size: tuple[int, int], bboxes: Tensor, others: Sequence[Tensor] | None = None
+    ) -> Tensor:
+        """Draw.
+
+        Args:
+            size: Height and width of the patches.
+            bboxes: ``(N, 4)``, xyxy, patch pixels.
+            others: For each patch ``(K, 4)``, xyxy, patch pixels, of as many as there are; by
+                default there are none.
+
+        Returns:
+            ``(N, channels, height, width)`` float32 in [0, 1].
+        """
+        # Half precision does not hold the edges of large patches.
+        bboxes = bboxes.float()
+        maps = [box_maps(bboxes, *size)] if self.own else []
+        if self.others:
+            others = others or [bboxes[:0]] * len(bboxes)
+            # Patch by patch: the other boxes of all patches together are many.
+            drawn = [
+                other_boxes_map(bbox, other.to(bbox), *size)
+                for bbox, other in zip(bboxes, others, strict=True)
+            ]
+            maps.append(torch.stack(drawn).unsqueeze(1))
+        return torch.cat(maps, dim=1)
 
 
 def widen_stem(backbone: nn.Module, channels: int) -> None:
@@ -50,7 +130,7 @@ def widen_stem(backbone: nn.Module, channels: int) -> None:
     if len(stems) != 1:
         raise InputError(
             f'{type(backbone).__name__} has {len(stems)} convolutions that take three channels '
-            'and prompt and neighbours need exactly one: take another backbone or leave them out'
+            'and a prompt needs exactly one: take another backbone or leave the prompt out'
         )
     (stem,) = stems
     stem.in_channels += channels

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-import torch.nn.functional as F
 from mmdet.structures import DetDataSample
 from mmengine.dist import all_reduce
 from mmengine.model import BaseModel
@@ -13,7 +12,13 @@ from mmengine.structures import PixelData
 from torch import Tensor, nn
 
 from mmboxcaseg.errors import InputError, check_share
-from mmboxcaseg.models.layers import box_maps, concat_scales, widen_stem
+from mmboxcaseg.models.layers import (
+    concat_scales,
+    fuse_logits,
+    map_of_box,
+    whole_patches,
+    widen_stem,
+)
 from mmboxcaseg.proxy import check_threshold
 from mmboxcaseg.registry import MODELS
 
@@ -26,8 +31,8 @@ class BoxCaseg(BaseModel):
     train the salient and the transferred head with ``loss_pixel`` on their fused map. Heads set
     to ``None`` are left out, which gives the rows of Table 4; without a salient or without a
     transferred head the fused map is the other one's, whatever ``alpha`` says. Without a weak
-    head and without ``loss_box`` patches that are supervised by a box teach nothing: train on
-    salient images alone.
+    head patches that are supervised by a box teach nothing: train on salient images alone, or on
+    boxes with proxy masks beside them.
 
     Args:
         backbone: Any backbone that gives several scales, the finest first.
@@ -37,18 +42,16 @@ class BoxCaseg(BaseModel):
         neck: Config of a neck between backbone and heads, such as mmdet's ``ChannelMapper`` to
             bring down the channels; the paper has none.
         loss_mil: Config of the loss of the weak head.
-        loss_pixel: Config of the loss of the fused map; it says how maps are fused.
+        loss_pixel: Config of the loss of the fused map.
         alpha: Weight of the salient head in the fused map (Eq. 3, Table 6).
+        fuse: What is fused: ``'logit'`` (the released code) or ``'prob'`` (Eq. 3); see
+            :func:`mmboxcaseg.models.layers.fuse_logits`.
         channels_last: Whether the weights lie in channels-last layout, which feature maps then
             follow: convolutions on CPUs take about a third less time.
-        prompt: Whether the box is a fourth channel of the input, the share of each pixel that
-            lies in it (:func:`mmboxcaseg.models.layers.box_maps`). Weights for images, such as
-            pretrained ones, load as without.
-        neighbours: Whether the input has, behind the three of the image, a channel that tells of
-            the other boxes of the image (:class:`mmboxcaseg.NeighbourChannel`).
-        loss_box: Config of a loss of the fused map on patches that are supervised by a box, such as
-            ``ProjectionAffinityLoss``; the paper has none. With it every patch passes the salient
-            and the transferred head, and counts in the statistics of their norms.
+        prompt: Config of a :class:`mmboxcaseg.BoxPrompt`, which tells the network which object is
+            asked for, in channels behind those of the image; by default none, as in the paper.
+            Weights for images, such as pretrained ones, load as without.
+        neighbours: A setting of old configs, now a part of ``prompt``.
         test_cfg: ``maps``: names of the maps to predict, out of ``'weak'``, ``'salient'``,
             ``'transferred'`` and ``'fused'``. By default :attr:`output_map` alone.
             ``threshold``: how masks are made of the maps, see
@@ -57,9 +60,9 @@ class BoxCaseg(BaseModel):
         init_cfg: Initialisation, as in mmengine.
 
     Raises:
-        InputError: If ``alpha`` is not in [0, 1], no head is left, a transferred head stands
-            without a weak head, ``loss_box`` without any head of the fused map, ``test_cfg``
-            asks for a map that the heads do not give or has a wrong threshold.
+        InputError: If ``alpha`` is not in [0, 1], ``fuse`` is none of these, no head is left, a
+            transferred head stands without a weak head, ``test_cfg`` asks for a map that the heads
+            do not give or has a wrong threshold, or a setting is one of an old config.
     """
 
     def __init__(
@@ -72,37 +75,43 @@ class BoxCaseg(BaseModel):
         loss_mil: dict | None = None,
         loss_pixel: dict | None = None,
         alpha: float = 0.7,
+        fuse: str = 'logit',
         channels_last: bool = False,
-        prompt: bool = False,
-        neighbours: bool = False,
-        loss_box: dict | None = None,
+        prompt: dict | None = None,
+        neighbours: None = None,
         test_cfg: dict | None = None,
         data_preprocessor: dict | None = None,
         init_cfg: dict | None = None,
     ) -> None:
         super().__init__(data_preprocessor, init_cfg)
+        if neighbours is not None or isinstance(prompt, bool):
+            raise InputError(
+                'the network now draws its prompts: write '
+                "prompt=dict(type='mmboxcaseg.BoxPrompt', own=True, others=True) for prompt=True "
+                'and neighbours=True, leave both out for False, and remove NeighbourChannel and '
+                'with_neighbours'
+            )
+        if 'fuse' in (loss_pixel or {}):
+            raise InputError('fuse is a setting of BoxCaseg, no longer of loss_pixel: move it')
         check_share('alpha', alpha)
+        if fuse not in ('logit', 'prob'):
+            raise InputError(f"fuse must be 'logit' or 'prob', not {fuse!r}")
         if weak_head is None and transferred_head is not None:
             raise InputError('transferred_head takes its weights from weak_head, which is None')
         if weak_head is None and salient_head is None:
             raise InputError('at least one of weak_head and salient_head must be given')
-        if loss_box is not None and salient_head is None and transferred_head is None:
-            raise InputError(
-                'loss_box teaches the fused map: give a salient_head or a transferred_head'
-            )
         self.backbone = MODELS.build(backbone)
-        if prompt or neighbours:
-            widen_stem(self.backbone, prompt + neighbours)
-        self.prompt = prompt
-        self.neighbours = neighbours
+        self.prompt = prompt and MODELS.build(prompt)
+        if self.prompt:
+            widen_stem(self.backbone, self.prompt.channels)
         self.neck = neck and MODELS.build(neck)
         self.weak_head = weak_head and MODELS.build(weak_head)
         self.salient_head = salient_head and MODELS.build(salient_head)
         self.transferred_head = transferred_head and MODELS.build(transferred_head)
         self.loss_mil = MODELS.build(loss_mil or dict(type='mmboxcaseg.MILLoss'))
         self.loss_pixel = MODELS.build(loss_pixel or dict(type='mmboxcaseg.PixelLoss'))
-        self.loss_box = loss_box and MODELS.build(loss_box)
         self.alpha = alpha
+        self.fuse = fuse
         test_cfg = test_cfg or {}
         self.threshold = test_cfg.get('threshold', 0.5)
         check_threshold('test_cfg.threshold', self.threshold)
@@ -140,48 +149,70 @@ class BoxCaseg(BaseModel):
         """Compute losses, predictions or probability maps.
 
         Args:
-            inputs: Patches ``(N, 3, H, W)``, normalised, or ``(N, 4, H, W)`` with ``neighbours``.
+            inputs: Patches ``(N, 3, H, W)``, normalised.
             data_samples: One a patch: ``supervision`` (``'box'`` or ``'mask'``) in the metainfo,
-                ``gt_instances.bboxes`` ``(1, 4)`` in patch pixels and, for a mask,
-                ``gt_sem_seg.sem_seg`` ``(1, H, W)``.
+                ``gt_instances.bboxes`` ``(1, 4)`` in patch pixels, for a prompt of the other boxes
+                ``other_instances.bboxes`` ``(K, 4)`` and, for a mask, ``gt_sem_seg.sem_seg``
+                ``(1, H, W)``.
             mode: ``'loss'``, ``'predict'`` or ``'tensor'``.
 
         Returns:
-            ``'loss'``: the losses by name. ``'predict'``: the data samples, each with
-            ``pred_maps``, a ``PixelData`` of ``(1, H, W)`` probabilities by map name, and the
-            ``threshold`` of ``test_cfg`` in its metainfo.
-            ``'tensor'``: the maps of ``test_cfg.maps`` by name, ``(N, 1, H, W)`` probabilities.
-            Maps are those of the boxes; see :meth:`probability_maps`.
+            What :meth:`loss`, :meth:`predict` or :meth:`_forward` gives.
         """
         if mode == 'loss':
             return self.loss(inputs, data_samples)
-        bboxes = None
-        if data_samples is not None:
-            bboxes = torch.cat([sample.gt_instances.bboxes for sample in data_samples])
-        maps = self.probability_maps(inputs, self.maps, bboxes)
+        if mode == 'predict':
+            return self.predict(inputs, data_samples)
         if mode == 'tensor':
-            return maps
-        if mode != 'predict':
-            raise ValueError(f"mode must be 'loss', 'predict' or 'tensor', not {mode!r}")
+            return self._forward(inputs, data_samples)
+        raise ValueError(f"mode must be 'loss', 'predict' or 'tensor', not {mode!r}")
+
+    def loss(self, inputs: Tensor, data_samples: Sequence[DetDataSample]) -> dict[str, Tensor]:
+        """Compute the losses of a mixed batch (Eq. 4) by name; arguments as in :meth:`forward`."""
+        bboxes, others = self._boxes(data_samples)
+        features = self.extract_feat(inputs, bboxes, others)
+        size = inputs.shape[-2:]
+        losses = {}
+        if self.weak_head is not None:
+            losses.update(self.loss_mil(map_of_box(self.weak_head(features), size), bboxes))
+        if self.output_map == 'fused':
+            losses['loss_pixel'] = self._loss_pixel(features, data_samples, size)
+        return losses
+
+    def predict(self, inputs: Tensor, data_samples: Sequence[DetDataSample]) -> list[DetDataSample]:
+        """Predict the maps of ``test_cfg.maps``; arguments as in :meth:`forward`.
+
+        Returns:
+            The data samples, each with ``pred_maps``, a ``PixelData`` of ``(1, H, W)``
+            probabilities by map name, see :meth:`probability_maps`, and with the ``threshold`` of
+            ``test_cfg`` in its metainfo.
+        """
+        maps = self._forward(inputs, data_samples)
         for index, sample in enumerate(data_samples):
             sample.pred_maps = PixelData(**{name: m[index].float() for name, m in maps.items()})
             sample.set_metainfo(dict(threshold=self.threshold))
         return list(data_samples)
 
-    def loss(self, inputs: Tensor, data_samples: Sequence[DetDataSample]) -> dict[str, Tensor]:
-        """Compute the losses of a mixed batch (Eq. 4); arguments as in :meth:`forward`."""
-        bboxes = torch.cat([sample.gt_instances.bboxes for sample in data_samples])
-        features = self.extract_feat(inputs, bboxes)
-        size = inputs.shape[-2:]
-        losses = {}
-        if self.weak_head is not None:
-            losses.update(self.loss_mil(_upsample(self.weak_head(features), size), bboxes))
-        if self.output_map == 'fused':
-            losses.update(self._fused_losses(features, bboxes, inputs, data_samples))
-        return losses
+    def _forward(
+        self, inputs: Tensor, data_samples: Sequence[DetDataSample] | None = None
+    ) -> dict[str, Tensor]:
+        """The maps of ``test_cfg.maps``, ``(N, 1, H, W)`` probabilities by name."""
+        boxes = (None, None) if data_samples is None else self._boxes(data_samples)
+        return self.probability_maps(inputs, self.maps, *boxes)
+
+    def _boxes(self, data_samples: Sequence[DetDataSample]) -> tuple[Tensor, list[Tensor] | None]:
+        """The boxes (N, 4) of patches and, if the prompt draws them, the others, (K, 4) each."""
+        others = None
+        if self.prompt and self.prompt.others:
+            others = [sample.other_instances.bboxes for sample in data_samples]
+        return torch.cat([sample.gt_instances.bboxes for sample in data_samples]), others
 
     def probability_maps(
-        self, inputs: Tensor, names: Sequence[str], bboxes: Tensor | None = None
+        self,
+        inputs: Tensor,
+        names: Sequence[str],
+        bboxes: Tensor | None = None,
+        others: Sequence[Tensor] | None = None,
     ) -> dict[str, Tensor]:
         """Predict maps; a head that none of them needs does not run.
 
@@ -189,95 +220,69 @@ class BoxCaseg(BaseModel):
         the patch shows: what comes after need not know of margins.
 
         Args:
-            inputs: Patches ``(N, 3, H, W)``, normalised, or ``(N, 4, H, W)`` with ``neighbours``.
+            inputs: Patches ``(N, 3, H, W)``, normalised.
             names: Out of :attr:`available_maps`.
             bboxes: ``(N, 4)``, xyxy, patch pixels; by default the whole patches.
+            others: For each patch the other boxes ``(K, 4)``, xyxy, patch pixels; by default none.
 
         Returns:
             ``(N, 1, H, W)`` probabilities by name.
         """
-        features = self.extract_feat(inputs, bboxes)
+        features = self.extract_feat(inputs, bboxes, others)
         size = inputs.shape[-2:]
         maps = {}
         if 'weak' in names:
-            maps['weak'] = _box_logits(self.weak_head(features), size, bboxes).sigmoid()
+            maps['weak'] = map_of_box(self.weak_head(features), size, bboxes)
         if {'salient', 'transferred', 'fused'} & set(names):
-            salient, transferred = self._pixel_logits(features, size, bboxes)
-            if 'salient' in names:
-                maps['salient'] = salient.sigmoid()
-            if 'transferred' in names:
-                maps['transferred'] = transferred.sigmoid()
-            if 'fused' in names:
-                maps['fused'] = self.loss_pixel.fuse_probs(salient, transferred, self.alpha)
-        return {name: maps[name] for name in names}
+            maps['salient'], maps['transferred'] = self._pixel_logits(features, size, bboxes)
+            maps['fused'] = self._fuse(maps['salient'], maps['transferred'])
+        return {name: maps[name].sigmoid() for name in names}
 
-    def extract_feat(self, inputs: Tensor, bboxes: Tensor | None = None) -> Tensor:
-        """Map patches to the features that the heads share.
-
-        Args:
-            inputs: Patches ``(N, 3, H, W)``, normalised, or ``(N, 4, H, W)`` with ``neighbours``.
-            bboxes: ``(N, 4)``, xyxy, patch pixels, for the prompt; by default the whole patches.
+    def extract_feat(
+        self,
+        inputs: Tensor,
+        bboxes: Tensor | None = None,
+        others: Sequence[Tensor] | None = None,
+    ) -> Tensor:
+        """Map patches to the features that the heads share; arguments as above.
 
         Returns:
             ``(N, C, h, w)``.
         """
-        if inputs.shape[1] != 3 + self.neighbours:
-            raise InputError(
-                f'the patches have {inputs.shape[1]} channels: NeighbourChannel in every pipeline, '
-                'PatchPreprocessor and neighbours=True of the model go together'
-            )
         if self.prompt:
             size = inputs.shape[-2:]
             if bboxes is None:
-                bboxes = _whole_patches(inputs, size)
-            # Half precision does not hold the edges of large patches.
-            maps = box_maps(bboxes.to(inputs.device, torch.float32), *size)
-            inputs = torch.cat([inputs[:, :3], maps.to(inputs), inputs[:, 3:]], dim=1)
+                bboxes = whole_patches(inputs, *size)
+            maps = self.prompt(size, bboxes.to(inputs.device), others)
+            inputs = torch.cat([inputs, maps.to(inputs)], dim=1)
         features = self.backbone(inputs)
         if self.neck is not None:
             features = self.neck(features)
         return concat_scales(features)
 
-    def _fused_losses(
-        self,
-        features: Tensor,
-        bboxes: Tensor,
-        inputs: Tensor,
-        data_samples: Sequence[DetDataSample],
-    ) -> dict[str, Tensor]:
-        by_mask = [i for i, s in enumerate(data_samples) if s.supervision == 'mask']
-        by_box = [i for i, s in enumerate(data_samples) if s.supervision != 'mask']
-        masks = [data_samples[i].gt_sem_seg.sem_seg for i in by_mask]
-        size = inputs.shape[-2:]
-        if self.loss_box is None:
-            # Without box patches all are taken as they are: to pick them would copy them.
-            features = features[by_mask] if by_box else features
-            return dict(loss_pixel=self._loss_pixel(features, masks, size))
-        salient, transferred = self._pixel_logits(features, size)
-        # Every parameter must get a gradient, also from a batch without masks.
-        losses = dict(loss_pixel=0 * (salient.sum() + transferred.sum()))
-        if by_mask:
-            losses['loss_pixel'] = self.loss_pixel(
-                salient[by_mask], transferred[by_mask], torch.stack(masks), self.alpha
-            )
-        if by_box:
-            logits = self.loss_pixel.fuse_logits(salient[by_box], transferred[by_box], self.alpha)
-            losses.update(self.loss_box(logits, bboxes[by_box], inputs[by_box, :3]))
-        return losses
-
-    def _loss_pixel(self, features: Tensor, masks: list[Tensor], size: torch.Size) -> Tensor:
+    def _loss_pixel(
+        self, features: Tensor, data_samples: Sequence[DetDataSample], size: torch.Size
+    ) -> Tensor:
+        by_mask = [i for i, sample in enumerate(data_samples) if sample.supervision == 'mask']
         heads = [head for head in (self.salient_head, self.transferred_head) if head is not None]
-        num_masks = torch.tensor(len(masks), device=features.device)
+        num_masks = torch.tensor(len(by_mask), device=features.device)
         if any(isinstance(head.norm, nn.SyncBatchNorm) for head in heads):
             # The norms of all ranks wait for each other, so the heads run on each rank or on none.
             all_reduce(num_masks)
         if num_masks == 0:
             # Every parameter must get a gradient on every rank of a distributed run.
             return 0 * sum(p.sum() for p in self.parameters())
+        if len(by_mask) < len(features):
+            # Without box patches all are taken as they are: to pick them would copy them.
+            features = features[by_mask]
         salient, transferred = self._pixel_logits(features, size)
-        if not masks:
+        if not by_mask:
             return 0 * (salient.sum() + transferred.sum())
-        return self.loss_pixel(salient, transferred, torch.stack(masks), self.alpha)
+        masks = torch.stack([data_samples[i].gt_sem_seg.sem_seg for i in by_mask])
+        return self.loss_pixel(self._fuse(salient.float(), transferred.float()), masks)
+
+    def _fuse(self, salient: Tensor, transferred: Tensor) -> Tensor:
+        return fuse_logits(salient, transferred, self.alpha, self.fuse)
 
     def _pixel_logits(
         self, features: Tensor, size: torch.Size, bboxes: Tensor | None = None
@@ -285,47 +290,10 @@ class BoxCaseg(BaseModel):
         # The other head stands in for a missing one: their fusion is then its map, for any alpha.
         salient = transferred = None
         if self.salient_head is not None:
-            salient = _box_logits(self.salient_head(features), size, bboxes)
+            salient = map_of_box(self.salient_head(features), size, bboxes)
         if self.transferred_head is not None:
-            transferred = _box_logits(self.transferred_head(features, self.weak_head), size, bboxes)
+            transferred = map_of_box(self.transferred_head(features, self.weak_head), size, bboxes)
         return (
             transferred if salient is None else salient,
             salient if transferred is None else transferred,
         )
-
-
-def _box_logits(logits: Tensor, size: torch.Size, bboxes: Tensor | None) -> Tensor:
-    """Upsample what lies in a box of each patch; without boxes the whole patch.
-
-    Args:
-        logits: ``(N, 1, h, w)``, of whole patches.
-        size: Height and width of the patches, and of the result.
-        bboxes: ``(N, 4)``, xyxy, patch pixels.
-
-    Returns:
-        ``(N, 1, height, width)``.
-    """
-    if bboxes is None:
-        return _upsample(logits, size)
-    logits = logits.float()
-    bboxes = bboxes.to(logits)
-    whole = _whole_patches(logits, size)
-    if torch.equal(bboxes, whole):
-        return _upsample(logits, size)
-    # affine_grid and grid_sample take a patch as [-1, 1] from edge to edge.
-    x1, y1, x2, y2 = (bboxes / whole[:, [2, 3, 2, 3]]).unbind(1)
-    zero = torch.zeros_like(x1)
-    rows = [x2 - x1, zero, x1 + x2 - 1], [zero, y2 - y1, y1 + y2 - 1]
-    theta = torch.stack([torch.stack(row, dim=1) for row in rows], dim=1)
-    grid = F.affine_grid(theta, [len(logits), 1, *size], align_corners=False)
-    return F.grid_sample(logits, grid, padding_mode='border', align_corners=False)
-
-
-def _whole_patches(like: Tensor, size: torch.Size) -> Tensor:
-    """The boxes (N, 4) xyxy of N whole patches."""
-    height, width = size
-    return like.new_tensor([0, 0, width, height]).expand(len(like), 4)
-
-
-def _upsample(logits: Tensor, size: torch.Size) -> Tensor:
-    return F.interpolate(logits, size, mode='bilinear', align_corners=False)

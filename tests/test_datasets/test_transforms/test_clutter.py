@@ -100,11 +100,11 @@ class TestPasteClutter:
         transform = paste(max_num=1, front_prob=0.5, twin_prob=0.5)
         told = 0
         for _ in range(20):
-            before = sample(neighbour_bboxes=[[0, 1, 2, 3]])
+            before = sample(other_bboxes=[[0, 1, 2, 3]])
             after = transform(dict(before))
-            first, *pasted = after['neighbour_bboxes']
+            first, *pasted = after['other_bboxes']
             assert first == [0, 1, 2, 3]
-            assert before['neighbour_bboxes'] == [[0, 1, 2, 3]]
+            assert before['other_bboxes'] == [[0, 1, 2, 3]]
             assert len(pasted) <= 1
             changed = (after['img'] != before['img']).any(axis=2)
             for x1, y1, x2, y2 in pasted:
@@ -123,7 +123,7 @@ class TestPasteClutter:
         after = paste(front_prob=1, min_visible=0.1, max_num=3)(dict(before))
         assert (after['img'] != image).any()
         assert (after['gt_seg_map'] <= mask).all()
-        assert after.keys() == before.keys() | {'neighbour_bboxes'}
+        assert after.keys() == before.keys() | {'other_bboxes'}
         # The image may be shared with the samples that follow.
         assert np.array_equal(before['img'], image)
         assert np.array_equal(before['gt_seg_map'], mask)
@@ -340,14 +340,14 @@ class TestRandomTruncate:
             RandomTruncate(**settings)
 
 
-def test_neighbours_are_cut_as_the_box_is():
+def test_other_boxes_are_cut_as_the_box_is():
     transform = RandomTruncate(prob=1.0)
     moved = 0
     for _ in range(20):
         bbox = [10, 8, 30, 20]
-        results = transform(sample(bbox=bbox, neighbour_bboxes=[bbox, [0, 0, 40, 30]]))
+        results = transform(sample(bbox=bbox, other_bboxes=[bbox, [0, 0, 40, 30]]))
         height, width = results['img'].shape[:2]
-        assert results['neighbour_bboxes'] == [results['bbox'], [0, 0, width, height]]
+        assert results['other_bboxes'] == [results['bbox'], [0, 0, width, height]]
         moved += results['bbox'] != bbox
     assert moved > 10
 
@@ -359,9 +359,9 @@ def test_what_went_behind_is_told_as_it_is_seen(paste):
     for _ in range(60):
         after = transform(sample())
         assert (after['gt_seg_map'] == sample()['gt_seg_map']).all()
-        for x1, y1, x2, y2 in np.array(after['neighbour_bboxes'], dtype=int).reshape(-1, 4):
+        for x1, y1, x2, y2 in np.array(after['other_bboxes'], dtype=int).reshape(-1, 4):
             rows, columns = after['gt_seg_map'][y1:y2, x1:x2], after['gt_seg_map'][y1:y2, x1:x2].T
             # Each side of the box of what is seen touches something seen.
             assert not any(line.all() for line in (rows[0], rows[-1], columns[0], columns[-1]))
-        hidden += not after['neighbour_bboxes']
+        hidden += not after['other_bboxes']
     assert hidden

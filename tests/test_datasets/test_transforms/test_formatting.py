@@ -6,9 +6,9 @@ from mmdet.structures.bbox import HorizontalBoxes
 from mmboxcaseg.datasets.transforms import PackPatchInputs
 
 
-def packed(**extra):
+def packed(others=(), **extra):
     image = np.arange(2 * 4 * 3, dtype=np.uint8).reshape(2, 4, 3)
-    bboxes = HorizontalBoxes(np.array([[0, 1, 3, 2]], np.float32))
+    bboxes = HorizontalBoxes(np.array([[0, 1, 3, 2], *others], np.float32))
     return image, PackPatchInputs()(dict(img=image, gt_bboxes=bboxes, **extra))
 
 
@@ -24,7 +24,15 @@ def test_box_patch():
     assert type(sample.gt_instances.bboxes) is torch.Tensor
     assert sample.gt_instances.bboxes.dtype == torch.float32
     assert sample.gt_instances.bboxes.tolist() == [[0, 1, 3, 2]]
+    assert sample.other_instances.bboxes.shape == (0, 4)
     assert 'gt_sem_seg' not in sample
+
+
+def test_own_box_stands_first():
+    others = [[-1, 0, 9, 2], [2, 0, 4, 1]]
+    sample = packed(others=others)[1]['data_samples']
+    assert sample.gt_instances.bboxes.tolist() == [[0, 1, 3, 2]]
+    assert sample.other_instances.bboxes.tolist() == others
 
 
 def test_mask_patch():

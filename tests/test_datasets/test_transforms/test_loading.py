@@ -30,6 +30,15 @@ def test_image_of_a_box_sample(paths):
     assert 'gt_seg_map' not in results
 
 
+def test_image_that_is_there_is_kept():
+    image = np.zeros((4, 6, 3), np.uint8)
+    results = LoadPatchImage()(dict(img=image, img_path='none.png', height=4, width=6))
+    assert results['img'] is image
+    assert results['img_shape'] == results['ori_shape'] == (4, 6)
+    with pytest.raises(InputError, match='none.png is 6x4, but its annotation file says 9x4'):
+        LoadPatchImage()(dict(img=image, img_path='none.png', height=4, width=9))
+
+
 def test_mask_of_a_salient_sample(paths):
     results = LoadPatchImage()(dict(img_path=paths[0], mask_path=paths[1]))
     expected = np.zeros((4, 6))

@@ -11,9 +11,8 @@ from mmboxcaseg.datasets.transforms import (
     RandomDownscale,
     RandomSalientPatch,
     WholeImagePatch,
-    crop_patches,
 )
-from mmboxcaseg.datasets.transforms.patches import bbox_in_window, crop_resize, jitter_bbox
+from mmboxcaseg.datasets.transforms.patches import bboxes_in_window, crop_resize, jitter_bbox
 from mmboxcaseg.errors import InputError
 
 HEIGHT, WIDTH = 40, 60
@@ -62,18 +61,11 @@ def test_jitter_bbox(shift, scale, shift_unit, expected):
     assert got.tolist() == expected
 
 
-@pytest.mark.parametrize(
-    ('bbox', 'window', 'size', 'expected'),
-    [
-        ([10, 20, 30, 40], [10, 20, 30, 40], (8, 8), [0, 0, 8, 8]),
-        ([12, 25, 20, 40], [10, 20, 30, 60], (10, 40), [4, 1.25, 20, 5]),
-        ([0, 0, 100, 100], [10, 20, 30, 40], (8, 16), [0, 0, 16, 8]),
-        ([0, 25, 15, 100], [10, 20, 30, 40], (20, 20), [0, 5, 5, 20]),
-        ([0, 0, 5, 5], [10, 20, 30, 40], (8, 8), [0, 0, 0, 0]),
-    ],
-)
-def test_bbox_in_window(bbox, window, size, expected):
-    assert bbox_in_window(bbox, window, size).tolist() == expected
+def test_bboxes_in_window_are_not_clipped():
+    bboxes = np.array([[10, 10, 20, 30], [0, 0, 5, 5]])
+    mapped = bboxes_in_window(bboxes, np.array([10, 20, 30, 30]), (5, 40))
+    assert mapped.tolist() == [[0, -5, 20, 5], [-20, -10, -10, -7.5]]
+    assert bboxes_in_window([], np.array([10, 20, 30, 30]), (5, 40)).shape == (0, 4)
 
 
 def test_crop_of_its_own_size_is_exact():
@@ -100,21 +92,6 @@ def test_shrinking_averages():
     assert (crop_resize(dots, np.array([0, 0, 16, 16]), (4, 4)) == 10).all()
 
 
-def test_crop_patches():
-    bboxes = np.array([[3.4, 2.6, 23.4, 12.6], [50, 30, 70, 50], [-5, -5, 10, 5]])
-    patches, inner = crop_patches(coordinate_image(), bboxes, (10, 20))
-    assert inner.tolist() == [[0, 0, 20, 10]] * 3
-    assert patches.shape == (3, 10, 20, 3)
-    assert patches.dtype == np.uint8
-    assert np.array_equal(patches[0], coordinate_image()[3:13, 3:23])
-    # What lies beyond the border is cut off, not padded: the rest fills the patch.
-    assert patches[1][..., :2].reshape(-1, 2).min(0).tolist() == [50, 30]
-    assert patches[1][..., :2].reshape(-1, 2).max(0).tolist() == [59, 39]
-    assert patches[2][..., :2].reshape(-1, 2).max(0).tolist() == [9, 4]
-    patches, inner = crop_patches(coordinate_image(), np.zeros((0, 4)), (10, 20))
-    assert patches.shape == (0, 10, 20, 3) and inner.shape == (0, 4)
-
-
 class TestBoxPatch:
     def test_crop_is_the_box(self):
         results = BoxPatch(size=(10, 20))(sample(bbox=[3, 4, 23, 14]))
@@ -126,17 +103,6 @@ class TestBoxPatch:
 
     def test_default_is_the_paper_s(self):
         assert BoxPatch()(sample(bbox=[3, 4, 23, 14]))['img'].shape == (320, 320, 3)
-
-    def test_same_pixels_as_crop_patches(self):
-        bboxes = np.array([[3.5, 4.4, 23.6, 14.2], [40, 20, 70, 50]])
-        image = np.random.randint(0, 255, (HEIGHT, WIDTH, 3), dtype=np.uint8)
-        for margin in (0, 0.3):
-            patches, inner = crop_patches(image, bboxes, (16, 16), margin)
-            for bbox, patch, inner_bbox in zip(bboxes, patches, inner, strict=True):
-                transform = BoxPatch(size=16, margin=margin)
-                results = transform(sample(bbox=bbox.tolist(), image=image))
-                assert np.array_equal(results['img'], patch)
-                assert results['gt_bboxes'].tensor.tolist() == [inner_bbox.tolist()]
 
     def test_at_the_border(self):
         results = BoxPatch(size=(5, 10))(sample(bbox=[50, 35, 75, 60]))
@@ -430,3 +396,45 @@ def test_whole_image_patch():
     # Nobody says where the object is; the mask stays as it is.
     assert results['gt_bboxes'].tensor.tolist() == [[0, 0, 120, 20]]
     assert results['gt_seg_map'] is mask
+
+
+class TestOtherBoxes:
+    @pytest.mark.parametrize(
+        'crop',
+        [
+            RandomSalientPatch(resize=(60, 90), size=(40, 70)),
+            RandomBoxPatch(size=(50, 40), inside=False),
+            BoxPatch(size=(50, 40), margin=0.3),
+            WholeImagePatch(size=40),
+        ],
+    )
+    def test_lie_on_their_objects_after_every_crop_and_flip(self, crop):
+        # The other object is a bright block beside the one asked for.
+        image, mask = np.zeros((120, 100, 3), np.uint8), np.zeros((120, 100), np.uint8)
+        image[50:90, 40:70] = 200
+        mask[30:60, 30:50] = 1
+        for direction in (None, 'horizontal', 'vertical', 'diagonal'):
+            results = crop(sample(mask=mask, image=image) | dict(other_bboxes=[[40, 50, 70, 90]]))
+            if direction:
+                results = RandomFlip(prob=1.0, direction=direction)(results)
+            bright = results['img'][..., 0] > 100
+            _, other = np.rint(results['gt_bboxes'].tensor.numpy()).astype(int).clip(0)
+            drawn = rectangle(*other, shape=bright.shape) > 0
+            assert bright.sum() > 20
+            assert (bright & drawn).sum() / (bright | drawn).sum() > 0.8
+
+    def test_those_are_kept_that_the_patch_shows_a_part_of(self):
+        others = [[0, 0, 60, 40], [23, 4, 30, 14], [3, 0, 23, 4], [20, 13, 90, 90], [0, 5, 3, 9]]
+        results = BoxPatch(size=(20, 20))(sample(bbox=[3, 4, 23, 14]) | dict(other_bboxes=others))
+        # The whole image and what reaches in by its corner; neither is cut.
+        assert results['gt_bboxes'].tensor.tolist() == [
+            [0, 0, 20, 20],
+            [-3, -8, 57, 72],
+            [17, 18, 87, 172],
+        ]
+
+    def test_the_sample_keeps_its_own(self):
+        # Another view of the same sample is cropped after this one.
+        before = sample(bbox=[3, 4, 23, 14]) | dict(other_bboxes=[[0, 0, 60, 40]])
+        BoxPatch(size=8)(before)
+        assert before['other_bboxes'] == [[0, 0, 60, 40]]

@@ -2,7 +2,6 @@ import pytest
 import torch
 from mmengine.model import ImgDataPreprocessor
 
-from mmboxcaseg.errors import InputError
 from mmboxcaseg.models import PatchPreprocessor
 
 NORM = dict(mean=[123.675, 116.28, 103.53], std=[58.395, 57.12, 57.375])
@@ -43,22 +42,3 @@ def test_a_stacked_batch_gives_the_same():
     preprocessor = PatchPreprocessor(bgr_to_rgb=True, **NORM)
     expected = preprocessor(dict(inputs=list(inputs)))['inputs']
     assert torch.equal(preprocessor(dict(inputs=inputs))['inputs'], expected)
-
-
-def test_channels_behind_the_image_are_maps():
-    inputs = images((4, 4), (4, 4))
-    maps = [torch.full((1, 4, 4), value, dtype=torch.uint8) for value in (0, 51)]
-    preprocessor = PatchPreprocessor(bgr_to_rgb=True, **NORM)
-    expected = preprocessor(dict(inputs=inputs))['inputs']
-    batch = dict(inputs=list(map(torch.cat, zip(inputs, maps, strict=True))))
-    result = preprocessor(batch)['inputs']
-    assert torch.equal(result[:, :3], expected)
-    assert result[0, 3].eq(0).all()
-    assert torch.allclose(result[1, 3], torch.tensor(0.2))
-
-
-@pytest.mark.parametrize('settings', [dict(), dict(pad_size_divisor=4, **NORM)])
-def test_maps_that_cannot_be_kept_are_refused(settings):
-    inputs = [torch.zeros(4, 6, 6, dtype=torch.uint8)]
-    with pytest.raises(InputError, match='channels behind the image need patches of one size'):
-        PatchPreprocessor(**settings)(dict(inputs=inputs))

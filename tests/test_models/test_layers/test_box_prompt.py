@@ -8,7 +8,7 @@ from mmengine.runner import load_checkpoint
 from torch import nn
 
 from mmboxcaseg.errors import InputError
-from mmboxcaseg.models.layers import box_maps, widen_stem
+from mmboxcaseg.models.layers import BoxPrompt, other_boxes_map, widen_stem
 from mmboxcaseg.registry import MODELS
 
 RESNET = dict(type='ResNet', depth=18, base_channels=4, norm_eval=False)
@@ -22,24 +22,92 @@ def build(wide: bool, **changes):
     return network
 
 
-class TestBoxMaps:
-    def test_by_hand(self):
-        bboxes = torch.tensor([[1.0, 0, 3, 2], [0.25, 1.5, 1.5, 4]])
-        maps = box_maps(bboxes, 3, 4)
-        assert maps.tolist() == [
-            [[[0, 1, 1, 0], [0, 1, 1, 0], [0, 0, 0, 0]]],
-            [[[0, 0, 0, 0], [0.375, 0.25, 0, 0], [0.75, 0.5, 0, 0]]],
+class TestOtherBoxesMap:
+    @pytest.mark.parametrize(
+        ('others', 'expected'),
+        [
+            ([], [[0, 0, 0, 0], [0, 0, 0, 0]]),
+            # Own area 6, as large: a half.
+            ([[1, 0, 4, 2]], [[0, 1 / 2, 1 / 2, 1 / 2], [0, 1 / 2, 1 / 2, 1 / 2]]),
+            # Area 2: 6 / 8; it leaves the patch by half of its area, which counts all the same.
+            ([[3, 1, 5, 2]], [[0, 0, 0, 0], [0, 0, 0, 3 / 4]]),
+            # Half of a pixel, a quarter of one; area 1.5: 6 / 7.5.
+            ([[0, 0, 1, 1.5]], [[4 / 5, 0, 0, 0], [2 / 5, 0, 0, 0]]),
+            ([[0, 0, 0.5, 0.5]], [[6 / 6.25 / 4, 0, 0, 0], [0, 0, 0, 0]]),
+            # The smaller one stands where two lie, in any order.
+            ([[1, 0, 4, 2], [3, 1, 5, 2]], [[0, 1 / 2, 1 / 2, 1 / 2], [0, 1 / 2, 1 / 2, 3 / 4]]),
+            ([[3, 1, 5, 2], [1, 0, 4, 2]], [[0, 1 / 2, 1 / 2, 1 / 2], [0, 1 / 2, 1 / 2, 3 / 4]]),
+            # Beside the patch, and none at all.
+            ([[4, 0, 6, 2], [-3, 0, 0, 2], [0, 2, 4, 5]], [[0, 0, 0, 0], [0, 0, 0, 0]]),
+            ([[1, 1, 1, 1]], [[0, 0, 0, 0], [0, 0, 0, 0]]),
+        ],
+    )
+    def test_by_hand(self, others, expected):
+        others = torch.tensor(others, dtype=torch.float32).view(-1, 4)
+        drawn = other_boxes_map(torch.tensor([0.0, 0, 3, 2]), others, 2, 4)
+        torch.testing.assert_close(drawn, torch.tensor(expected, dtype=torch.float32))
+
+    def test_boxes_without_area(self):
+        nothing = torch.zeros(4)
+        for others in (torch.zeros(1, 4), torch.tensor([[0.0, 0, 2, 2]])):
+            assert not other_boxes_map(nothing, others, 2, 2).any()
+
+    def test_many_at_random(self):
+        rng = np.random.default_rng(0)
+        size = (7, 9)
+        corners = rng.uniform(-4, 12, (30, 2, 2))
+        others = np.sort(corners, axis=1).reshape(-1, 4)
+        expected = np.zeros(size)
+        for x1, y1, x2, y2 in others:
+            value = 17.5 / (17.5 + (x2 - x1) * (y2 - y1))
+            for y, x in np.ndindex(size):
+                width = max(min(x2, x + 1) - max(x1, x), 0)
+                height = max(min(y2, y + 1) - max(y1, y), 0)
+                expected[y, x] = max(expected[y, x], value * width * height)
+        own = torch.tensor([1, 2, 6, 5.5], dtype=torch.float64)
+        drawn = other_boxes_map(own, torch.from_numpy(others), *size)
+        np.testing.assert_allclose(drawn.numpy(), expected, atol=1e-12)
+
+
+class TestBoxPrompt:
+    bboxes = torch.tensor([[0.0, 0, 2, 2], [1, 0, 3, 1]])
+    others = (torch.tensor([[2.0, 0, 4, 2], [0, 0, 1, 1]]), torch.zeros(0, 4))
+
+    def test_own_comes_before_others(self):
+        prompt = MODELS.build(dict(type='mmboxcaseg.BoxPrompt', own=True, others=True))
+        assert prompt.channels == 2
+        assert prompt((2, 4), self.bboxes, self.others).tolist() == [
+            [[[1, 1, 0, 0], [1, 1, 0, 0]], [[f(4 / 5), 0, 0.5, 0.5], [0, 0, 0.5, 0.5]]],
+            [[[0, 1, 1, 0], [0, 0, 0, 0]], [[0, 0, 0, 0], [0, 0, 0, 0]]],
         ]
 
-    def test_sum_is_the_area(self):
-        corners = np.sort(np.random.rand(20, 2, 2) * [12, 9], axis=1)
-        bboxes = torch.from_numpy(corners.reshape(20, 4))
-        sums = box_maps(bboxes, 9, 12).sum((1, 2, 3)).numpy()
-        np.testing.assert_allclose(sums, np.diff(corners, axis=1).prod((1, 2)))
+    def test_each_alone(self):
+        both = BoxPrompt(others=True)((2, 4), self.bboxes, self.others)
+        own, others = BoxPrompt(), BoxPrompt(own=False, others=True)
+        assert own.channels == others.channels == 1
+        assert torch.equal(own((2, 4), self.bboxes), both[:, :1])
+        assert torch.equal(others((2, 4), self.bboxes, self.others), both[:, 1:])
+        # Nobody says where other boxes are.
+        assert not others((2, 4), self.bboxes).any()
 
-    @pytest.mark.parametrize('bbox', [[2, 2, 2, 2], [-5, 0, 0, 3], [4, 0, 9, 3]])
-    def test_boxes_without_a_pixel(self, bbox):
-        assert not box_maps(torch.tensor([bbox], dtype=torch.float32), 3, 4).any()
+    def test_half_precision_holds_the_edges(self):
+        bboxes = torch.tensor([[0.0, 0, 300.5, 1]])
+        with torch.autocast('cpu', dtype=torch.bfloat16):
+            maps = BoxPrompt(others=True)((1, 302), bboxes, [bboxes])
+        assert maps.dtype == torch.float32
+        assert maps[0, :, 0, 299:].tolist() == [[1, 0.5, 0], [0.5, 0.25, 0]]
+
+    def test_has_no_weights(self):
+        assert not BoxPrompt(others=True).state_dict()
+
+    def test_neither(self):
+        with pytest.raises(InputError, match='draws own or others or both'):
+            BoxPrompt(own=False)
+
+
+def f(value):
+    """As float32 has it."""
+    return float(np.float32(value))
 
 
 @pytest.fixture

@@ -31,7 +31,7 @@ class LeftHalfPredictor:
         assert image.shape == (40, 40, 3)
 
     def predict(self, bboxes):
-        return np.stack([MASK] * len(bboxes))
+        return np.stack([MASK] * len(bboxes)), np.ones(len(bboxes))
 
 
 @pytest.fixture

@@ -21,18 +21,21 @@ class BoxFromMask(BaseTransform):
     Stands after ``LoadPatchImage``.
 
     Required key: ``gt_seg_map``. Added keys: ``bbox`` (xyxy, image pixels, the tight box),
-    ``segmentation`` (the mask as compressed RLE), ``area`` (in pixels), ``label`` (0) and
-    ``neighbour_bboxes`` (none).
+    ``segmentation`` (the mask as compressed RLE), ``area`` (in pixels) and ``label`` (0).
+
+    Raises:
+        InputError: If a sample has no mask.
     """
 
     def transform(self, results: dict) -> dict:
         """Draw the box around the mask."""
+        if 'gt_seg_map' not in results:
+            raise InputError('BoxFromMask needs samples with a mask: leave it out for other ones')
         mask = results['gt_seg_map']
         results['bbox'] = tight_bboxes(mask[None])[0].tolist()
         results['segmentation'] = encode_rle(mask)
         results['area'] = int(np.count_nonzero(mask))
         results['label'] = 0
-        results['neighbour_bboxes'] = []
         return results
 
 
@@ -42,7 +45,7 @@ class MoveBox(BaseTransform):
 
     Stands before ``BoxPatch``. The mask is predicted in the moved box; the truth stays.
 
-    Required and changed keys: ``bbox``, and ``neighbour_bboxes`` if they are there.
+    Required and changed keys: ``bbox``, and ``other_bboxes`` if they are there.
 
     Args:
         shift: Of the centre in x and y, in parts of the box's width and height.
@@ -68,6 +71,6 @@ class MoveBox(BaseTransform):
             return np.clip(moved, 0, border).tolist()
 
         results['bbox'] = move(results['bbox'])
-        if 'neighbour_bboxes' in results:
-            results['neighbour_bboxes'] = list(map(move, results['neighbour_bboxes']))
+        if 'other_bboxes' in results:
+            results['other_bboxes'] = list(map(move, results['other_bboxes']))
         return results

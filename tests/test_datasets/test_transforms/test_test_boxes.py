@@ -23,6 +23,11 @@ def test_box_from_mask_gives_what_the_metric_reads():
     assert np.array_equal(coco_mask.decode(results['segmentation']), mask)
 
 
+def test_box_from_a_mask_that_is_not_there():
+    with pytest.raises(InputError, match='BoxFromMask needs samples with a mask'):
+        BoxFromMask()(dict(bbox=[0, 0, 4, 4]))
+
+
 @pytest.mark.parametrize(
     ('arguments', 'bbox'),
     [
@@ -40,9 +45,9 @@ def test_moved_box(arguments, bbox):
     assert MoveBox(**arguments)(results)['bbox'] == pytest.approx(bbox)
 
 
-def test_neighbours_move_too():
-    results = dict(bbox=[0, 0, 4, 4], neighbour_bboxes=[[20, 30, 40, 70]], img_shape=(90, 50))
-    moved = MoveBox(shift=(0.1, -0.2), scale=0.5)(results)['neighbour_bboxes']
+def test_other_boxes_move_too():
+    results = dict(bbox=[0, 0, 4, 4], other_bboxes=[[20, 30, 40, 70]], img_shape=(90, 50))
+    moved = MoveBox(shift=(0.1, -0.2), scale=0.5)(results)['other_bboxes']
     assert moved == [pytest.approx([27, 32, 37, 52])]
 
 
