@@ -225,7 +225,7 @@ def test_metrics_are_written(config, trained, tmp_path, monkeypatch):
         (['train.py', '{config}', '--cfg-options', 'train_dataloader.sampler.ratio=3'], 'two num'),
         (['train.py', '{config}', '--cfg-options', 'optim_wrapper.optimizer.lrr=1'], 'TypeError'),
         (['train.py', '{config}', '--cfg-options', 'load_from={other}'], 'not one of its'),
-        (['train.py', '{config}', '--cfg-options', 'custom_hooks.9.x=1'], 'do not fit in'),
+        (['train.py', '{config}', '--cfg-options', 'custom_hooks.9.x=1'], 'does not fit in'),
         (['train.py', '{config}', '--cfg-options', 'val_dataloader.dataset.ann_file=x'], 'cannot'),
         (['test.py', '{config}', '{other}'], 'checkpoint of another architecture'),
         (['test.py', '{config}', '{evil}'], 'evil.pth is refused: it holds builtins.print'),
