@@ -235,7 +235,7 @@ DROPS = 'train_dataloader.dataset.datasets.0.pipeline.1.type=mmboxcaseg.DropProx
         (['train.py', '{config}', '--cfg-options', 'train_dataloader.sampler.ratio=3'], 'two num'),
         (['train.py', '{config}', '--cfg-options', 'optim_wrapper.optimizer.lrr=1'], 'TypeError'),
         (['train.py', '{config}', '--cfg-options', 'load_from={other}'], 'not one of its'),
-        (['train.py', '{config}', '--cfg-options', 'custom_hooks.9.x=1'], 'do not fit in'),
+        (['train.py', '{config}', '--cfg-options', 'custom_hooks.9.x=1'], 'does not fit in'),
         (['train.py', '{config}', '--cfg-options', 'val_dataloader.dataset.ann_file=x'], 'cannot'),
         (['train.py', '{config}', '--cfg-options', DROPS], 'a model without a mask head knows'),
         (['test.py', '{config}', '{other}'], 'checkpoint of another architecture'),
