@@ -28,6 +28,7 @@ SMALL = {
 DATASETS = (
     'CocoDataset',
     'mmboxcaseg.BoxInstanceDataset',
+    'mmboxcaseg.ProxyCocoDataset',
     'mmboxcaseg.SalientObjectDataset',
 )
 
@@ -60,7 +61,7 @@ def shrink(cfg, data_root, tmp_path):
                 node['proxy_file'] = str(tmp_path / 'proxy.json')
         elif node.get('type') == 'mmboxcaseg.SalientObjectDataset':
             node.update(data_root=str(data_root / 'salient'), ann_file='', indices=None)
-        elif node.get('type') == 'CocoDataset':
+        elif node.get('type') in ('CocoDataset', 'mmboxcaseg.ProxyCocoDataset'):
             metainfo = node.get('metainfo') or CocoDataset.METAINFO
             write_with_classes(metainfo['classes'], data_root, tmp_path)
             with_masks = any(transform.get('with_mask') for transform in node['pipeline'])
@@ -315,6 +316,8 @@ def test_twins_differ_in_their_masks_alone(name, twin):
         node.pop('_scope_', None)  # where a dict was inherited from
     assert proxy.model.roi_head.mask_head.pop('type') == 'mmboxcaseg.ProxyMaskHead'
     assert supervised.model.roi_head.mask_head.pop('type') == 'FCNMaskHead'
+    assert proxy.train_dataloader.dataset.pop('type') == 'mmboxcaseg.ProxyCocoDataset'
+    assert supervised.train_dataloader.dataset.pop('type') == 'CocoDataset'
     pipelines = []
     for cfg in (supervised, proxy):
         dataset = cfg.train_dataloader.dataset

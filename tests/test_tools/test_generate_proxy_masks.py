@@ -297,7 +297,10 @@ FIRST = BOXES['annotations'][0]
             edit_boxes(annotations=[dict(FIRST, bbox=[40, 0, 4, 4])]),
             'annotation 30 .* outside its image 5.png',
         ),
-        (lambda data: (data / 'img' / '2.png').unlink() or (), 'image .*2.png of .*boxes.json does not exist'),
+        (
+            lambda data: (data / 'img' / '2.png').unlink() or (),
+            'image .*2.png of .*boxes.json does not exist',
+        ),
         (write_image('no image'), '5.png cannot be decoded'),
         (options('--img-root', 'nowhere'), 'image folder nowhere does not exist'),
         (options('--out', '/dev/null/proxy.json'), 'cannot make folder /dev/null'),

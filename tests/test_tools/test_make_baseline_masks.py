@@ -135,7 +135,11 @@ def edit(**changes):
         (lambda data: (data / 'boxes.json').unlink(), (), 'cannot read .*boxes.json'),
         (edit(images={}), (), "boxes.json is not a COCO file: it has no list 'images'"),
         (edit(annotations=[]), (), 'boxes.json holds no box'),
-        (lambda data: (data / 'img' / '2.png').unlink(), (), 'image .*2.png of .*boxes.json does not exist'),
+        (
+            lambda data: (data / 'img' / '2.png').unlink(),
+            (),
+            'image .*2.png of .*boxes.json does not exist',
+        ),
         (lambda data: (data / 'img' / '5.png').write_text('no'), (), '5.png cannot be decoded'),
         (lambda data: None, ('--img-root', 'nowhere'), 'image folder nowhere does not exist'),
     ],
