@@ -27,6 +27,112 @@ ROWS = {
     for row in rows['rows']
     if 'set' in row
 }
+<<<<<<< HEAD
+=======
+DATASETS = (
+    'CocoDataset',
+    'mmboxcaseg.BoxInstanceDataset',
+    'mmboxcaseg.ProxyCocoDataset',
+    'mmboxcaseg.SalientObjectDataset',
+)
+
+
+def walk(node):
+    """All dicts of a config, outermost first."""
+    if isinstance(node, dict):
+        yield node
+    for child in node.values() if isinstance(node, dict) else node:
+        if isinstance(child, dict | list | tuple):
+            yield from walk(child)
+
+
+def shrink(cfg, data_root, tmp_path):
+    for node in walk(cfg._cfg_dict):
+        node.update(SMALL.get(node.get('type'), {}))
+        if node.get('type') == 'SyncBN':
+            node['type'] = 'BN'
+        if isinstance(node.get('init_cfg'), dict) and node['init_cfg']['type'] == 'Pretrained':
+            node['init_cfg'] = None
+        if 'num_workers' in node:
+            node.update(num_workers=0, persistent_workers=False)
+        if str(node.get('type')) in DATASETS:
+            # Serialising collects all garbage first, which takes longer than the rest.
+            node['serialize_data'] = False
+        if node.get('type') == 'mmboxcaseg.BoxInstanceDataset':
+            use_tiny_coco(node, data_root / 'coco' / 'annotations' / 'instances.json', data_root)
+            if 'proxy_file' in node:
+                write_proxies(Path(node['ann_file']), tmp_path / 'proxy.json')
+                node['proxy_file'] = str(tmp_path / 'proxy.json')
+        elif node.get('type') == 'mmboxcaseg.SalientObjectDataset':
+            node.update(data_root=str(data_root / 'salient'), ann_file='', indices=None)
+        elif node.get('type') in ('CocoDataset', 'mmboxcaseg.ProxyCocoDataset'):
+            metainfo = node.get('metainfo') or CocoDataset.METAINFO
+            write_with_classes(metainfo['classes'], data_root, tmp_path)
+            with_masks = any(transform.get('with_mask') for transform in node['pipeline'])
+            name = 'instances.json' if with_masks else 'boxes.json'
+            use_tiny_coco(node, tmp_path / name, data_root)
+        elif str(node.get('type')).endswith('Metric') and 'ann_file' in node:
+            node['ann_file'] = str(tmp_path / 'instances.json')
+    shrink_model(cfg.model)
+    cfg.load_from = None  # of a training that is not there
+    cfg.work_dir = str(tmp_path)
+    cfg.log_level = 'ERROR'
+
+
+def use_tiny_coco(dataset, ann_file, data_root):
+    dataset.update(
+        data_root='',
+        ann_file=str(ann_file),
+        data_prefix=dict(img=str(data_root / 'coco' / 'train')),
+    )
+
+
+def write_with_classes(classes, data_root, tmp_path):
+    """Write the tiny COCO file with the categories of the config; once without its masks."""
+    coco = json.loads((data_root / 'coco' / 'annotations' / 'instances.json').read_text())
+    classes = [classes] if isinstance(classes, str) else classes
+    coco['categories'] = [dict(id=id_, name=name) for id_, name in enumerate(classes, start=1)]
+    for annotation in coco['annotations']:
+        annotation['category_id'] = annotation['category_id'] % len(classes) + 1
+    (tmp_path / 'instances.json').write_text(json.dumps(coco))
+    for annotation in coco['annotations']:
+        del annotation['segmentation']
+    (tmp_path / 'boxes.json').write_text(json.dumps(coco))
+
+
+def write_proxies(ann_file, path):
+    """Write the tiny COCO file's own masks as if they were proxy masks."""
+    coco = json.loads(ann_file.read_text())
+    shapes = {image['id']: (image['height'], image['width']) for image in coco['images']}
+    for annotation in coco['annotations']:
+        mask = decode_rle(annotation['segmentation'], shapes[annotation['image_id']])
+        annotation.update(segmentation=encode_rle(mask), quality=0.9)
+    path.write_text(json.dumps(coco))
+
+
+def shrink_model(model):
+    backbone = model.backbone
+    if backbone.type == 'mmseg.HRNet':
+        factor = backbone.extra.stage4.num_channels[0] // 2
+        for stage in backbone.extra.values():
+            stage.num_blocks = (1,) * len(stage.num_blocks)
+            if stage.num_branches > 1:
+                stage.num_channels = tuple(c // factor for c in stage.num_channels)
+        for name in ('weak_head', 'salient_head', 'transferred_head'):
+            if model[name] is not None:
+                model[name].in_channels //= factor
+    if backbone.type == 'ResNet':
+        factor = backbone.get('base_channels', 64) // 8
+        backbone.base_channels = 8
+        model.neck.in_channels = [c // factor for c in model.neck.in_channels]
+    # Untrained, every class is as unlikely.
+    if model.type == 'MaskRCNN':
+        model.train_cfg.rcnn.sampler.num = 16
+        model.test_cfg.rpn.update(nms_pre=20, max_per_img=20)
+        model.test_cfg.rcnn.update(max_per_img=5, score_thr=0.0)
+    if model.type == 'BoxInst':
+        model.test_cfg.update(nms_pre=20, max_per_img=5, score_thr=0.0)
+>>>>>>> stream-b
 
 
 def test_there_are_configs():
@@ -404,6 +510,8 @@ def test_twins_differ_in_their_masks_alone(name, twin):
         node.pop('_scope_', None)  # where a dict was inherited from
     assert proxy.model.roi_head.mask_head.pop('type') == 'mmboxcaseg.ProxyMaskHead'
     assert supervised.model.roi_head.mask_head.pop('type') == 'FCNMaskHead'
+    assert proxy.train_dataloader.dataset.pop('type') == 'mmboxcaseg.ProxyCocoDataset'
+    assert supervised.train_dataloader.dataset.pop('type') == 'CocoDataset'
     pipelines = []
     for cfg in (supervised, proxy):
         dataset = cfg.train_dataloader.dataset

@@ -28,7 +28,6 @@ from mmboxcaseg.engine.steps import Step, Training, launch
 from mmboxcaseg.errors import InputError, run_tool
 from mmboxcaseg.fileio import write_bytes
 
-TOOLS = Path(__file__).resolve().parent
 TABLES = json.loads(Path(config_path('ablations/tables.json')).read_text())
 
 
@@ -50,12 +49,12 @@ class Row:
         """What has to run, in order; each is made when those before it have run."""
         if self.boxcaseg:
             yield train(self.boxcaseg, num_gpus)
-            yield self.boxcaseg.test(TOOLS / 'test.py', num_gpus)
+            yield self.boxcaseg.test(num_gpus)
         if self.proxy_file:
             yield from self._proxy_steps(num_gpus)
         if self.mask_rcnn:
             yield train(self.mask_rcnn, num_gpus)
-            yield self.mask_rcnn.test(TOOLS / 'test.py', num_gpus)
+            yield self.mask_rcnn.test(num_gpus)
 
     def _proxy_steps(self, num_gpus: int) -> Iterator[Step]:
         boxes = self.proxy_maker.config.train_dataloader.dataset.datasets[0]
@@ -64,18 +63,18 @@ class Row:
         raw = self.proxy_file.with_name('raw.json')
         if self.source:
             arguments = [boxes_file, raw, '--source', self.source, *images]
-            yield Step('masks', launch(TOOLS / 'make_baseline_masks.py', arguments), raw)
+            yield Step('masks', launch('baseline-masks', arguments), raw)
         else:
             yield train(self.proxy_maker, num_gpus)
             generated = raw.with_name('proxy.json')
             arguments = [self.proxy_maker.config_file, self.proxy_maker.checkpoint, *images]
             arguments += ['--ann', boxes_file, '--out', generated, '--raw-out', raw]
-            command = launch(TOOLS / 'generate_proxy_masks.py', arguments, num_gpus)
+            command = launch('generate', arguments, num_gpus)
             yield Step('proxy masks', command, generated)
         merge = [] if self.merge else ['--no-merge']
         arguments = [boxes_file, raw, self.proxy_file, *merge]
         # Does nothing where the network's masks are merged, which are refined already.
-        yield Step('refine', launch(TOOLS / 'refine_proxy_masks.py', arguments), self.proxy_file)
+        yield Step('refine', launch('refine', arguments), self.proxy_file)
 
     def figure(self, metric: str | list[str]) -> float | None:
         """A metric, or the first of several that is there, in the paper's unit."""
@@ -103,7 +102,7 @@ class Row:
 
 def train(training: Training, num_gpus: int) -> Step:
     # The rate is for the paper's number of GPUs, and fit_schedule for this one.
-    return training.train(TOOLS / 'train.py', num_gpus, '--auto-scale-lr')
+    return training.train(num_gpus, '--auto-scale-lr')
 
 
 def parse_args() -> argparse.Namespace:

@@ -1,52 +1,6 @@
-"""Merge raw masks of boxes, from anywhere, and measure how well they agree with the boxes."""
+"""The command ``mmboxcaseg refine``."""
 
-from __future__ import annotations
-
-import argparse
-from pathlib import Path
-
-from mmboxcaseg.coco import refine_file
-from mmboxcaseg.errors import run_tool
-from mmboxcaseg.fileio import check_output
-
-
-def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument('boxes', type=Path, help='COCO file with boxes; its masks are not read')
-    parser.add_argument(
-        'raw',
-        type=Path,
-        help='raw masks, a COCO results list; entries without ann_id are matched by image and box',
-    )
-    parser.add_argument(
-        'out', type=Path, help='COCO file to write: the boxes with segmentation and box_agreement'
-    )
-    parser.add_argument(
-        '--no-merge',
-        dest='merge',
-        action='store_false',
-        help='leave the masks as they are (Table 7 without merge) and measure their agreement; '
-        'load them with ProxyCocoDataset, which keeps them so',
-    )
-    parser.add_argument(
-        '--inclusive-boxes',
-        action='store_true',
-        help="measure agreement as the authors' release does: a box holds its last pixels, which "
-        'makes it one pixel wider and higher; load them with ProxyCocoDataset, which goes by it',
-    )
-    return parser.parse_args()
-
-
-def main() -> None:
-    args = parse_args()
-    check_output(args.out, inputs=[args.boxes, args.raw])
-    summary, missing = refine_file(
-        args.boxes, args.raw, args.out, merge=args.merge, inclusive_boxes=args.inclusive_boxes
-    )
-    print(f'{args.out}: {summary}')
-    if missing:
-        print(f'{missing} boxes have no raw mask: their masks are empty, their agreement is 0')
-
+from mmboxcaseg.cli import run
 
 if __name__ == '__main__':
-    run_tool(main)
+    run('refine')

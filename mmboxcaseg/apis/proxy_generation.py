@@ -1,7 +1,8 @@
-"""Proxy masks for the boxes of a large set: a network that waits for nothing but its own turn."""
+"""Proxy masks for the boxes of a large set, made in parts while the network never waits."""
 
 from __future__ import annotations
 
+import json
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -12,24 +13,176 @@ from pathlib import Path
 from threading import Lock
 from typing import Any
 
+import cv2
 import torch
 from mmdet.structures import DetDataSample
+from mmengine.config import Config
+from mmengine.dist import all_gather_object, broadcast_object_list, get_rank, get_world_size
+from tqdm import tqdm
 
-from mmboxcaseg.coco.annotations import annotation_bboxes
+import mmboxcaseg
+from mmboxcaseg.coco.annotations import annotation_bboxes, load_coco
+from mmboxcaseg.coco.checks import check_bboxes, check_images
 from mmboxcaseg.coco.groups import ImageGroups
 from mmboxcaseg.coco.proxies import refine_annotations
 from mmboxcaseg.coco.results import mask_result
-from mmboxcaseg.coco.shards import ShardFolder
+from mmboxcaseg.coco.shards import SHARD_IMAGES, ShardFolder, file_hash, text_hash
 from mmboxcaseg.datasets.transforms import LoadPatchImage
+from mmboxcaseg.engine.config import box_pipeline, load_config
+from mmboxcaseg.engine.device import check_device, default_device
+from mmboxcaseg.engine.distributed import is_first_process, join_processes
+from mmboxcaseg.errors import InputError, check_count
+from mmboxcaseg.fileio import check_output
 from mmboxcaseg.proxy import mask_rles
 
-from .inference import BoxCasegPredictor
+from .inference import BoxCasegPredictor, init_model
 
 # Images that are ahead of the network, and as many behind it, for each worker.
 _AHEAD = 4
 
 # Patches that a thread of a CPU takes through the network at once; more do not stay in its cache.
 _PIECE = 2
+
+
+def generate_proxy_masks(
+    config: Config | str | Path,
+    checkpoint: str | Path,
+    ann_file: str | Path,
+    img_root: str | Path,
+    out: str | Path,
+    *,
+    raw_out: str | Path | None = None,
+    tta: bool = False,
+    amp: bool = False,
+    batch_size: int = 32,
+    workers: int = 2,
+    device: str | None = None,
+    launcher: str = 'none',
+) -> str:
+    """Give every box of a COCO file a proxy mask.
+
+    Finished parts lie beside ``out`` until it is written: called again with the same arguments,
+    this goes on where it was.
+
+    Args:
+        config: Config of the BoxCaseg, or its file.
+        checkpoint: Its checkpoint.
+        ann_file: COCO file with boxes; its masks are not read.
+        img_root: Folder of its images.
+        out: COCO file to write: the boxes with ``segmentation``, ``box_agreement`` and ``quality``.
+        raw_out: COCO results file to write with the masks before merging.
+        tta: Whether to average over the views of the config's ``tta_pipeline``.
+        amp: Whether the network runs in half precision.
+        batch_size: Boxes predicted at once.
+        workers: See :class:`ProxyGenerator`.
+        device: Where the network runs; by default the GPU if there is one.
+        launcher: ``'pytorch'`` in each of several processes that torchrun started.
+
+    Returns:
+        How many masks there are and how well they agree with their boxes; empty in the other ones
+        of several processes.
+
+    Raises:
+        InputError: If something that was given cannot be used; before the network runs.
+
+    Example:
+        >>> generate_proxy_masks(
+        ...     'configs/boxcaseg/hrnet_w48_voc.py', 'work_dirs/hrnet_w48_voc/epoch_40.pth',
+        ...     'boxes.json', 'images', 'proxy.json')  # doctest: +SKIP
+    """
+    config = config if isinstance(config, Config) else load_config(config)
+    device = device or default_device()
+    ann_file, img_root, out = Path(ann_file), Path(img_root), Path(out)
+    if is_first_process():
+        box_pipeline(config, tta)
+        if not Path(checkpoint).is_file():
+            raise InputError(f'checkpoint {checkpoint} does not exist')
+        check_device(device)
+        check_count('--batch-size', batch_size)
+        if workers < 0:
+            raise InputError(f'--workers must be 0 or more, not {workers}')
+        coco = load_coco(ann_file)
+        check_bboxes(coco)
+        inputs = [config.filename or '', checkpoint, ann_file]
+        inputs += [img_root / image.file_name for image in coco.images]
+        check_output(out, inputs)
+        if raw_out:
+            if Path(raw_out).resolve() == out.resolve():
+                raise InputError(f'--out and --raw-out are both {out}: give different files')
+            check_output(raw_out, inputs)
+        check_images(coco, img_root)
+        groups = ImageGroups(coco)
+        del coco
+        folder = ShardFolder(out, groups)
+        paths = (img_root / groups.image(i).file_name for i in groups.num_boxes.nonzero()[0])
+        # All that the masks depend on; not how many processes make them, which changes nothing.
+        folder.open(
+            {
+                'annotation file': file_hash(ann_file),
+                # To read the whole set would take minutes.
+                'state of the images': text_hash(
+                    f'{stat.st_size} {stat.st_mtime_ns}' for stat in map(Path.stat, paths)
+                ),
+                'checkpoint': file_hash(checkpoint),
+                'config': text_hash([json.dumps(config.to_dict(), default=repr)]),
+                'batch size': str(batch_size),
+                'choice of views (--tta)': str(tta),
+                'precision (--amp)': str(amp),
+                'kind of device': torch.device(device).type,
+                'version of mmboxcaseg': mmboxcaseg.__version__,
+                'version of torch': torch.__version__,
+                'version of opencv': cv2.__version__,
+            }
+        )
+    join_processes(launcher)
+    if not is_first_process():
+        groups = ImageGroups(load_coco(ann_file))
+        folder = ShardFolder(out, groups)
+    predictor = BoxCasegPredictor(
+        init_model(config, checkpoint, device), batch_size=batch_size, tta=tta, amp=amp
+    )
+    threads = torch.get_num_threads() if torch.device(device).type == 'cpu' else 0
+    _write_shards(ProxyGenerator(groups, img_root, predictor, workers, threads), folder)
+    if not is_first_process():
+        return ''
+    summary = folder.summarize()
+    if raw_out:
+        folder.join_raw(raw_out)
+    folder.join_proxies(out)
+    folder.remove()
+    return summary
+
+
+def _write_shards(generator: ProxyGenerator, folder: ShardFolder) -> None:
+    """Do this process's part of the shards; in the first one, wait for the others' too."""
+    # Asked once, by one process: the first finished shard would change another's answer.
+    shared = [[shard for shard in range(len(folder)) if not folder.is_done(shard)]]
+    broadcast_object_list(shared)
+    own = shared[0][get_rank() :: get_world_size()]
+    others = set(shared[0]) - set(own)
+    start = time.perf_counter()
+    total = int(folder.groups.num_boxes.sum())
+    done = total - sum(map(folder.num_boxes, shared[0]))
+    with tqdm(
+        total=total, initial=done, desc='predict', unit='box', disable=not is_first_process()
+    ) as progress:
+
+        def see_others() -> None:
+            finished = set(filter(folder.is_done, others))
+            others.difference_update(finished)
+            progress.update(sum(map(folder.num_boxes, finished)))
+
+        for number, boxes in enumerate(generator.run(folder, own)):
+            progress.update(boxes)
+            if number % SHARD_IMAGES == 0 and is_first_process():
+                see_others()
+        elapsed = time.perf_counter() - start
+        while others and is_first_process():
+            time.sleep(0.5)
+            see_others()
+    shares = [share for share in all_gather_object(generator.network_s / elapsed) if share]
+    if shares and is_first_process():
+        print(f'time in the network: {", ".join(f"{share:.1%}" for share in shares)}')
 
 
 class ProxyGenerator:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import os
 from argparse import ArgumentParser, Namespace
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -19,25 +19,32 @@ from mmboxcaseg.engine.hooks import FirstIterationsHook
 from mmboxcaseg.errors import InputError
 
 
-class ConfigOptions(DictAction):
-    """The argparse action of ``--cfg-options``: dotted keys and values."""
+def parse_options(texts: Iterable[str]) -> dict[str, Any]:
+    """Parse what ``--cfg-options`` gives.
 
-    def __call__(
-        self,
-        parser: ArgumentParser,
-        namespace: Namespace,
-        values: Sequence[str],
-        option_string: str | None = None,
-    ) -> None:
-        """Parse; raises :class:`InputError` where an option is not KEY=VALUE."""
-        for value in values:
-            try:
-                super().__call__(parser, namespace, [value], option_string)
-            except (AssertionError, ValueError):
-                raise InputError(
-                    f'{option_string} takes KEY=VALUE, such as optim_wrapper.optimizer.lr=1e-3, '
-                    f'not {value!r}'
-                ) from None
+    Args:
+        texts: ``KEY=VALUE`` each, KEY with dots; of one KEY the last counts.
+
+    Returns:
+        Values by key: numbers, booleans, None, text, and lists and tuples of them.
+
+    Raises:
+        InputError: If one is not KEY=VALUE.
+
+    Example:
+        >>> parse_options(['optim_wrapper.optimizer.lr=1e-3', 'model.neck=None'])
+        {'optim_wrapper.optimizer.lr': 0.001, 'model.neck': None}
+    """
+    action, namespace = DictAction(['--cfg-options'], 'options'), Namespace(options={})
+    for text in texts:
+        try:
+            action(ArgumentParser(), namespace, [text])
+        except (AssertionError, ValueError):
+            raise InputError(
+                f'--cfg-options takes KEY=VALUE, such as optim_wrapper.optimizer.lr=1e-3, '
+                f'not {text!r}'
+            ) from None
+    return namespace.options
 
 
 def load_config(path: str | Path, options: dict[str, Any] | None = None) -> Config:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from argparse import ArgumentParser, Namespace
-
 import torch
 
 from mmboxcaseg.engine.distributed import is_first_process
@@ -39,33 +37,26 @@ def check_gpus(num_gpus: int) -> None:
         raise InputError(f'--gpus {num_gpus}: this machine has {torch.cuda.device_count()}')
 
 
-def add_amp_options(parser: ArgumentParser) -> None:
-    """Give a tool ``--amp`` and ``--force-amp``, which :func:`choose_amp` reads."""
-    parser.add_argument(
-        '--amp',
-        action='store_true',
-        help='mixed precision: float16 on a GPU, bfloat16 on a CPU that has instructions for it; '
-        'on other CPUs this changes nothing',
-    )
-    parser.add_argument(
-        '--force-amp', action='store_true', help='--amp, even where a CPU must emulate bfloat16'
-    )
+def default_device() -> str:
+    """The GPU if there is one, else the CPU."""
+    return 'cuda' if torch.cuda.is_available() else 'cpu'
 
 
-def choose_amp(args: Namespace, device: str) -> bool:
+def choose_amp(amp: bool, force: bool, device: str) -> bool:
     """Decide whether a tool runs in mixed precision, and say so where it was asked for in vain.
 
     Without instructions for it, bfloat16 makes a training step on a CPU 4 to 10 times as slow.
 
     Args:
-        args: What the command line gave for the options of :func:`add_amp_options`.
+        amp: Whether it was asked for.
+        force: Whether it was asked for even if it is slow.
         device: Of the run, such as ``'cpu'`` or ``'cuda:1'``.
 
     Returns:
         Whether to.
     """
-    if args.force_amp or not args.amp or device.split(':')[0] != 'cpu':
-        return args.amp or args.force_amp
+    if force or not amp or device.split(':')[0] != 'cpu':
+        return amp or force
     if has_bfloat16():
         return True
     if is_first_process():

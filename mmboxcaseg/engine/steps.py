@@ -91,34 +91,38 @@ class Training:
         self.config_file.parent.mkdir(parents=True, exist_ok=True)
         write_bytes(text.encode(), self.config_file)
 
-    def train(self, tool: Path, num_gpus: int, *arguments: str) -> Step:
-        """Begin or resume the training with tools/train.py."""
+    def train(self, num_gpus: int, *arguments: str) -> Step:
+        """Begin or resume the training."""
         last = self.work_dir / 'last_checkpoint'
         call = [self.config_file, '--work-dir', self.work_dir, *arguments]
         if last.is_file():
             call.append('--resume')
-        return Step('train', launch(tool, call, num_gpus), last, self.checkpoint.name)
+        return Step('train', launch('train', call, num_gpus), last, self.checkpoint.name)
 
-    def test(self, tool: Path, num_gpus: int, *arguments: str) -> Step:
-        """Score the last checkpoint with tools/test.py."""
+    def test(self, num_gpus: int, *arguments: str) -> Step:
+        """Score the last checkpoint."""
         call = [self.config_file, self.checkpoint, '--work-dir', self.work_dir]
         call += ['--out', self.metrics, *arguments]
-        return Step('test', launch(tool, call, num_gpus), self.metrics)
+        return Step('test', launch('test', call, num_gpus), self.metrics)
 
 
-def launch(tool: Path, arguments: list[str | Path], num_gpus: int = 1) -> list[str]:
-    """Command that calls a tool, in one process or one for each GPU.
+def launch(command: str, arguments: list[str | Path], num_gpus: int = 1) -> list[str]:
+    """Words that call a subcommand of ``mmboxcaseg``, in one process or one for each GPU.
 
     Args:
-        tool: The tool's file.
+        command: The subcommand.
         arguments: What it is given.
         num_gpus: How many processes.
 
     Returns:
-        The command's words.
+        The words.
+
+    Example:
+        >>> launch('train', ['config.py'])[1:]
+        ['-m', 'mmboxcaseg', 'train', 'config.py']
     """
-    command = [sys.executable]
+    words = [sys.executable]
     if num_gpus > 1:
-        command += ['-m', 'mmboxcaseg.engine.launch', f'--nproc_per_node={num_gpus}']
+        words += ['-m', 'mmboxcaseg.engine.launch', f'--nproc_per_node={num_gpus}']
         arguments = [*arguments, '--launcher', 'pytorch']
-    return [*command, str(tool), *map(str, arguments)]
+    return [*words, '-m', 'mmboxcaseg', command, *map(str, arguments)]

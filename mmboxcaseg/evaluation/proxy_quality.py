@@ -20,7 +20,7 @@ from mmboxcaseg.coco.annotations import (
 from mmboxcaseg.coco.proxies import Proxy
 from mmboxcaseg.proxy import AGREEMENTS, box_agreement, decode_rle, merge_masks, pixel_bboxes
 
-from .box_mask_iou import mask_iou
+from .box_mask_iou import mask_iou, summarize_ious
 
 #: Shares of the masks that :func:`compare_rankings` keeps, the best ones by some measure.
 KEPT_SHARES = (1.0, 0.75, 0.5, 0.25)
@@ -175,3 +175,41 @@ def rank_correlation(values: np.ndarray, others: np.ndarray) -> float:
     if np.ptp(values) == 0 or np.ptp(others) == 0:
         return float('nan')
     return float(np.corrcoef(rankdata(values), rankdata(others))[0, 1])
+
+
+def proxy_tables(
+    scores: dict[str, ProxyScores], truth: Coco, thresholds: Sequence[float] = AGREEMENTS
+) -> list[str]:
+    """Tables in Markdown: what drop does, what ranks masks well, and the paper's figures (Sec. 4).
+
+    Args:
+        scores: Of :func:`score_proxies`.
+        truth: The file that they were scored against.
+        thresholds: See :func:`compare_drops`.
+
+    Returns:
+        The lines.
+    """
+    lines = [
+        '| masks | kept if the agreement is above | kept | mean IoU of the kept |',
+        '|---|---|---|---|',
+    ]
+    for row in compare_drops(scores, thresholds):
+        threshold = '-' if row.min_agreement is None else f'{row.min_agreement:.2f}'
+        lines.append(f'| {row.masks} | {threshold} | {row.kept:.1%} | {row.mean_iou:.3f} |')
+    shares = ' | '.join(f'best {share:.0%}' for share in KEPT_SHARES)
+    lines += [
+        '',
+        f'| masks | ranked by | Spearman with the true IoU | mean IoU of the {shares} |',
+        '|---|---|---|' + '---|' * len(KEPT_SHARES),
+    ]
+    for row in compare_rankings(scores):
+        means = ' | '.join(f'{mean:.3f}' for mean in row.mean_ious)
+        lines.append(f'| {row.masks} | {row.measure} | {row.correlation:.2f} | {means} |')
+    lines += ['', '| masks | mIoU* | IoU@50 | IoU@75 |', '|---|---|---|---|']
+    groups = annotations_by_image(truth).values()
+    labels = np.array([a.category_id for group in groups for a in group if a.is_object])
+    for masks, score in scores.items():
+        values = summarize_ious(score.ious, labels, (0.5, 0.75)).values()
+        lines.append(f'| {masks} | ' + ' | '.join(f'{value:.3f}' for value in values) + ' |')
+    return lines

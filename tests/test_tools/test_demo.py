@@ -60,6 +60,8 @@ def test_twins_differ_only_in_their_masks():
         'annotations/proxy_train.json',
         'annotations/instances_train.json',
     )
+    assert datasets[0].pop('type') == 'mmboxcaseg.ProxyCocoDataset'
+    assert datasets[1].pop('type') == 'CocoDataset'
     own = [t for t in datasets[0]['pipeline'] if t['type'].startswith('mmboxcaseg.')]
     assert [t['type'] for t in own] == ['mmboxcaseg.MergeProxyMasks', 'mmboxcaseg.DropProxyMasks']
     datasets[0]['pipeline'] = [t for t in datasets[0]['pipeline'] if t not in own]

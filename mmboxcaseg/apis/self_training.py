@@ -1,0 +1,149 @@
+"""Training in rounds: proxy masks of each round teach the next one."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from mmengine.config import Config
+
+from mmboxcaseg.engine.checks import check_data
+from mmboxcaseg.engine.config import load_config
+from mmboxcaseg.engine.device import check_gpus
+from mmboxcaseg.engine.steps import Step, Training, launch
+from mmboxcaseg.errors import InputError, check_count
+
+
+def self_train(
+    configs: Sequence[str | Path],
+    *,
+    rounds: int | None = None,
+    work_dir: str | Path = 'work_dirs/self_train',
+    options: dict[str, Any] | None = None,
+    gpus: int | None = None,
+    seed: int | None = None,
+    amp: bool = False,
+    dry_run: bool = False,
+) -> None:
+    """Train in rounds.
+
+    Each config but the first reads proxy masks of the round before it: where its
+    ``BoxInstanceDataset`` has a ``proxy_file``, the round's own takes its place; and where it has a
+    ``load_from``, the network of the round before it is trained on. At the end the last round's
+    network is scored, if its config has a ``val_dataloader``, and draws the masks that end up in
+    ``proxy.json`` of the work dir, rated by all rounds. What is done is kept: called again, this
+    goes on where it was.
+
+    Args:
+        configs: Config files of the rounds.
+        rounds: How many there are; the last config is that of all further ones. By default as many
+            as there are configs.
+        work_dir: Where everything goes.
+        options: Settings of all configs to override, by dotted key.
+        gpus: Processes to train and test with; by default one for each GPU.
+        seed: In place of the configs' ``randomness.seed``.
+        amp: Whether everything runs in mixed precision.
+        dry_run: Whether to print the commands that are left, and run none.
+
+    Raises:
+        InputError: If a config or its data cannot be used, a round fails, or another call is at
+            work on the folder.
+
+    Example:
+        >>> folder = 'configs/prompted/prompted-boxcaseg_effnet-lite2_'
+        >>> self_train(
+        ...     [folder + '1xb16-14e_coco-mini.py', folder + '1xb16-3e_coco-mini-proxies.py'],
+        ...     rounds=3)  # doctest: +SKIP
+    """
+    gpus = max(torch.cuda.device_count(), 1) if gpus is None else gpus
+    check_gpus(gpus)
+    rounds = len(configs) if rounds is None else rounds
+    check_count('--rounds', rounds)
+    if rounds < len(configs):
+        raise InputError(f'--rounds {rounds}: there are {len(configs)} configs, of a round each')
+    work_dir = Path(work_dir)
+    paths = [*configs, *[configs[-1]] * (rounds - len(configs))]
+    trainings = _plan(paths, work_dir, options or {}, seed)
+    if not dry_run:
+        for training in trainings:
+            training.write_config()
+    for step in _steps(trainings, work_dir, gpus, ['--force-amp'] * amp):
+        if step.done:
+            continue
+        if dry_run:
+            print(shlex.join(step.command))
+        else:
+            print(f'== {step.output.parent}: {step.title}')
+            step.run()
+
+
+def _plan(
+    paths: Sequence[str | Path], work_dir: Path, options: dict[str, Any], seed: int | None
+) -> list[Training]:
+    """The trainings, with each other's proxy masks in their configs; what is wrong is told."""
+    rounds = []
+    for number, path in enumerate(paths, start=1):
+        training = Training(load_config(path, options), work_dir / f'round{number}')
+        config = training.config
+        if not config.get('tta_pipeline'):
+            raise InputError(f'{path} has no tta_pipeline, through which proxy masks are predicted')
+        taught = list(_taught_datasets(config.train_dataloader))
+        if rounds and not taught:
+            raise InputError(
+                f'{path} is no later round: none of its training sets has a proxy_file'
+            )
+        if taught and not rounds:
+            raise InputError(f'{path} needs proxy masks: give the config of the round before it')
+        for dataset in taught:
+            dataset.pop('proxy_file')
+        check_data(config, ('train', 'val', 'test') if config.val_dataloader else ('train',))
+        for dataset in taught:
+            dataset.proxy_file = str(_proxy_file(rounds[-1]))
+        if rounds and config.get('load_from'):
+            if config.model != rounds[-1].config.model:
+                raise InputError(
+                    f'{path} trains the network of the round before it on, but has another model: '
+                    'give a config of the same, or one without load_from'
+                )
+            config.load_from = str(rounds[-1].checkpoint)
+        if seed is not None:
+            config.setdefault('randomness', {})['seed'] = seed
+        rounds.append(training)
+    return rounds
+
+
+def _steps(rounds: list[Training], work_dir: Path, gpus: int, amp: list[str]) -> Iterator[Step]:
+    """What has to run, in order; each is made when those before it have run."""
+    for training, following in zip(rounds, [*rounds[1:], None], strict=True):
+        yield training.train(gpus, *amp)
+        if following is None and training.config.val_dataloader:
+            yield training.test(gpus, '--tta', *amp)
+        boxes = next(_taught_datasets((following or training).config.train_dataloader), None)
+        if boxes is None:
+            return
+        call = [training.config_file, training.checkpoint, '--tta', *amp]
+        call += ['--ann', Path(boxes.data_root, boxes.ann_file)]
+        call += ['--img-root', Path(boxes.data_root, boxes.data_prefix.img)]
+        call += ['--out', _proxy_file(training)]
+        yield Step('proxy masks', launch('generate', call, gpus), _proxy_file(training))
+    if len(rounds) > 1:
+        out = work_dir / 'proxy.json'
+        command = launch('combine-quality', [*map(_proxy_file, rounds), '--out', out])
+        yield Step('their quality', command, out)
+
+
+def _proxy_file(training: Training) -> Path:
+    return training.work_dir / 'proxy.json'
+
+
+def _taught_datasets(node: Any) -> Iterator[Config]:
+    """The datasets in a config that have a proxy file."""
+    if isinstance(node, dict):
+        if node.get('proxy_file'):
+            yield node
+        node = node.values()
+    for child in node if isinstance(node, list | tuple | type({}.values())) else ():
+        yield from _taught_datasets(child)

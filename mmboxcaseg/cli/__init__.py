@@ -1,0 +1,80 @@
+"""The command ``mmboxcaseg``, whose subcommands are ``tools/*.py`` too.
+
+A module has one subcommand: ``add_arguments`` says what it takes, ``main`` does it, and the
+docstring's first line is what ``--help`` says. Only the module of the subcommand that is called is
+imported, and what takes long to import only in its ``main``: help comes at once.
+"""
+
+from __future__ import annotations
+
+import sys
+from argparse import ArgumentParser, RawDescriptionHelpFormatter
+from collections.abc import Sequence
+from importlib import import_module
+
+import mmboxcaseg
+from mmboxcaseg.errors import run_tool
+
+#: Modules of the subcommands and what each is for, in the order of the work.
+COMMANDS = {
+    'train': ('train', 'train a model from a config'),
+    'test': ('test', 'score a checkpoint'),
+    'generate': ('generate', 'give every box of a COCO file a mask'),
+    'refine': ('refine', 'merge raw masks from anywhere and rate them'),
+    'self-train': ('self_train', 'train in rounds: proxy masks of each teach the next'),
+    'combine-quality': ('combine_quality', 'rate proxy masks by the judgement of several rounds'),
+    'draw': ('draw', "draw a network's best and worst masks"),
+    'score': ('score', 'score proxy masks against true ones'),
+    'plot-curves': ('plot_curves', 'draw training curves'),
+    'convert voc-sbd': ('convert_voc_sbd', 'VOC 2012 with SBD to COCO files'),
+    'convert duts-single': ('convert_duts_single', 'DUTS to images with one object'),
+    'convert released': ('convert_released', "the authors' checkpoints to ours"),
+    'env': ('env', 'what is installed, what computes and what is missing'),
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command.
+
+    Args:
+        arguments: Words of the command line after ``mmboxcaseg``; by default the process's own.
+
+    Raises:
+        SystemExit: With code 2 if the words are wrong or what they name cannot be used, and with 0
+            after ``--help`` and ``--version``.
+    """
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    for name, (module, _) in COMMANDS.items():
+        words = name.split()
+        if arguments[: len(words)] == words:
+            run(module, arguments[len(words) :], f'mmboxcaseg {name}')
+            return
+    width = max(map(len, COMMANDS))
+    lines = [f'  {name:{width}}  {summary}' for name, (_, summary) in COMMANDS.items()]
+    parser = ArgumentParser(
+        'mmboxcaseg',
+        usage='%(prog)s COMMAND ...',
+        description='Instance masks from boxes, for MMDetection.',
+        epilog='commands; each says more with --help:\n' + '\n'.join(lines),
+        formatter_class=RawDescriptionHelpFormatter,
+    )
+    parser.add_argument('--version', action='version', version=mmboxcaseg.__version__)
+    parser.add_argument('command', choices=[*COMMANDS], metavar='COMMAND', help='what to do')
+    parser.parse_args([' '.join(arguments[:2])] if arguments[:1] == ['convert'] else arguments[:1])
+
+
+def run(module: str, arguments: Sequence[str] | None = None, program: str | None = None) -> None:
+    """Run a subcommand.
+
+    Args:
+        module: Name of its module.
+        arguments: Words of its command line; by default the process's own.
+        program: What the help calls it; by default the name of the script.
+
+    Raises:
+        SystemExit: As in :func:`main`.
+    """
+    command = import_module(f'mmboxcaseg.cli.{module}')
+    parser = ArgumentParser(program, description=command.__doc__.split('\n\n')[0])
+    command.add_arguments(parser)
+    run_tool(lambda: command.main(parser.parse_args(arguments)))

@@ -1,0 +1,51 @@
+"""Options that several subcommands have."""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser
+
+
+def add_amp_options(parser: ArgumentParser) -> None:
+    """``--amp`` and ``--force-amp``, for :func:`mmboxcaseg.engine.device.choose_amp`."""
+    parser.add_argument(
+        '--amp',
+        action='store_true',
+        help='mixed precision: float16 on a GPU, bfloat16 on a CPU that has instructions for it; '
+        'on other CPUs this changes nothing',
+    )
+    parser.add_argument(
+        '--force-amp', action='store_true', help='--amp, even where a CPU must emulate bfloat16'
+    )
+
+
+def add_config_options(parser: ArgumentParser, example: str) -> None:
+    """``--cfg-options``, for :func:`mmboxcaseg.engine.config.parse_options`."""
+    parser.add_argument(
+        '--cfg-options',
+        nargs='+',
+        action='extend',
+        default=[],
+        metavar='KEY=VALUE',
+        help=f'override settings of the config, such as {example}',
+    )
+
+
+def add_launcher_option(parser: ArgumentParser, *launchers: str) -> None:
+    """``--launcher``, which the scripts for several processes set."""
+    parser.add_argument('--launcher', choices=['none', *launchers], default='none')
+
+
+def add_tta_option(parser: ArgumentParser) -> None:
+    """``--tta``."""
+    parser.add_argument(
+        '--tta',
+        action='store_true',
+        help="test-time augmentation: average over all views of the config's tta_pipeline",
+    )
+
+
+def add_device_option(parser: ArgumentParser) -> None:
+    """``--device``."""
+    parser.add_argument(
+        '--device', help='where the network runs, such as cpu or cuda:1 (the GPU if there is one)'
+    )
