@@ -1,33 +1,25 @@
-import argparse
-
 import pytest
 from mmengine.config import Config
 
 from mmboxcaseg.engine.config import (
-    ConfigOptions,
     box_pipeline,
     innermost,
     naming_config,
     override,
+    parse_options,
     set_work_dir,
 )
 from mmboxcaseg.errors import InputError
 
 
-def parse(*options):
-    parser = argparse.ArgumentParser()
-    parser.add_argument('--cfg-options', nargs='+', action=ConfigOptions)
-    return parser.parse_args(['--cfg-options', *options]).cfg_options
-
-
 def test_options():
-    assert parse('a.b=1', 'c=[1,x]', 'd=e=f') == {'a.b': 1, 'c': [1, 'x'], 'd': 'e=f'}
+    assert parse_options(['a.b=1', 'c=[1,x]', 'd=e=f']) == {'a.b': 1, 'c': [1, 'x'], 'd': 'e=f'}
 
 
 @pytest.mark.parametrize('bad', ['abc', 'a=[(1,2]'])
 def test_option_that_is_none(bad):
     with pytest.raises(InputError, match='--cfg-options takes KEY=VALUE') as error:
-        parse('a=1', bad)
+        parse_options(['a=1', bad])
     assert str(error.value).endswith(f'not {bad!r}')
 
 

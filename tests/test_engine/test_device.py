@@ -3,7 +3,8 @@ from argparse import ArgumentParser
 import pytest
 import torch
 
-from mmboxcaseg.engine.device import add_amp_options, check_device, choose_amp
+from mmboxcaseg.cli.options import add_amp_options
+from mmboxcaseg.engine.device import check_device, choose_amp
 from mmboxcaseg.errors import InputError
 
 
@@ -28,7 +29,8 @@ CPUS = {
 def choose(*options, device):
     parser = ArgumentParser()
     add_amp_options(parser)
-    return choose_amp(parser.parse_args(options), device)
+    args = parser.parse_args(options)
+    return choose_amp(args.amp, args.force_amp, device)
 
 
 @pytest.mark.parametrize('cpu', CPUS)

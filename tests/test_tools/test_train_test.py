@@ -237,11 +237,7 @@ DROPS = 'train_dataloader.dataset.datasets.0.pipeline.1.type=mmboxcaseg.DropProx
         (['train.py', '{config}', '--cfg-options', 'load_from={other}'], 'not one of its'),
         (['train.py', '{config}', '--cfg-options', 'custom_hooks.9.x=1'], 'does not fit in'),
         (['train.py', '{config}', '--cfg-options', 'val_dataloader.dataset.ann_file=x'], 'cannot'),
-<<<<<<< HEAD
-        (['train.py', '{config}', '--cfg-options', DROPS], 'a model without a mask head knows'),
-=======
         (['train.py', '{config}', '--cfg-options', DROPS], 'a model without a mask head'),
->>>>>>> stream-b
         (['test.py', '{config}', '{other}'], 'checkpoint of another architecture'),
         (['test.py', '{config}', '{evil}'], 'evil.pth is refused: it holds builtins.print'),
         (['test.py', '{config}', '{other}', '--out', '{folder}'], 'it is a folder'),
