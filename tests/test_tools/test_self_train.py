@@ -107,18 +107,44 @@ def test_true_masks_of_the_boxes_change_nothing(self_train, configs, data_root):
 
 
 def test_dry_run_names_every_step(self_train, configs):
-    code, out, _ = self_train(*configs, configs[1], '--force-amp', '--dry-run')
+    code, out, _ = self_train(*configs, '--rounds', 3, '--force-amp', '--dry-run')
     assert code == 0
-    tools = [Path(shlex.split(line)[1]).name for line in out.splitlines() if '/tools/' in line]
-    rounds = ['train.py', 'generate_proxy_masks.py'] * 2
-    last = ['train.py', 'test.py', 'generate_proxy_masks.py', 'combine_quality.py']
-    assert tools == [*rounds, *last]
-    *networks, combine = [line for line in out.splitlines() if '/tools/' in line]
-    assert all('--force-amp' in line for line in networks)
+    calls = [shlex.split(line) for line in out.splitlines() if '-m mmboxcaseg' in line]
+    rounds = ['train', 'generate'] * 2
+    last = ['train', 'test', 'generate', 'combine-quality']
+    assert [words[3] for words in calls] == [*rounds, *last]
+    *networks, combine = calls
+    assert all('--force-amp' in words for words in networks)
     folder = 'work_dirs/self_train'
     files = [f'{folder}/round{number}/proxy.json' for number in (1, 2, 3)]
-    assert shlex.split(combine)[2:] == [*files, '--out', f'{folder}/proxy.json']
+    assert combine[4:] == [*files, '--out', f'{folder}/proxy.json']
     assert not Path('work_dirs').exists()
+    # A config may be named once for each round, too.
+    assert self_train(*configs, configs[1], '--force-amp', '--dry-run')[1] == out
+
+
+@pytest.mark.parametrize(
+    ('rounds', 'reason'),
+    [(0, '--rounds must be a whole number of at least 1'), (1, '--rounds 1: there are 2 configs')],
+)
+def test_number_of_rounds(self_train, configs, rounds, reason):
+    code, _, err = self_train(*configs, '--rounds', rounds, '--dry-run')
+    assert code == 2 and reason in err
+
+
+def test_boxes_without_true_masks(self_train, configs, data_root, tmp_path):
+    """With no val, neither val nor test data are looked at, and nothing is scored."""
+    for path in configs:
+        text = path.read_text()
+        assert text.count('with_segmentation=True') >= 2
+        path.write_text(text.replace('with_segmentation=True', "ann_file_of='nothing'"))
+    code, out, err = self_train(
+        *configs, '--dry-run', '--cfg-options', 'val_dataloader=None', 'train_cfg.max_epochs=2'
+    )
+    assert code == 0, err
+    calls = [shlex.split(line)[3] for line in out.splitlines() if '-m mmboxcaseg' in line]
+    assert calls == ['train', 'generate', 'train', 'generate', 'combine-quality']
+    assert 'round1/epoch_2.pth' in out
 
 
 @pytest.mark.parametrize(

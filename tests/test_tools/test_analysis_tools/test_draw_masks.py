@@ -37,8 +37,8 @@ class LeftHalfPredictor:
 @pytest.fixture
 def arguments(tmp_path, monkeypatch):
     """Write the inputs; returns the tool's arguments. The network is a stand-in."""
-    monkeypatch.setattr('mmboxcaseg.apis.init_model', lambda *args: None)
-    monkeypatch.setattr('mmboxcaseg.apis.BoxCasegPredictor', LeftHalfPredictor)
+    monkeypatch.setattr('mmboxcaseg.apis.drawing.init_model', lambda *args: None)
+    monkeypatch.setattr('mmboxcaseg.apis.drawing.BoxCasegPredictor', LeftHalfPredictor)
     (tmp_path / 'a.json').write_text(json.dumps(COCO))
     cv2.imwrite(str(tmp_path / 'a.png'), np.full((40, 40, 3), 90, np.uint8))
     inputs = ('--ann', tmp_path / 'a.json', '--img-root', tmp_path)
