@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from collections.abc import Callable
 from numbers import Integral, Real
-from typing import Any
+from types import FrameType
+from typing import Any, NoReturn
 
 # What mmcv's loaders assert of an image that cannot be decoded.
 _BROKEN_IMAGE = 'failed to load image: '
@@ -57,8 +59,10 @@ def run_tool(main: Callable[[], None]) -> None:
         main: The tool.
 
     Raises:
-        SystemExit: With code 2 after such an error.
+        SystemExit: With code 2 after such an error, and 143 after SIGTERM, when what the tool has
+            started has been ended.
     """
+    before = signal.signal(signal.SIGTERM, _end)
     os.environ.pop('TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD', None)
     os.environ['TORCH_FORCE_WEIGHTS_ONLY_LOAD'] = '1'
     try:
@@ -68,6 +72,13 @@ def run_tool(main: Callable[[], None]) -> None:
             raise
         print(f'error: {_sentence(error)}', file=sys.stderr)
         raise SystemExit(2) from None
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _end(number: int, frame: FrameType | None) -> NoReturn:
+    # Python alone ends at once, without the clean-up that stops the processes of the tool.
+    raise SystemExit(128 + number)
 
 
 def _sentence(error: InputError | AssertionError) -> str:

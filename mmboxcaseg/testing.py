@@ -101,7 +101,7 @@ def shrink(config: Config, data_root: Path, work_dir: Path) -> None:
                 node['proxy_file'] = str(work_dir / 'proxy.json')
                 _write_proxies(data_root / _COCO_FILE, work_dir / 'proxy.json')
         elif node.get('type') == 'mmboxcaseg.SalientObjectDataset':
-            node.update(data_root=str(data_root / 'salient'), ann_file='', indices=None)
+            node.update(data_root=str(data_root / 'salient'), ann_file='', hold_out=0)
         elif node.get('type') in _MMDET_DATASETS:
             classes = (node.get('metainfo') or CocoDataset.METAINFO)['classes']
             _write_with_classes(classes, data_root / _COCO_FILE, work_dir)

@@ -274,7 +274,7 @@ def test_rows_change_one_thing(name):
                 *(f'train_dataloader.sampler.{k}' for k in ('type', 'shuffle', 'batch_size')),
                 'train_dataloader.sampler.ratio',
                 *(f'train_dataloader.dataset.{k}' for k in ('type', 'datasets', 'ignore_keys')),
-                *(f'train_dataloader.dataset.{k}' for k in ('data_root', 'indices', 'pipeline')),
+                *(f'train_dataloader.dataset.{k}' for k in ('data_root', 'hold_out', 'pipeline')),
                 'train_cfg.max_epochs',
             },
         ),

@@ -1,4 +1,10 @@
+import os
 import pickle
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
 
 import pytest
 import torch
@@ -71,3 +77,30 @@ def test_check_count(value):
     check_count('rounds', 1)
     with pytest.raises(InputError, match='^rounds must be a whole number of at least 1, not '):
         check_count('rounds', value)
+
+
+def test_sigterm_ends_what_a_tool_has_started(tmp_path):
+    code = (
+        'import subprocess, sys; from mmboxcaseg.errors import run_tool;'
+        'run_tool(lambda: subprocess.run([sys.executable, "-c",'
+        '"import os, time; print(os.getpid(), flush=True); time.sleep(60)"]))'
+    )
+    env = {**os.environ, 'PYTHONPATH': str(Path(__file__).parents[1])}
+    command = [sys.executable, '-W', 'ignore', '-c', code]
+    with subprocess.Popen(command, env=env, stdout=subprocess.PIPE, text=True) as tool:
+        child = int(tool.stdout.readline())
+        tool.terminate()
+        assert tool.wait(10) == 128 + signal.SIGTERM
+    for _ in range(100):
+        try:
+            os.kill(child, 0)
+        except ProcessLookupError:
+            return
+        time.sleep(0.1)
+    raise AssertionError('the child goes on')
+
+
+def test_a_tool_leaves_the_signals_as_they_were():
+    before = signal.getsignal(signal.SIGTERM)
+    run_tool(lambda: None)
+    assert signal.getsignal(signal.SIGTERM) is before

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from typing import Any
 
 from mmengine.config import Config, ConfigDict
 from mmengine.device import get_device
+from mmengine.logging import print_log
 from mmengine.runner import find_latest_checkpoint
 
 from mmboxcaseg.engine.checkpoint import allow_checkpoint_types
@@ -71,7 +73,23 @@ def train(
     if is_first_process():
         _check_training(config)
     start_process(config)
-    build_runner(config, 'train').train()
+    runner = build_runner(config, 'train')
+    _compare_batch_size(config, runner.world_size)
+    runner.train()
+
+
+def _compare_batch_size(config: Config, world_size: int) -> None:
+    """Say so where the learning rate is for batches of another size than the run's."""
+    scaling = config.get('auto_scale_lr') or {}
+    base = scaling.get('base_batch_size')
+    size = config.train_dataloader.batch_size * world_size
+    if base and size != base and not scaling.get('enable'):
+        print_log(
+            f'the learning rate of {config.filename} is for {base} images at a time, and this run '
+            f'has {size}: --auto-scale-lr scales it',
+            'current',
+            logging.WARNING,
+        )
 
 
 def _check_training(config: Config) -> None:

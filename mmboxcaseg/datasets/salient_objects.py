@@ -7,7 +7,7 @@ from pathlib import Path
 
 from mmengine.dataset import BaseDataset
 
-from mmboxcaseg.errors import InputError
+from mmboxcaseg.errors import InputError, check_count
 from mmboxcaseg.registry import DATASETS
 
 IMAGE_SUFFIXES = ('.jpg', '.jpeg', '.png', '.bmp', '.webp')
@@ -26,6 +26,8 @@ class SalientObjectDataset(BaseDataset):
         data_prefix: ``img`` and ``mask``: image and mask folder.
         ann_file: A list file, one image name a line, with or without suffix, to use a part of
             the image folder. By default all of it, in the order of the names.
+        hold_out: Every so-many-th pair, from the first one on, is kept for a test: with
+            ``test_mode`` those pairs are loaded, otherwise the rest. 0 for all pairs in both.
         **kwargs: As in mmengine's ``BaseDataset``.
 
     Raises:
@@ -40,8 +42,12 @@ class SalientObjectDataset(BaseDataset):
         data_root: str = '',
         data_prefix: dict | None = None,
         ann_file: str = '',
+        hold_out: int = 0,
         **kwargs,
     ) -> None:
+        if hold_out:
+            check_count('hold_out', hold_out)
+        self.hold_out = hold_out
         prefix = data_prefix or dict(img='images', mask='masks')
         if not {'img', 'mask'} <= prefix.keys():
             raise InputError(
@@ -71,6 +77,12 @@ class SalientObjectDataset(BaseDataset):
                     supervision=self.METAINFO['supervision'],
                 )
             )
+        if self.hold_out:
+            data_list = [
+                sample
+                for index, sample in enumerate(data_list)
+                if (index % self.hold_out == 0) is self.test_mode
+            ]
         if not data_list:
             raise InputError(f'no salient image in {self.data_prefix["img"]}')
         return data_list

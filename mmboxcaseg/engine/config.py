@@ -7,6 +7,8 @@ import os
 from argparse import ArgumentParser, Namespace
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from difflib import get_close_matches
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,17 @@ from torch import nn
 
 from mmboxcaseg.engine.hooks import FirstIterationsHook
 from mmboxcaseg.errors import InputError
+
+# What a Runner wants of a split, or nothing of it.
+_LOOP = ('dataloader', 'cfg', 'evaluator')
+
+# Top-level settings that are read: all others only name something in a config file.
+_READ = {
+    *signature(Runner).parameters,
+    *('activation_checkpointing', 'auto_scale_lr', 'compile', 'efficient_conv_bn_eval'),
+    *('find_unused_parameters', 'model_wrapper_cfg', 'sync_bn', 'test_pipeline', 'tta_model'),
+    'tta_pipeline',
+}
 
 
 def parse_options(texts: Iterable[str]) -> dict[str, Any]:
@@ -58,7 +71,8 @@ def load_config(path: str | Path, options: dict[str, Any] | None = None) -> Conf
         The config.
 
     Raises:
-        InputError: The file is missing or cannot be read, or an option does not fit in it.
+        InputError: If the file is missing or cannot be read, or an option does not fit in it or
+            has no effect.
     """
     if not Path(path).is_file():
         raise InputError(f'there is no config file {path}')
@@ -66,8 +80,23 @@ def load_config(path: str | Path, options: dict[str, Any] | None = None) -> Conf
         config = Config.fromfile(path)
     except Exception as error:  # a config is a program, and can fail in any way
         raise InputError(f'config {path} cannot be read: {_one_line(error)}') from error
+    for key in options or {}:
+        _check_is_read(key.split('.')[0], key, config)
     override(config, options or {})
     return config
+
+
+def _check_is_read(name: str, key: str, config: Config) -> None:
+    if name in _READ:
+        return
+    if name in config:
+        raise InputError(
+            f'{key}: setting {name} has no effect, for {config.filename} has used it already: set '
+            'what it is used for'
+        )
+    near = get_close_matches(name, sorted(_READ), n=1)
+    hint = f'; {near[0]} is' if near else ''
+    raise InputError(f'{key}: {name} is no setting of a run{hint}')
 
 
 def override(config: Config, options: dict[str, Any]) -> None:
@@ -169,6 +198,9 @@ def build_model(config: Config) -> nn.Module:
 def build_runner(config: Config, loop: str) -> Runner:
     """Build all that a run needs, before it begins.
 
+    Without a ``val_dataloader`` there is no validation, and without a ``test_dataloader`` no test,
+    whatever else the config has for them.
+
     A Runner alone puts datasets and optimizer off until its loop runs, where an error of the
     config and one of the program look the same.
 
@@ -182,6 +214,9 @@ def build_runner(config: Config, loop: str) -> Runner:
     Raises:
         InputError: A part of the config cannot be built.
     """
+    for split in ('val', 'test'):
+        if not config.get(f'{split}_dataloader'):
+            config.merge_from_dict({f'{split}_{key}': None for key in _LOOP})
     with naming_config(config):
         runner = Runner.from_cfg(config)
         runner.register_hook(FirstIterationsHook())

@@ -100,3 +100,12 @@ def test_two_images_of_one_name(root):
     (root / 'images' / 'twin.png').touch()
     with pytest.raises(InputError, match='twin.jpg and twin.png have the same name'):
         SalientObjectDataset(str(root))
+
+
+def test_pairs_are_held_out_for_a_test(root):
+    train = SalientObjectDataset(str(root), hold_out=4)
+    held = SalientObjectDataset(str(root), hold_out=4, test_mode=True)
+    assert names(train) == ['s1.png', 's2.png', 's3.png', 's5.png']
+    assert names(held) == ['s0.png', 's4.png']
+    with pytest.raises(InputError, match='hold_out must be a whole number of at least 1'):
+        SalientObjectDataset(str(root), hold_out=-1)

@@ -3,7 +3,9 @@ from mmengine.config import Config
 
 from mmboxcaseg.engine.config import (
     box_pipeline,
+    build_runner,
     innermost,
+    load_config,
     naming_config,
     override,
     parse_options,
@@ -148,3 +150,48 @@ def test_pipeline_of_the_augmentation():
 def test_innermost():
     dataset = loader(1, 'RepeatDataset', 'RepeatDataset')['dataset']
     assert innermost(dataset) is dataset['dataset']['dataset']
+
+
+@pytest.mark.parametrize(
+    ('option', 'reason'),
+    [
+        ({'optim_wraper.lr': 1}, 'optim_wraper.lr: optim_wraper is no setting of a run; optim_wra'),
+        ({'zzz': 1}, 'zzz: zzz is no setting of a run$'),
+        ({'patch_size': 96}, r'patch_size: setting patch_size has no effect, for \S+config.py has'),
+    ],
+)
+def test_options_without_effect(tmp_path, option, reason):
+    path = tmp_path / 'config.py'
+    path.write_text('patch_size = 64\ntest_pipeline = [dict(type="BoxPatch", size=patch_size)]\n')
+    with pytest.raises(InputError, match=reason):
+        load_config(path, option)
+    options = {'test_pipeline.BoxPatch.size': 96, 'train_cfg.max_epochs': 2, 'compile': True}
+    assert load_config(path, options).test_pipeline[0].size == 96
+
+
+def test_runner_without_val_and_test(tmp_path, quiet_runner, box_caseg_cfg, train_dataset_cfg):
+    config = Config(
+        dict(
+            model=box_caseg_cfg(),
+            work_dir=str(tmp_path),
+            default_scope='mmdet',
+            experiment_name=tmp_path.name,
+            train_dataloader=dict(
+                batch_size=4,
+                num_workers=0,
+                sampler=dict(type='mmboxcaseg.RatioSampler', batch_size=4, ratio=(1, 1)),
+                dataset=train_dataset_cfg,
+            ),
+            train_cfg=dict(type='EpochBasedTrainLoop', max_epochs=1),
+            optim_wrapper=dict(optimizer=dict(type='SGD', lr=0.1)),
+            val_dataloader=None,
+            val_cfg=dict(),
+            val_evaluator=dict(type='mmboxcaseg.BoxMaskIoUMetric'),
+            test_cfg=dict(),
+            test_evaluator=dict(type='mmboxcaseg.BoxMaskIoUMetric'),
+        )
+    )
+    runner = build_runner(config, 'train')
+    assert runner.val_loop is None
+    runner.train()
+    assert (tmp_path / 'epoch_1.pth').is_file()

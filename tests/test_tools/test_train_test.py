@@ -145,6 +145,15 @@ def test_amp_of_a_cpu_without_instructions(config, trained, tmp_path, monkeypatc
     assert same_weights(tmp_path / 'epoch_3.pth', trained / 'epoch_3.pth')
 
 
+def test_learning_rate_of_another_batch_size(config, tmp_path, monkeypatch, capsys):
+    scaled = '--cfg-options', 'auto_scale_lr.base_batch_size=8'
+    run_tool(monkeypatch, 'train.py', config, '--work-dir', tmp_path, *scaled)
+    warning = 'is for 8 images at a time, and this run has 4: --auto-scale-lr scales it'
+    assert capsys.readouterr().out.count(warning) == 1
+    run_tool(monkeypatch, 'train.py', config, '--work-dir', tmp_path, *scaled, '--auto-scale-lr')
+    assert warning not in capsys.readouterr().out
+
+
 VIEWS = """
 _base_ = '{config}'
 model = dict(prompt=dict(type='mmboxcaseg.BoxPrompt'))

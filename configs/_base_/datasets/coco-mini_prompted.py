@@ -7,7 +7,7 @@ patch_size = 128
 salient_dataset = dict(
     type='mmboxcaseg.SalientObjectDataset',
     data_root=_base_.salient_root,
-    indices=[index for index in range(2000) if index % 10],
+    hold_out=10,
 )
 box_dataset = _base_.mini_boxes
 

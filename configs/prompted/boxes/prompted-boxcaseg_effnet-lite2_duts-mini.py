@@ -9,7 +9,7 @@ test_dataloader = dict(
         _delete_=True,
         type='mmboxcaseg.SalientObjectDataset',
         data_root=_base_.salient_root,
-        indices=list(range(0, 2000, 10)),
+        hold_out=10,
         metainfo=dict(classes=('object',)),
         test_mode=True,
         pipeline=test_pipeline,
