@@ -83,8 +83,9 @@ def main() -> None:
     if is_first_process():
         if args.out:
             check_output(args.out, inputs=[args.config, args.checkpoint])
-        check_data(config, ('test',))
+        # The model first: what an old config says of it is told in one sentence, and at once.
         check_checkpoint(config, args.checkpoint)
+        check_data(config, ('test',))
     if args.tta:
         augment(config)
     start_process(config)

@@ -77,7 +77,6 @@ def configure(args: argparse.Namespace) -> Config:
 
 def check(config: Config) -> None:
     """Find what is wrong before anything takes long."""
-    check_data(config, ('train', 'val'))
     check_sampler(config)
     check_pretrained(config.model)
     path = config.get('load_from')
@@ -91,6 +90,8 @@ def check(config: Config) -> None:
         check_checkpoint(config, path, resume=True)
     else:
         check_checkpoint(config, path, whole=False)
+    # After the model: what an old config says of it is told in one sentence.
+    check_data(config, ('train', 'val'))
 
 
 def main() -> None:

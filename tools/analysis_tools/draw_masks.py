@@ -25,7 +25,7 @@ from mmboxcaseg.proxy.coco import (
     wants_mask,
     write_bytes,
 )
-from mmboxcaseg.visualization.draw import context_window, draw_bbox, draw_mask, make_sheet
+from mmboxcaseg.visualization.draw import surroundings, draw_bbox, draw_mask, make_sheet
 
 PREDICTED = (40, 160, 255)
 TRUE = (60, 220, 60)
@@ -139,7 +139,7 @@ def draw_tile(
     img = draw_mask(img, decode_annotation(annotation, mask.shape, args.ann), TRUE, opacity=0)
     bbox = annotation_bboxes([annotation])[0]
     img = draw_bbox(img, bbox, BOX)
-    return img[context_window(bbox, img.shape[:2], context=0.2)]
+    return img[surroundings(bbox, img.shape[:2], context=0.2)]
 
 
 def _is_drawable(annotation: dict, min_side: float) -> bool:
