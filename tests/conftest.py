@@ -2,6 +2,7 @@
 
 import json
 
+import mmboxcaseg  # isort: skip -- before mmdet, which needs the ops that it may bring
 import cv2
 import numpy as np
 import pytest
