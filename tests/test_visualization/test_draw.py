@@ -2,11 +2,11 @@ import numpy as np
 import pytest
 
 from mmboxcaseg.visualization.draw import (
-    surroundings,
     distinct_colours,
     draw_bbox,
     draw_mask,
     make_sheet,
+    surroundings,
 )
 
 RED = (0, 0, 255)

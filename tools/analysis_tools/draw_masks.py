@@ -25,7 +25,7 @@ from mmboxcaseg.proxy.coco import (
     wants_mask,
     write_bytes,
 )
-from mmboxcaseg.visualization.draw import surroundings, draw_bbox, draw_mask, make_sheet
+from mmboxcaseg.visualization.draw import draw_bbox, draw_mask, make_sheet, surroundings
 
 PREDICTED = (40, 160, 255)
 TRUE = (60, 220, 60)
