@@ -24,7 +24,7 @@ from mmboxcaseg.engine.device import check_device, default_device
 from mmboxcaseg.errors import InputError, check_count
 from mmboxcaseg.evaluation import mask_iou
 from mmboxcaseg.fileio import check_output, write_bytes
-from mmboxcaseg.visualization.draw import context_window, draw_bbox, draw_mask, make_sheet
+from mmboxcaseg.visualization.draw import draw_bbox, draw_mask, make_sheet, surroundings
 
 from .inference import BoxCasegPredictor, init_model
 
@@ -120,7 +120,7 @@ def _draw_tile(
     img = draw_mask(img, decode_annotation(annotation, mask.shape, ann_file), _TRUE, opacity=0)
     bbox = annotation_bboxes([annotation])[0]
     img = draw_bbox(img, bbox, _BOX)
-    return img[context_window(bbox, img.shape[:2], context=0.2)]
+    return img[surroundings(bbox, img.shape[:2], context=0.2)]
 
 
 def _is_drawable(annotation: Annotation, min_side: float) -> bool:

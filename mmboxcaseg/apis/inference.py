@@ -180,12 +180,17 @@ class BoxCasegPredictor:
         bboxes = _checked_bboxes(bboxes, image.shape[:2])
         # As far as they lie in the image, like the box itself.
         clipped = np.clip(bboxes, 0, np.tile(image.shape[1::-1], 2))
-        packed = [
-            self._pipeline(
-                dict(img=image, bbox=bbox, other_bboxes=np.delete(clipped, index, axis=0))
-            )
+        samples = (
+            dict(img=image, bbox=bbox, other_bboxes=np.delete(clipped, index, axis=0))
             for index, bbox in enumerate(bboxes)
-        ]
+        )
+        try:
+            packed = list(map(self._pipeline, samples))
+        except KeyError as error:
+            raise InputError(
+                f'the pipeline that boxes are cropped by asks for {error}, which is not known of a '
+                'box in an image: load with mmboxcaseg.LoadPatchImage'
+            ) from error
         if not all(one and {'inputs', 'data_samples'} <= one.keys() for one in packed):
             raise InputError(
                 'the pipeline that boxes are cropped by must end with mmboxcaseg.PackPatchInputs, '

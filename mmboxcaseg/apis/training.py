@@ -93,21 +93,20 @@ def _compare_batch_size(config: Config, world_size: int) -> None:
 
 
 def _check_training(config: Config) -> None:
-    check_data(config, ('train', 'val'))
     check_sampler(config)
     check_mask_head(config)
     check_pretrained(config.model)
     path = config.get('load_from')
-    if not config.get('resume'):
-        check_checkpoint(config, path, strict=False)
-        return
-    path = path or find_latest_checkpoint(config.work_dir)
-    if not path:
-        raise InputError(
-            f'there is nothing to resume in {config.work_dir}: its file last_checkpoint is '
-            'missing or empty; train without --resume, or give it a checkpoint'
-        )
-    check_checkpoint(config, path, resume=True)
+    if config.get('resume'):
+        path = path or find_latest_checkpoint(config.work_dir)
+        if not path:
+            raise InputError(
+                f'there is nothing to resume in {config.work_dir}: its file last_checkpoint is '
+                'missing or empty; train without --resume, or give it a checkpoint'
+            )
+    check_checkpoint(config, path, resume=bool(config.get('resume')), strict=False)
+    # After the model: what an old config says of it is told in one sentence.
+    check_data(config, ('train', 'val'))
 
 
 def test(
@@ -160,8 +159,8 @@ def test(
     if is_first_process():
         if out:
             check_output(out, inputs=[config.filename, checkpoint])
-        check_data(config, ('test',))
         check_checkpoint(config, checkpoint)
+        check_data(config, ('test',))
     if tta:
         config.model = ConfigDict(**config.tta_model, module=config.model)
         innermost(config.test_dataloader.dataset).pipeline = pipeline

@@ -256,8 +256,9 @@ def box_pipeline(config: Config, tta: bool = False) -> list[dict[str, Any]]:
             if not config.get(key):
                 raise InputError(f'--tta: {name} has no {key}, give it one')
         return config.tta_pipeline
-    loader = config.get('test_dataloader') or config.get('val_dataloader')
-    pipeline = innermost(loader.dataset).get('pipeline') if loader else config.get('test_pipeline')
+    pipeline = config.get('test_pipeline')
+    if loader := config.get('test_dataloader') or config.get('val_dataloader'):
+        pipeline = innermost(loader.get('dataset') or {}).get('pipeline')
     if not pipeline:
         raise InputError(
             f'{name} does not say how a box is cropped: give it a test_dataloader whose dataset '

@@ -62,7 +62,7 @@ def draw_bbox(img: np.ndarray, bbox: Sequence[float], colour: Colour) -> np.ndar
     return cv2.rectangle(img.copy(), (x1, y1), (x2 - 1, y2 - 1), colour, 1)
 
 
-def context_window(
+def surroundings(
     bbox: Sequence[float], img_shape: tuple[int, int], context: float
 ) -> tuple[slice, slice]:
     """Give the part of an image around a box, to look at it in its surroundings.

@@ -191,6 +191,12 @@ class TestPipelines:
         with pytest.raises(InputError, match='must end with mmboxcaseg.PackPatchInputs'):
             predictor.pack(image, BBOXES)
 
+    def test_one_that_loads_files(self, config, image):
+        config.test_dataloader.dataset.pipeline[0] = dict(type='LoadImageFromFile')
+        predictor = BoxCasegPredictor(init_model(config))
+        with pytest.raises(InputError, match="asks for 'img_path', .* mmboxcaseg.LoadPatchImage"):
+            predictor.pack(image, BBOXES)
+
     def test_one_that_needs_a_mask(self, config, image):
         config.test_dataloader.dataset.pipeline.insert(1, dict(type='mmboxcaseg.BoxFromMask'))
         predictor = BoxCasegPredictor(init_model(config))

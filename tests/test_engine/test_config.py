@@ -128,6 +128,7 @@ def test_box_pipeline(settings, size):
     [
         dict(),
         dict(test_dataloader=None, val_dataloader=None),
+        dict(test_dataloader=dict(batch_size=1)),
         dict(test_dataloader=dict(dataset=dict(type='mmboxcaseg.BoxInstanceDataset'))),
         dict(test_dataloader=dict(dataset=dict(type='ConcatDataset', datasets=[]))),
     ],

@@ -2,11 +2,11 @@ import numpy as np
 import pytest
 
 from mmboxcaseg.visualization.draw import (
-    context_window,
     distinct_colours,
     draw_bbox,
     draw_mask,
     make_sheet,
+    surroundings,
 )
 
 RED = (0, 0, 255)
@@ -47,9 +47,9 @@ def test_draw_bbox_stays_inside_exclusive_edges():
         ((8, 8, 10, 10), (7, 10), (7, 10)),
     ],
 )
-def test_context_window(bbox, rows, columns):
+def test_surroundings(bbox, rows, columns):
     pixels = np.arange(100).reshape(10, 10)
-    window = context_window(bbox, (10, 10), context=0.5)
+    window = surroundings(bbox, (10, 10), context=0.5)
     np.testing.assert_array_equal(pixels[window], pixels[slice(*rows), slice(*columns)])
 
 
