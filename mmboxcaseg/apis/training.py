@@ -97,14 +97,15 @@ def _check_training(config: Config) -> None:
     check_mask_head(config)
     check_pretrained(config.model)
     path = config.get('load_from')
-    if config.get('resume'):
+    resume = bool(config.get('resume'))
+    if resume:
         path = path or find_latest_checkpoint(config.work_dir)
         if not path:
             raise InputError(
                 f'there is nothing to resume in {config.work_dir}: its file last_checkpoint is '
                 'missing or empty; train without --resume, or give it a checkpoint'
             )
-    check_checkpoint(config, path, resume=bool(config.get('resume')), strict=False)
+    check_checkpoint(config, path, resume=resume, strict=resume)
     # After the model: what an old config says of it is told in one sentence.
     check_data(config, ('train', 'val'))
 
