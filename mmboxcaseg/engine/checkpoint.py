@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import os
 import pickle
 from typing import Any
@@ -167,6 +168,74 @@ def check_fits(model: nn.Module, checkpoint: dict[str, Any], path: str | os.Path
         )
 
 
+def check_kind(model: nn.Module, checkpoint: dict[str, Any], path: str | os.PathLike[str]) -> None:
+    """Refuse a checkpoint that says of itself that it is of another kind of network.
+
+    Weights of the same shapes can be of another kind: a fourth input channel may be the own box or
+    the other boxes. mmengine's Runner writes its config into the checkpoint; a checkpoint without
+    one is not refused.
+
+    Args:
+        model: The model that is to take the weights.
+        checkpoint: What :func:`load_checkpoint_file` returned.
+        path: Where it came from, for the message.
+
+    Raises:
+        InputError: If the model, its backbone or what it is told of boxes is another.
+    """
+    theirs = _written_model(checkpoint)
+    if not theirs:
+        return
+    prompt = getattr(model, 'prompt', None)
+    ours = {
+        'model': type(model).__name__,
+        'backbone': type(getattr(model, 'backbone', None)).__name__,
+        'prompt': (bool(prompt and prompt.own), bool(prompt and prompt.others)),
+    }
+    backbone, prompt = theirs.get('backbone'), theirs.get('prompt')
+    if not isinstance(prompt, dict):  # before the network drew its prompts
+        prompt = dict(own=bool(prompt), others=bool(theirs.get('neighbours')))
+    others = {
+        'model': _class_name(theirs),
+        'backbone': _class_name(backbone) if isinstance(backbone, dict) else 'NoneType',
+        'prompt': (bool(prompt.get('own', True)), bool(prompt.get('others', False))),
+    }
+    for part, kind in ours.items():
+        if others[part] != kind:
+            told = 'told (its own box, other boxes): ' if part == 'prompt' else ''
+            raise InputError(
+                f'{path} is a checkpoint of another kind of network than the config: its {part} '
+                f'is {told}{others[part]}, not {kind}; give the config that it was trained with'
+            )
+
+
+def _class_name(config: dict[str, Any]) -> str:
+    return str(config.get('type')).rsplit('.', 1)[-1]
+
+
+def _written_model(checkpoint: dict[str, Any]) -> dict[str, Any] | None:
+    """The model's config in the text of a checkpoint; no code in it is run."""
+    text = (checkpoint.get('meta') or {}).get('cfg')
+    try:
+        tree = ast.parse(text) if isinstance(text, str) else ast.Module([], [])
+        for line in tree.body:
+            if isinstance(line, ast.Assign) and ast.unparse(line.targets[0]) == 'model':
+                model = _literal(line.value)
+                return model if isinstance(model, dict) else None
+    except (SyntaxError, ValueError, RecursionError):
+        pass  # no text of a config
+    return None
+
+
+def _literal(node: ast.expr) -> Any:
+    # As ast.literal_eval, which does not know the dict(...) that mmengine writes.
+    if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == 'dict':
+        return {keyword.arg: _literal(keyword.value) for keyword in node.keywords}
+    if isinstance(node, ast.List | ast.Tuple):
+        return [_literal(child) for child in node.elts]
+    return ast.literal_eval(node)
+
+
 def check_shares_weights(
     model: nn.Module, checkpoint: dict[str, Any], path: str | os.PathLike[str]
 ) -> None:
@@ -221,9 +290,10 @@ def load_model_weights(model: nn.Module, path: str | os.PathLike[str]) -> dict[s
         The checkpoint, for its ``meta``.
 
     Raises:
-        InputError: See :func:`load_checkpoint_file` and :func:`check_fits`.
+        InputError: See :func:`load_checkpoint_file`, :func:`check_kind` and :func:`check_fits`.
     """
     checkpoint = load_checkpoint_file(path)
+    check_kind(model, checkpoint, path)
     check_fits(model, checkpoint, path)
     model.load_state_dict(_state_dict(checkpoint), strict=False)
     return checkpoint

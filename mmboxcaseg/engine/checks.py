@@ -21,6 +21,7 @@ from mmboxcaseg.datasets.salient_objects import SalientObjectDataset
 from mmboxcaseg.datasets.transforms import DropProxyMasks
 from mmboxcaseg.engine.checkpoint import (
     check_fits,
+    check_kind,
     check_resumable,
     check_shares_weights,
     load_checkpoint_file,
@@ -236,8 +237,11 @@ def check_checkpoint(
     checkpoint = load_checkpoint_file(path)
     if resume:
         check_resumable(checkpoint, path)
-    check = check_fits if strict else check_shares_weights
-    check(model, checkpoint, path)
+    if strict:
+        check_kind(model, checkpoint, path)
+        check_fits(model, checkpoint, path)
+    else:
+        check_shares_weights(model, checkpoint, path)
 
 
 def is_local(path: str | None) -> bool:

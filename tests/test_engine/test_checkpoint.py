@@ -5,15 +5,18 @@ from collections import OrderedDict
 import numpy as np
 import pytest
 import torch
+from mmengine.config import Config
 from mmengine.hooks import EMAHook
 from mmengine.logging import HistoryBuffer
 from mmengine.model import BaseModel
+from mmengine.registry import MODELS
 from mmengine.runner import Runner
 from torch import nn
 
 from mmboxcaseg.engine.checkpoint import (
     allow_checkpoint_types,
     check_fits,
+    check_kind,
     check_resumable,
     check_shares_weights,
     load_checkpoint_file,
@@ -265,3 +268,51 @@ def test_load_model_weights(tmp_path):
     model = nn.Linear(2, 1)
     assert load_model_weights(model, tmp_path / 'x.pth')['meta'] == dict(epoch=7)
     assert model(torch.tensor([10.0, 100.0])).item() == 213
+
+
+BOXCASEG = "model = dict(type='BoxCaseg', backbone=dict(type='HRNet')"
+OWN = dict(type='mmboxcaseg.BoxPrompt')
+OTHERS = dict(type='mmboxcaseg.BoxPrompt', own=False, others=True)
+
+
+@pytest.mark.parametrize(
+    ('text', 'message'),
+    [
+        (None, None),
+        ('no config', None),
+        ("lr = 1\nmodel = dict(type='mmboxcaseg.BoxCaseg', backbone=dict(type='mmseg.HRNet'), "
+         "prompt=dict(own=True, type='mmboxcaseg.BoxPrompt'), alpha=[-1, None])", None),
+        ("model = {'type': 'BoxCaseg', 'backbone': {'type': 'HRNet'}, 'prompt': True}", None),
+        (f'{BOXCASEG}, prompt=False, neighbours=True)',
+         r'x.pth is .* prompt is told .*: \(False, True\), not \(True, False\); give the config'),
+        (f'{BOXCASEG}, prompt=dict(others=True))',
+         r': \(True, True\), not \(True, False\)'),
+        (f'{BOXCASEG})', r': \(False, False\), not'),
+        ("model = dict(type='BoxCaseg', backbone=dict(type='ResNet'), prompt=True)",
+         'its backbone is ResNet, not HRNet'),
+        ("model = dict(type='MaskRCNN', backbone=dict(type='R'))", 'is MaskRCNN, not BoxCaseg'),
+        # What is no literal is not looked at, and nothing of it runs.
+        ("model = dict(type='MaskRCNN', x=print('ran'))", None),
+        ('model = ' + '(' * 500 + ')' * 500, None),
+    ],
+)  # fmt: skip
+def test_check_kind(text, message, box_caseg_cfg, capsys):
+    model = MODELS.build(box_caseg_cfg(prompt=OWN))
+    checkpoint = dict(state_dict=model.state_dict(), meta=dict(cfg=text))
+    if message is None:
+        check_kind(model, checkpoint, 'x.pth')
+    else:
+        with pytest.raises(InputError, match=message):
+            check_kind(model, checkpoint, 'x.pth')
+    assert capsys.readouterr().out == ''
+
+
+def test_a_fourth_channel_of_another_kind(box_caseg_cfg):
+    """The text as mmengine's Runner writes it is read."""
+    config = Config(dict(model=box_caseg_cfg(prompt=OTHERS)))
+    model = MODELS.build(config.model)
+    checkpoint = dict(state_dict=model.state_dict(), meta=dict(cfg=config.pretty_text))
+    check_fits(MODELS.build(box_caseg_cfg(prompt=OWN)), checkpoint, 'x.pth')  # the same shapes
+    check_kind(model, checkpoint, 'x.pth')
+    with pytest.raises(InputError, match='another kind of network'):
+        check_kind(MODELS.build(box_caseg_cfg(prompt=OWN)), checkpoint, 'x.pth')
