@@ -13,6 +13,7 @@ import pytest
 
 import mmboxcaseg
 from mmboxcaseg import InputError, config_path
+from mmboxcaseg.cli import COMMANDS
 
 ROOT = Path(__file__).parent.parent
 
@@ -101,10 +102,24 @@ def test_wheel_of_the_sdist_has_everything(built):
         assert f'Classifier: Programming Language :: Python :: 3.{minor}' in lines
 
 
-def test_installed_elsewhere_its_configs_are_inherited(built, tmp_path):
+@pytest.fixture(scope='module')
+def site(built, tmp_path_factory):
+    """A folder with the wheel installed."""
     (wheel,) = built.glob('*.whl')
+    site = tmp_path_factory.mktemp('site')
     pip = [sys.executable, '-m', 'pip', 'install', '--quiet', '--no-deps', '--no-index']
-    subprocess.run([*pip, '--target', tmp_path / 'site', wheel], check=True)
+    subprocess.run([*pip, '--target', site, wheel], check=True)
+    return site
+
+
+def run_elsewhere(site, folder, *command):
+    """What a program prints that finds the installed wheel, not this clone."""
+    env = {**os.environ, 'PYTHONPATH': str(site), 'PYTHONWARNINGS': 'ignore'}
+    run = subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True, check=True)
+    return run.stdout
+
+
+def test_installed_elsewhere_its_configs_are_inherited(site, tmp_path):
     (tmp_path / 'config.py').write_text(
         "_base_ = __import__('mmboxcaseg').config_path('proxy_mask_rcnn/r101_fpn_voc.py')\n"
         'model = dict(backbone=dict(depth=50))\n'
@@ -114,12 +129,19 @@ def test_installed_elsewhere_its_configs_are_inherited(built, tmp_path):
         "config = Config.fromfile('config.py'); print(mmboxcaseg.__file__);"
         "print(config.model.backbone.depth, config.model.roi_head.mask_head['type'])"
     )
-    env = {**os.environ, 'PYTHONPATH': str(tmp_path / 'site')}
-    command = [sys.executable, '-W', 'ignore', '-c', code]
-    run = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True, check=True)
-    where, what = run.stdout.splitlines()
-    assert Path(where) == tmp_path / 'site/mmboxcaseg/__init__.py'
+    where, what = run_elsewhere(site, tmp_path, sys.executable, '-c', code).splitlines()
+    assert Path(where) == site / 'mmboxcaseg/__init__.py'
     assert what == '50 mmboxcaseg.ProxyMaskHead'
+
+
+def test_installed_elsewhere_its_command_answers(site, tmp_path):
+    command = site / 'bin' / 'mmboxcaseg'
+    assert run_elsewhere(site, tmp_path, command, '--version') == f'{mmboxcaseg.__version__}\n'
+    help_ = run_elsewhere(site, tmp_path, command, '--help')
+    assert help_.startswith('usage: mmboxcaseg COMMAND ...\n') and '  self-train ' in help_
+    for name in COMMANDS:
+        help_ = run_elsewhere(site, tmp_path, command, *name.split(), '--help')
+        assert help_.startswith(f'usage: mmboxcaseg {name} [-h]')
 
 
 def test_tested_versions_are_the_pins():

@@ -1,20 +1,3 @@
 #!/usr/bin/env bash
-# Train with several processes by torchrun: one a GPU, or on CPUs where there is none.
-# NNODES, NODE_RANK, MASTER_ADDR, PORT: as torchrun's; PYTHON: the interpreter.
-set -euo pipefail
-if ! [[ ${2:-} =~ ^[1-9][0-9]*$ ]]; then
-    echo "usage: $0 CONFIG PROCESSES [flags of tools/train.py]" >&2
-    exit 2
-fi
-ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
-THREADS=$(( $(getconf _NPROCESSORS_ONLN) / $2 ))
-export OMP_NUM_THREADS=${OMP_NUM_THREADS:-$(( THREADS > 0 ? THREADS : 1 ))}
-export PYTHONPATH=$ROOT${PYTHONPATH:+:$PYTHONPATH}
-
-exec "${PYTHON:-python}" -m mmboxcaseg.engine.launch \
-    --nnodes="${NNODES:-1}" \
-    --node_rank="${NODE_RANK:-0}" \
-    --master_addr="${MASTER_ADDR:-127.0.0.1}" \
-    --master_port="${PORT:-29500}" \
-    --nproc_per_node="$2" \
-    "$ROOT/tools/train.py" "$1" --launcher pytorch "${@:3}"
+# Train with several processes, see dist.sh.
+. "$(dirname "${BASH_SOURCE[0]}")/dist.sh" train.py CONFIG "$@"

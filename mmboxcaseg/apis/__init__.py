@@ -7,8 +7,11 @@ from typing import Any
 
 _HOMES = {
     'BoxCasegPredictor': 'inference',
+    'draw_masks': 'drawing',
     'generate_proxy_masks': 'proxy_generation',
     'init_model': 'inference',
+    'make_baseline_masks': 'baseline_masks',
+    'make_toy_dataset': 'toy_dataset',
     'refine_proxy_masks': 'proxy_refinement',
     'self_train': 'self_training',
     'test': 'training',

@@ -23,12 +23,15 @@ COMMANDS = {
     'refine': ('refine', 'merge raw masks from anywhere and rate them'),
     'self-train': ('self_train', 'train in rounds: proxy masks of each teach the next'),
     'combine-quality': ('combine_quality', 'rate proxy masks by the judgement of several rounds'),
+    'baseline-masks': ('baseline_masks', 'boxes, ellipses or GrabCut as raw masks'),
     'draw': ('draw', "draw a network's best and worst masks"),
     'score': ('score', 'score proxy masks against true ones'),
     'plot-curves': ('plot_curves', 'draw training curves'),
     'convert voc-sbd': ('convert_voc_sbd', 'VOC 2012 with SBD to COCO files'),
     'convert duts-single': ('convert_duts_single', 'DUTS to images with one object'),
     'convert released': ('convert_released', "the authors' checkpoints to ours"),
+    'toy': ('toy', 'draw a synthetic data set'),
+    'check-leakage': ('check_leakage', 'search for images that are in two data sets'),
     'env': ('env', 'what is installed, what computes and what is missing'),
 }
 
@@ -60,7 +63,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     parser.add_argument('--version', action='version', version=mmboxcaseg.__version__)
     parser.add_argument('command', choices=[*COMMANDS], metavar='COMMAND', help='what to do')
-    parser.parse_args([' '.join(arguments[:2])] if arguments[:1] == ['convert'] else arguments[:1])
+    words = arguments[: 2 if arguments[:1] == ['convert'] else 1]
+    flags = [word for word in words if word.startswith('-')]
+    parser.parse_args(flags or [' '.join(words)] * bool(words))
 
 
 def run(module: str, arguments: Sequence[str] | None = None, program: str | None = None) -> None:

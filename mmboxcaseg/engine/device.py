@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import torch
 
-from mmboxcaseg.engine.distributed import is_first_process
 from mmboxcaseg.errors import InputError, check_count
 
 # A CPU has one of these where it computes in bfloat16 by itself (x86, the last two Arm).
@@ -59,6 +58,9 @@ def choose_amp(amp: bool, force: bool, device: str) -> bool:
         return amp or force
     if has_bfloat16():
         return True
+    # Not above: `mmboxcaseg env` tells of a missing mmengine, which this imports.
+    from mmboxcaseg.engine.distributed import is_first_process
+
     if is_first_process():
         print(
             '--amp: this CPU has no bfloat16 instructions, with which it would be slower; running '

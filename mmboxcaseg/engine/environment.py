@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import platform
 from importlib.metadata import PackageNotFoundError, requires, version
-from importlib.util import find_spec
 
 import mmboxcaseg
 
@@ -36,12 +35,12 @@ def describe_environment() -> dict[str, str]:
 
 
 def _describe_torch() -> dict[str, str]:
-    if find_spec('torch') is None:
-        return {}
-    import torch
+    try:
+        import torch
 
-    from mmboxcaseg.engine.device import has_bfloat16
-
+        from mmboxcaseg.engine.device import has_bfloat16
+    except (ImportError, OSError) as error:
+        return {'GPU': f'unknown, for torch does not load: {error}'}
     count = torch.cuda.device_count()
     gpus = ', '.join(torch.cuda.get_device_name(i) for i in range(count)) or 'none'
     cuda = torch.version.cuda or 'not in this build'
@@ -53,12 +52,10 @@ def _describe_torch() -> dict[str, str]:
 
 
 def _describe_ops() -> str:
-    if find_spec('torch') is None or find_spec('mmcv') is None:
-        return 'none, for torch or mmcv is not installed'
     try:
         import mmcv._ext
-    except ImportError as error:
-        return f"mmcv's compiled ops do not load: {error}"
+    except (ImportError, OSError) as error:
+        return f"none, for mmcv's do not load: {error}"
     return f'nms and roi_align by {getattr(mmcv._ext, "SOURCE", "mmcv, compiled")}'
 
 

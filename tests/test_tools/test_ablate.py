@@ -1,4 +1,5 @@
 import json
+import re
 import runpy
 from dataclasses import dataclass
 from pathlib import Path
@@ -143,15 +144,17 @@ def test_every_row_is_documented(name):
                 assert f'`{key.rsplit(".", 1)[-1]}={value}' in line
 
 
+def subcommands(printed):
+    """Of the printed commands, in one process or several."""
+    return re.findall(r' -m mmboxcaseg ([a-z-]+) ', printed)
+
+
 def test_dry_run_prints_commands_and_the_papers_figures(tmp_path, ablate):
     done = ablate('7', '--dry-run', '--gpus', '2', '--rows', 'voc_plain', 'voc_merge', cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    commands = [line.split() for line in done.stdout.splitlines() if '.py' in line]
-    tools = [next(Path(word).name for word in c if '/tools/' in word) for c in commands]
-    assert tools == [
-        *('train.py', 'generate_proxy_masks.py', 'refine_proxy_masks.py'),
-        *('train.py', 'test.py', 'train.py', 'test.py'),
-    ]
+    commands = [line.split() for line in done.stdout.splitlines() if ' -m ' in line]
+    refined = ['train', 'generate', 'refine']
+    assert subcommands(done.stdout) == [*refined, 'train', 'test', 'train', 'test']
     assert '--nproc_per_node=2' in commands[0]
     assert commands[0][-2:] == ['--launcher', 'pytorch']
     assert all('--auto-scale-lr' in command for command in (commands[0], commands[3]))
@@ -193,8 +196,7 @@ def test_runs_a_row_once(bases, tmp_path, ablate):
 
 def test_baseline_masks_need_no_training(tmp_path, ablate):
     done = ablate('1', '--dry-run', '--rows', 'filled-box', cwd=tmp_path)
-    tools = [line.split()[1].rsplit('/')[-1] for line in done.stdout.splitlines() if '.py' in line]
-    assert tools == ['make_baseline_masks.py', 'refine_proxy_masks.py', 'train.py', 'test.py']
+    assert subcommands(done.stdout) == ['baseline-masks', 'refine', 'train', 'test']
     assert '--source box' in done.stdout
 
 
@@ -252,9 +254,8 @@ def test_a_row_sets_what_its_base_does_not_have(bases, tmp_path, ablate):
 def test_a_row_shares_its_boxcaseg(ablate, tmp_path):
     """Of a row with both networks the BoxCaseg that is scored makes the masks."""
     done = ablate('3', '--dry-run', '--rows', '100', cwd=tmp_path)
-    commands = [line for line in done.stdout.splitlines() if '.py' in line]
-    tools = [line.split()[1].rsplit('/')[-1] for line in commands]
-    assert tools == ['train.py', 'test.py', 'generate_proxy_masks.py', 'train.py', 'test.py']
+    commands = [line for line in done.stdout.splitlines() if ' -m ' in line]
+    assert subcommands(done.stdout) == ['train', 'test', 'generate', 'train', 'test']
     assert all('ann_file-salient_100.txt' in line for line in commands)
     assert 'ann_file-salient_100.txt/proxy_mask_rcnn_r101_fpn_voc.py' in commands[-1]
 
@@ -266,7 +267,7 @@ def test_resumes_a_training(bases, tmp_path, ablate):
     arguments = ('4', '--set', bases, '--rows', 'all', '--work-dir', tmp_path, '--dry-run')
     assert '--resume' in ablate(*arguments).stdout
     (work_dir / 'last_checkpoint').write_text(str(work_dir / 'epoch_1.pth'))
-    assert 'train.py' not in ablate(*arguments).stdout
+    assert subcommands(ablate(*arguments).stdout) == ['test']
 
 
 @pytest.mark.parametrize(

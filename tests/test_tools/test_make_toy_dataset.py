@@ -1,5 +1,4 @@
 import json
-import runpy
 from pathlib import Path
 
 import cv2
@@ -7,14 +6,12 @@ import numpy as np
 import pytest
 from pycocotools.coco import COCO
 
+from mmboxcaseg.apis import make_toy_dataset
 from mmboxcaseg.datasets.toy import TOY_CLASSES
 from mmboxcaseg.errors import InputError
 
-TOOL = Path(__file__).parents[2] / 'tools' / 'make_toy_dataset.py'
-
 
 def make(out, seed=0, num_train=6):
-    make_toy_dataset = runpy.run_path(str(TOOL))['make_toy_dataset']
     make_toy_dataset(out, seed, num_train=num_train, num_val=2, num_salient=3, size=96)
 
 

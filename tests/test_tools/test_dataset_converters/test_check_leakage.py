@@ -1,10 +1,11 @@
-import runpy
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image, ImageOps
 from scipy.spatial.distance import cdist
+
+from mmboxcaseg.converters import leakage
 
 TOOL = Path(__file__).parents[3] / 'tools' / 'dataset_converters' / 'check_leakage.py'
 
@@ -60,17 +61,15 @@ def test_distance(folders, run):
 
 
 @pytest.mark.parametrize('block', [1, 40, 10**6])
-def test_pairs_are_those_of_scipy(block):
-    tool = runpy.run_path(str(TOOL))
-    near_pairs = tool['near_pairs']
-    near_pairs.__globals__['BLOCK'] = block
+def test_pairs_are_those_of_scipy(block, monkeypatch):
+    monkeypatch.setattr(leakage, 'BLOCK', block)
     rng = np.random.default_rng(0)
     a, b = rng.random((17, 64)) > 0.5, rng.random((23, 64)) > 0.5
     a[5] = b[7]
     distances = np.rint(cdist(a, b, 'hamming') * 64)
     for distance in (0, 20, 28):
         expected = {(i, j, distances[i, j]) for i, j in np.argwhere(distances <= distance)}
-        pairs = list(near_pairs(a, b, distance))
+        pairs = list(leakage.near_pairs(a, b, distance))
         assert len(pairs) == len(expected) > 0
         assert set(pairs) == expected
 

@@ -1,0 +1,80 @@
+"""Raw masks that need no network: boxes, ellipses, GrabCut."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from mmboxcaseg.coco import (
+    Image,
+    annotation_bboxes,
+    annotations_by_image,
+    load_coco,
+    mask_result,
+)
+from mmboxcaseg.coco.checks import check_bboxes, check_images
+from mmboxcaseg.datasets.transforms import LoadPatchImage
+from mmboxcaseg.errors import InputError
+from mmboxcaseg.fileio import check_output, write_json
+from mmboxcaseg.proxy import box_mask, ellipse_mask, encode_rle, grabcut_mask
+
+_SHAPES = dict(box=box_mask, ellipse=ellipse_mask)
+
+
+def make_baseline_masks(
+    boxes: str | Path, out: str | Path, *, source: str, img_root: str | Path | None = None
+) -> int:
+    """Draw a raw mask into every box of a COCO file.
+
+    Args:
+        boxes: COCO file; its masks are not read.
+        out: COCO results file to write.
+        source: What draws them: ``'box'``, ``'ellipse'`` or ``'grabcut'``.
+        img_root: Folder of the images, which GrabCut looks at.
+
+    Returns:
+        How many masks there are.
+
+    Raises:
+        InputError: If a file cannot be read or written, an entry of it is wrong, or GrabCut gets no
+            images.
+
+    Example:
+        >>> make_baseline_masks('boxes.json', 'raw.json', source='ellipse')  # doctest: +SKIP
+    """
+    coco = load_coco(boxes)
+    check_bboxes(coco)
+    inputs = [boxes]
+    if source == 'grabcut':
+        if img_root is None:
+            raise InputError('--source grabcut looks at the images: give their folder, --img-root')
+        inputs += [Path(img_root, image.file_name) for image in coco.images]
+    check_output(out, inputs)
+    if source == 'grabcut':
+        check_images(coco, img_root)
+    groups = annotations_by_image(coco)
+    results = []
+    with tqdm(total=len(coco.objects), desc=source, unit='box') as progress:
+        for image in coco.images:
+            if objects := [annotation for annotation in groups[image.id] if annotation.is_object]:
+                draw = _drawer(source, image, img_root)
+                for annotation, bbox in zip(objects, annotation_bboxes(objects), strict=True):
+                    results.append(mask_result(annotation, encode_rle(draw(bbox))))
+                    progress.update()
+    write_json(results, out)
+    return len(results)
+
+
+def _drawer(
+    source: str, image: Image, img_root: str | Path | None
+) -> Callable[[np.ndarray], np.ndarray]:
+    """What turns boxes (4,) of the image into masks (H, W); it decodes the image once."""
+    if source != 'grabcut':
+        return partial(_SHAPES[source], img_shape=image.shape)
+    path = str(Path(img_root, image.file_name))
+    size = dict(height=image.height, width=image.width)
+    return partial(grabcut_mask, LoadPatchImage()(dict(img_path=path, **size))['img'])

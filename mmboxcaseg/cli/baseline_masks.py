@@ -1,0 +1,31 @@
+"""Draw a raw mask into every box of a COCO file without a network: box, ellipse or GrabCut."""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser, Namespace
+from pathlib import Path
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    """What it takes."""
+    parser.add_argument('boxes', type=Path, help='COCO file with boxes; its masks are not read')
+    parser.add_argument(
+        'out',
+        type=Path,
+        help='raw masks to write, a COCO results list for tools/refine_proxy_masks.py',
+    )
+    parser.add_argument(
+        '--source',
+        choices=('box', 'ellipse', 'grabcut'),
+        required=True,
+        help='what draws the masks',
+    )
+    parser.add_argument('--img-root', type=Path, help='folder of the images; grabcut needs it')
+
+
+def main(args: Namespace) -> None:
+    """Draw."""
+    from mmboxcaseg.apis.baseline_masks import make_baseline_masks
+
+    count = make_baseline_masks(args.boxes, args.out, source=args.source, img_root=args.img_root)
+    print(f'{args.out}: {count} masks')

@@ -1,0 +1,1 @@
+"""Data sets and checkpoints of others, made into files that this package reads."""
