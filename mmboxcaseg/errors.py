@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import traceback
 from collections.abc import Callable
 from numbers import Integral, Real
 from typing import Any
@@ -50,7 +51,8 @@ def check_count(name: str, value: Any) -> None:
 def run_tool(main: Callable[[], None]) -> None:
     """Run a command line tool; end in one sentence, not a traceback, on :class:`InputError`.
 
-    An image that mmcv cannot decode ends the same way. No checkpoint that the tool loads can run
+    An image that mmcv cannot decode ends the same way. With ``MMBOXCASEG_DEBUG=1`` in the environment
+    the traceback comes before the sentence. No checkpoint that the tool loads can run
     code: some loaders, as that of ``onedl-mmengine``, ask torch for just that after it refused.
 
     Args:
@@ -66,6 +68,8 @@ def run_tool(main: Callable[[], None]) -> None:
     except (InputError, AssertionError) as error:
         if isinstance(error, AssertionError) and _BROKEN_IMAGE not in str(error):
             raise
+        if os.environ.get('MMBOXCASEG_DEBUG') == '1':
+            traceback.print_exc()
         print(f'error: {_sentence(error)}', file=sys.stderr)
         raise SystemExit(2) from None
 

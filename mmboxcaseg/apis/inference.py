@@ -14,7 +14,7 @@ from mmengine.dataset import Compose, pseudo_collate
 from mmengine.model import revert_sync_batchnorm
 
 from mmboxcaseg.engine.checkpoint import load_model_weights
-from mmboxcaseg.engine.config import box_pipeline, build_model, load_config, naming_config
+from mmboxcaseg.engine.config import box_pipeline, build_model, load_config, config_errors
 from mmboxcaseg.errors import InputError, check_count
 from mmboxcaseg.models import BoxCaseg
 from mmboxcaseg.proxy import BoxMask, check_threshold, expected_iou, mask_of
@@ -106,7 +106,7 @@ class BoxCasegPredictor:
             check_threshold('threshold', threshold)
         if getattr(model, 'cfg', None) is None:
             raise InputError('the model has no config to take its pipeline from: use init_model')
-        with naming_config(model.cfg):
+        with config_errors(model.cfg):
             self._pipeline = Compose(box_pipeline(model.cfg, tta))
         # The same weights; which map of theirs is wanted, and what makes a mask of it, is not the
         # business of whoever else has the model.

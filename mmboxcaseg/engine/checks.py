@@ -25,7 +25,7 @@ from mmboxcaseg.engine.checkpoint import (
     check_shares_weights,
     load_checkpoint_file,
 )
-from mmboxcaseg.engine.config import build_model, naming_config
+from mmboxcaseg.engine.config import build_model, config_errors
 from mmboxcaseg.errors import InputError
 from mmboxcaseg.models.roi_heads import ProxyMaskHead
 
@@ -144,13 +144,13 @@ def check_data(config: Config, splits: Iterable[str]) -> None:
             if issubclass(type_, CocoDataset):
                 check_coco_dataset(dataset, type_.METAINFO.get('classes', ()))
             elif issubclass(type_, BoxInstanceDataset | SalientObjectDataset):
-                with naming_config(config):
+                with config_errors(config):
                     DATASETS.build(dict(dataset, pipeline=[], lazy_init=False))
         for metric in _with_key(config.get(f'{split}_evaluator'), 'ann_file'):
             if metric['ann_file'] and not os.path.isfile(metric['ann_file']):
                 raise InputError(f'there is no annotation file {metric["ann_file"]} to score with')
             if metric.get('type') == 'mmboxcaseg.VOCInstanceMetric':
-                with naming_config(config):
+                with config_errors(config):
                     METRICS.build(metric)
 
 

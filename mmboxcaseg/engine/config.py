@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import os
+import traceback
 from argparse import ArgumentParser, Namespace
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -162,7 +163,7 @@ def build_model(config: Config) -> nn.Module:
         InputError: The config has no model, or one that cannot be built.
     """
     init_default_scope(config.get('default_scope', 'mmdet'))
-    with naming_config(config):
+    with config_errors(config):
         return MODELS.build(config.model)
 
 
@@ -182,7 +183,7 @@ def build_runner(config: Config, loop: str) -> Runner:
     Raises:
         InputError: A part of the config cannot be built.
     """
-    with naming_config(config):
+    with config_errors(config):
         runner = Runner.from_cfg(config)
         runner.register_hook(FirstIterationsHook())
         if loop == 'test':
@@ -239,14 +240,15 @@ def innermost(dataset: dict[str, Any]) -> dict[str, Any]:
 
 
 @contextmanager
-def naming_config(config: Config) -> Iterator[None]:
+def config_errors(config: Config) -> Iterator[None]:
     """Turn what a wrong setting raises while something is built into one sentence.
 
     Args:
         config: The config that is built.
 
     Raises:
-        InputError: Whatever of these was raised, with the config's name.
+        InputError: If one of these was raised. It may be a fault of the code as well as of the config:
+            the sentence says where it was raised.
     """
     try:
         yield
@@ -256,7 +258,10 @@ def naming_config(config: Config) -> Iterator[None]:
         AssertionError, AttributeError, ImportError, IndexError, KeyError, TypeError, ValueError
     ) as error:  # fmt: skip
         name = config.filename or 'the config'
-        raise InputError(f'{name} cannot be built: {_one_line(error)}') from error
+        frame = traceback.extract_tb(error.__traceback__)[-1]
+        raise InputError(
+            f'{name} cannot be built: {_one_line(error)} ({frame.filename}:{frame.lineno})'
+        ) from error
 
 
 def _one_line(error: Exception) -> str:

@@ -16,7 +16,10 @@ from mmboxcaseg.fileio import write_bytes
 
 @dataclass
 class Step:
-    """A call of a tool. It is done when ``output`` is there; of a training, names ``last``."""
+    """A call of a tool, which is done when the file ``output`` is there.
+
+    The output of a training is its ``last_checkpoint``, and must name the checkpoint ``last``.
+    """
 
     title: str
     command: list[str]

@@ -4,7 +4,7 @@ from mmengine.config import Config
 from mmboxcaseg.engine.config import (
     box_pipeline,
     innermost,
-    naming_config,
+    config_errors,
     override,
     parse_options,
     set_work_dir,
@@ -85,13 +85,13 @@ def test_work_dir_that_cannot_be_made(tmp_path, monkeypatch):
 
 def test_error_that_names_the_config():
     with pytest.raises(InputError, match='^the config cannot be built: KeyError: .*key'):
-        with naming_config(Config()):
+        with config_errors(Config()):
             raise KeyError('key')
     with pytest.raises(InputError, match='^as it is$'):
-        with naming_config(Config()):
+        with config_errors(Config()):
             raise InputError('as it is')
     with pytest.raises(RuntimeError):
-        with naming_config(Config()):
+        with config_errors(Config()):
             raise RuntimeError
 
 

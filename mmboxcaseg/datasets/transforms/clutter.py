@@ -109,8 +109,8 @@ class PasteClutter(BaseTransform):
     Stands before the crop. Samples without a mask stay as they are. An object's box becomes that
     of its visible pixels, as people draw it; a sample that has a ``bbox`` keeps it.
 
-    Required and changed keys: ``img`` and ``gt_seg_map``. Added to ``other_bboxes`` (xyxy, image
-    pixels) is the box of what is seen of each object that is pasted, whatever hides it later.
+    Required and changed keys: ``img`` and ``gt_seg_map``. For each pasted object ``other_bboxes``
+    (xyxy, image pixels) gets the box of the part that is visible when it is pasted.
 
     Args:
         dataset: Config of the dataset that the objects come from, a ``SalientObjectDataset``,
