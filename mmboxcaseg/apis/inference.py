@@ -14,7 +14,7 @@ from mmengine.dataset import Compose, pseudo_collate
 from mmengine.model import revert_sync_batchnorm
 
 from mmboxcaseg.engine.checkpoint import load_model_weights
-from mmboxcaseg.engine.config import box_pipeline, build_model, load_config, config_errors
+from mmboxcaseg.engine.config import box_pipeline, build_model, config_errors, load_config
 from mmboxcaseg.errors import InputError, check_count
 from mmboxcaseg.models import BoxCaseg
 from mmboxcaseg.proxy import BoxMask, check_threshold, expected_iou, mask_of

@@ -1,10 +1,13 @@
+import inspect
+import re
+
 import pytest
 from mmengine.config import Config
 
 from mmboxcaseg.engine.config import (
     box_pipeline,
-    innermost,
     config_errors,
+    innermost,
     override,
     parse_options,
     set_work_dir,
@@ -83,10 +86,18 @@ def test_work_dir_that_cannot_be_made(tmp_path, monkeypatch):
         set_work_dir(Config(), str(tmp_path / 'x'), 'net.py')
 
 
+def _fails():
+    raise TypeError('of ours')
+
+
 def test_error_that_names_the_config():
     with pytest.raises(InputError, match='^the config cannot be built: KeyError: .*key'):
         with config_errors(Config()):
             raise KeyError('key')
+    line = inspect.getsourcelines(_fails)[1] + 1
+    with pytest.raises(InputError, match=rf'TypeError: of ours \({re.escape(__file__)}:{line}\)$'):
+        with config_errors(Config()):
+            _fails()
     with pytest.raises(InputError, match='^as it is$'):
         with config_errors(Config()):
             raise InputError('as it is')

@@ -90,7 +90,7 @@ def draw_sample(sample: BaseDataElement) -> np.ndarray:
     from mmboxcaseg.datasets.transforms.loading import read_image
 
     img, shape = read_image(sample.img_path), tuple(sample.ori_shape)
-    bbox = np.asarray(sample.get('bbox', sample.patch_bbox), dtype=np.float64)
+    bbox = np.asarray(sample.bbox if 'bbox' in sample else sample.patch_bbox, dtype=np.float64)
     true_mask = None
     if 'segmentation' in sample:
         true_mask = decode_rle(sample.segmentation, shape)
