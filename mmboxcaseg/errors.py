@@ -51,8 +51,8 @@ def check_count(name: str, value: Any) -> None:
 def run_tool(main: Callable[[], None]) -> None:
     """Run a command line tool; end in one sentence, not a traceback, on :class:`InputError`.
 
-    An image that mmcv cannot decode ends the same way. With ``MMBOXCASEG_DEBUG=1`` in the environment
-    the traceback comes before the sentence. No checkpoint that the tool loads can run
+    An image that mmcv cannot decode ends the same way. With ``MMBOXCASEG_DEBUG=1`` in the
+    environment the traceback comes before the sentence. No checkpoint that the tool loads can run
     code: some loaders, as that of ``onedl-mmengine``, ask torch for just that after it refused.
 
     Args:

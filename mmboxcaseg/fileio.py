@@ -17,7 +17,7 @@ from mmboxcaseg.errors import InputError
 
 
 class _OnlyATrial(Exception):
-    """Leaves :func:`replacing` before the file is renamed: it could be written, no more is asked."""
+    """Leaves :func:`replacing` before the file is renamed: that it can be written is known."""
 
 
 def check_output(

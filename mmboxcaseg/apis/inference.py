@@ -124,7 +124,7 @@ class BoxCasegPredictor:
         """Choose the image that boxes are asked for.
 
         Args:
-            image: ``(H, W, 3)`` uint8, BGR, as ``cv2.imread`` gives it.
+            image: (H, W, 3) uint8, BGR, as ``cv2.imread`` gives it.
 
         Raises:
             InputError: If it is not of this form.
@@ -142,10 +142,10 @@ class BoxCasegPredictor:
         """Predict the masks of boxes.
 
         Args:
-            bboxes: ``(N, 4)``, xyxy, pixels of the image set before.
+            bboxes: (N, 4), xyxy, pixels of the image set before.
 
         Returns:
-            ``(N, H, W)`` bool masks and ``(N,)`` float64 in [0, 1], how good each probably is: see
+            (N, H, W) bool masks and (N,) float64 in [0, 1], how good each probably is: see
             :func:`mmboxcaseg.proxy.expected_iou`.
 
         Raises:
@@ -166,8 +166,8 @@ class BoxCasegPredictor:
         """Run the pipeline on the boxes of any image.
 
         Args:
-            image: ``(H, W, 3)`` uint8, BGR.
-            bboxes: ``(N, 4)``, xyxy, image pixels.
+            image: (H, W, 3) uint8, BGR.
+            bboxes: (N, 4), xyxy, image pixels.
 
         Returns:
             For each box what the pipeline gives: ``inputs`` and ``data_samples``, with ``tta``

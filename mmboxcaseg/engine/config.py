@@ -247,8 +247,8 @@ def config_errors(config: Config) -> Iterator[None]:
         config: The config that is built.
 
     Raises:
-        InputError: If one of these was raised. It may be a fault of the code as well as of the config:
-            the sentence says where it was raised.
+        InputError: If one of these was raised. It may be a fault of the code as well as of the
+            config: the sentence says where it was raised.
     """
     try:
         yield

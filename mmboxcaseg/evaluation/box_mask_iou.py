@@ -20,8 +20,8 @@ def mask_iou(prediction: np.ndarray, target: np.ndarray) -> float:
     """Intersection over union of two masks.
 
     Args:
-        prediction: ``(H, W)`` bool.
-        target: ``(H, W)`` bool.
+        prediction: (H, W) bool.
+        target: (H, W) bool.
 
     Returns:
         IoU in [0, 1]; 0 if both are empty.
@@ -38,7 +38,7 @@ def edges_ious(predictions: Edges, targets: Edges) -> np.ndarray:
         targets: Of the N other masks, of the same images.
 
     Returns:
-        ``(N,)`` float64 in [0, 1]; 0 where both are empty.
+        (N,) float64 in [0, 1]; 0 where both are empty.
     """
     # One image behind the other: no pixel of one has a number of another's.
     length = 1 + max(edges.positions.max(initial=0) for edges in (predictions, targets))
@@ -69,8 +69,8 @@ def summarize_ious(
     """Sum up the IoUs of instances as the paper does.
 
     Args:
-        ious: ``(N,)`` float.
-        labels: ``(N,)`` int, class of each instance.
+        ious: (N,) float.
+        labels: (N,) int, class of each instance.
         thresholds: The k of IoU@k, in [0, 1].
 
     Returns:

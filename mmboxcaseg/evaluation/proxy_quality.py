@@ -28,7 +28,7 @@ KEPT_SHARES = (1.0, 0.75, 0.5, 0.25)
 
 @dataclass
 class ProxyScores:
-    """IoU with the truth, box agreement and quality of masks of one kind, ``(N,)`` float each.
+    """IoU with the truth, box agreement and quality of masks of one kind, (N,) float each.
 
     The quality is NaN where it is not known.
     """
@@ -166,8 +166,8 @@ def rank_correlation(values: np.ndarray, others: np.ndarray) -> float:
     """Spearman's rank correlation.
 
     Args:
-        values: ``(N,)`` float.
-        others: ``(N,)`` float.
+        values: (N,) float.
+        others: (N,) float.
 
     Returns:
         In [-1, 1]; NaN if all values of one side are alike.

@@ -24,8 +24,8 @@ class SalientScores:
     """Scores of one map.
 
     Attributes:
-        precision: ``(256,)`` float, at thresholds from 255/255 down to 0.
-        recall: ``(256,)`` float.
+        precision: (256,) float, at thresholds from 255/255 down to 0.
+        recall: (256,) float.
         mae: Mean absolute error.
         s_measure: Structure measure, see :func:`score_salient_map`.
     """
@@ -43,8 +43,8 @@ def score_salient_map(prob: np.ndarray, target: np.ndarray) -> SalientScores:
     in the last row or column, the S-measure is not defined and the library gives 0.
 
     Args:
-        prob: ``(H, W)`` float32 in [0, 1].
-        target: ``(H, W)`` bool.
+        prob: (H, W) float32 in [0, 1].
+        target: (H, W) bool.
 
     Returns:
         The scores.

@@ -37,12 +37,12 @@ class Matches:
     """Detections, each with the object of its class and image that it overlaps most.
 
     Attributes:
-        labels: ``(N,)`` int, class of each detection.
-        scores: ``(N,)`` float.
-        ious: ``(N,)`` float, IoU with that object; 0 where there is none.
-        objects: ``(N,)`` int, number of that object; without a meaning where ``ious`` is 0.
-        difficult: ``(N,)`` bool, whether that object counts neither way.
-        positives: ``(K,)`` int, class of each object that is to be found.
+        labels: (N,) int, class of each detection.
+        scores: (N,) float.
+        ious: (N,) float, IoU with that object; 0 where there is none.
+        objects: (N,) int, number of that object; without a meaning where ``ious`` is 0.
+        difficult: (N,) bool, whether that object counts neither way.
+        positives: (K,) int, class of each object that is to be found.
     """
 
     labels: np.ndarray
@@ -69,13 +69,13 @@ def match_detections(
     stays, as a false one. Of objects that are overlapped equally the first one counts.
 
     Args:
-        masks: ``(N, H, W)`` bool, of the detections.
-        labels: ``(N,)`` int.
-        scores: ``(N,)`` float.
-        object_masks: ``(M, H, W)`` bool.
-        object_labels: ``(M,)`` int.
-        difficult: ``(M,)`` bool.
-        void: ``(H, W)`` bool, or None where no pixel is.
+        masks: (N, H, W) bool, of the detections.
+        labels: (N,) int.
+        scores: (N,) float.
+        object_masks: (M, H, W) bool.
+        object_labels: (M,) int.
+        difficult: (M,) bool.
+        void: (H, W) bool, or None where no pixel is.
 
     Returns:
         The matches; ``objects`` are numbered from 0.

@@ -126,7 +126,7 @@ class EfficientNetLite(BaseModule):
         self.load_state_dict(renamed, strict=True)
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
-        """Map ``(N, 3, H, W)`` to the feature maps of ``out_stages``, the finest first."""
+        """Map (N, 3, H, W) to the feature maps of ``out_stages``, the finest first."""
         x = self.stem(x)
         outs = []
         for number, stage in enumerate(self.stages, start=1):

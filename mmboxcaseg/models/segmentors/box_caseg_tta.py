@@ -11,7 +11,7 @@ from torch import Tensor
 
 from mmboxcaseg.registry import MODELS
 
-#: Axes of a ``(..., H, W)`` map that each direction of mmdet's ``RandomFlip`` turns round.
+#: Axes of a (..., H, W) map that each direction of mmdet's ``RandomFlip`` turns round.
 FLIP_AXES = dict(horizontal=(-1,), vertical=(-2,), diagonal=(-2, -1))
 
 
