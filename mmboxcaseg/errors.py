@@ -28,7 +28,7 @@ def check_share(name: str, value: Any) -> None:
         value: What was given.
 
     Raises:
-        InputError: It is not a number in [0, 1].
+        InputError: If it is not a number in [0, 1].
     """
     if not isinstance(value, Real) or not 0 <= value <= 1:
         raise InputError(f'{name} must be in [0, 1], not {value!r}')
@@ -42,7 +42,7 @@ def check_count(name: str, value: Any) -> None:
         value: What was given.
 
     Raises:
-        InputError: It is not a whole number of at least 1.
+        InputError: If it is not a whole number of at least 1.
     """
     if not isinstance(value, Integral) or value < 1:
         raise InputError(f'{name} must be a whole number of at least 1, not {value!r}')

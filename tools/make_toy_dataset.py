@@ -50,7 +50,7 @@ def make_toy_dataset(
         size: Width and height of every image in pixels.
 
     Raises:
-        InputError: When ``out`` holds anything but an earlier toy set or cannot be written, or
+        InputError: If ``out`` holds anything but an earlier toy set or cannot be written, or
             a number is too small.
     """
     if seed < 0:

@@ -61,6 +61,7 @@ def draw_masks(
         InputError: If something that was given cannot be used.
 
     Example:
+        >>> from mmboxcaseg.apis.drawing import draw_masks
         >>> draw_masks(
         ...     'configs/boxcaseg/hrnet_w48_voc.py', 'work_dirs/hrnet_w48_voc/epoch_40.pth',
         ...     'instances_val.json', 'images', 'masks.jpg')  # doctest: +SKIP

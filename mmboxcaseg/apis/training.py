@@ -122,6 +122,12 @@ def test(
 
     Raises:
         InputError: If something that the config names cannot be used.
+
+    Example:
+        >>> from mmboxcaseg.engine.config import load_config
+        >>> config = load_config('configs/boxcaseg/hrnet_w48_voc.py')  # doctest: +SKIP
+        >>> config.work_dir = 'work_dirs/voc'  # doctest: +SKIP
+        >>> test(config, 'work_dirs/voc/epoch_40.pth')['fused/mIoU']  # doctest: +SKIP
     """
     config.launcher = launcher
     config.load_from = str(checkpoint)

@@ -131,10 +131,10 @@ def check_data(config: Config, splits: Iterable[str]) -> None:
         splits: Out of ``'train'``, ``'val'`` and ``'test'``.
 
     Raises:
-        InputError: See :func:`check_coco_dataset`, :class:`mmboxcaseg.datasets.BoxInstanceDataset`,
+        InputError: If a metric's annotation file is missing, or a file is not as it should be; see
+            :func:`check_coco_dataset`, :class:`mmboxcaseg.datasets.BoxInstanceDataset`,
             :class:`mmboxcaseg.datasets.SalientObjectDataset` and
-            :class:`mmboxcaseg.evaluation.VOCInstanceMetric`; or a metric's annotation file is
-            missing.
+            :class:`mmboxcaseg.evaluation.VOCInstanceMetric`.
     """
     init_default_scope(config.get('default_scope', 'mmdet'))
     for split in splits:
@@ -228,7 +228,8 @@ def check_checkpoint(
         strict: Whether every weight must fit, or one is enough, as in fine-tuning.
 
     Raises:
-        InputError: See :mod:`mmboxcaseg.engine.checkpoint`; or the model cannot be built.
+        InputError: If the model cannot be built, or the checkpoint cannot be used; see
+            :mod:`mmboxcaseg.engine.checkpoint`.
     """
     model = build_model(config)
     if not is_local(path):

@@ -59,7 +59,7 @@ def load_config(path: str | Path, options: dict[str, Any] | None = None) -> Conf
         The config.
 
     Raises:
-        InputError: The file is missing or cannot be read, or an option does not fit in it.
+        InputError: If the file is missing or cannot be read, or an option does not fit in it.
     """
     if not Path(path).is_file():
         raise InputError(f'there is no config file {path}')
@@ -136,7 +136,7 @@ def set_work_dir(config: Config, work_dir: str | None, path: str | Path) -> None
         path: The config file.
 
     Raises:
-        InputError: The folder cannot be made or written to.
+        InputError: If the folder cannot be made or written to.
     """
     if work_dir is not None:
         config.work_dir = work_dir
@@ -160,7 +160,7 @@ def build_model(config: Config) -> nn.Module:
         The model, its weights not initialised.
 
     Raises:
-        InputError: The config has no model, or one that cannot be built.
+        InputError: If the config has no model, or one that cannot be built.
     """
     init_default_scope(config.get('default_scope', 'mmdet'))
     with config_errors(config):

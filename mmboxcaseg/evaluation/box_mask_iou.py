@@ -25,6 +25,10 @@ def mask_iou(prediction: np.ndarray, target: np.ndarray) -> float:
 
     Returns:
         IoU in [0, 1]; 0 if both are empty.
+
+    Example:
+        >>> float(mask_iou(np.array([[True, True, False]]), np.array([[False, True, False]])))
+        0.5
     """
     union = np.count_nonzero(prediction | target)
     return np.count_nonzero(prediction & target) / union if union else 0.0
@@ -39,6 +43,13 @@ def edges_ious(predictions: Edges, targets: Edges) -> np.ndarray:
 
     Returns:
         (N,) float64 in [0, 1]; 0 where both are empty.
+
+    Example:
+        >>> shapes = [(1, 3)]
+        >>> drawn = read_edges([dict(size=[1, 3], counts=[0, 2, 1])], shapes)
+        >>> true = read_edges([dict(size=[1, 3], counts=[1, 1, 1])], shapes)
+        >>> edges_ious(drawn, true).tolist()
+        [0.5]
     """
     # One image behind the other: no pixel of one has a number of another's.
     length = 1 + max(edges.positions.max(initial=0) for edges in (predictions, targets))
@@ -76,6 +87,10 @@ def summarize_ious(
     Returns:
         ``mIoU``: the mean over the classes that occur of the class's mean IoU (mIoU* of the
         paper); ``IoU@k``: the share of all instances whose IoU is at least k.
+
+    Example:
+        >>> summarize_ious(np.array([0.5, 1.0, 0.25]), np.array([0, 0, 1]), thresholds=[0.5])
+        {'mIoU': 0.5, 'IoU@50': 0.6666666666666666}
     """
     means = [ious[labels == label].mean() for label in np.unique(labels)]
     summary = dict(mIoU=float(np.mean(means)))

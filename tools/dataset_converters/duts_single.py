@@ -127,7 +127,7 @@ def list_pairs(duts: Path, list_file: Path | None) -> list[tuple[Path, Path]]:
     """List the pairs of image and mask, all of them or those of a list file.
 
     Raises:
-        InputError: As :class:`SalientObjectDataset`; also if a mask has no image.
+        InputError: If a mask has no image; see also :class:`SalientObjectDataset`.
     """
     layouts = [layout for layout in LAYOUTS if (duts / layout[0]).is_dir()]
     if not layouts:
