@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import traceback
 from collections.abc import Callable
 from numbers import Integral, Real
 from types import FrameType
@@ -29,7 +30,7 @@ def check_share(name: str, value: Any) -> None:
         value: What was given.
 
     Raises:
-        InputError: It is not a number in [0, 1].
+        InputError: If it is not a number in [0, 1].
     """
     if not isinstance(value, Real) or not 0 <= value <= 1:
         raise InputError(f'{name} must be in [0, 1], not {value!r}')
@@ -43,7 +44,7 @@ def check_count(name: str, value: Any) -> None:
         value: What was given.
 
     Raises:
-        InputError: It is not a whole number of at least 1.
+        InputError: If it is not a whole number of at least 1.
     """
     if not isinstance(value, Integral) or value < 1:
         raise InputError(f'{name} must be a whole number of at least 1, not {value!r}')
@@ -52,7 +53,8 @@ def check_count(name: str, value: Any) -> None:
 def run_tool(main: Callable[[], None]) -> None:
     """Run a command line tool; end in one sentence, not a traceback, on :class:`InputError`.
 
-    An image that mmcv cannot decode ends the same way. No checkpoint that the tool loads can run
+    An image that mmcv cannot decode ends the same way. With ``MMBOXCASEG_DEBUG=1`` in the
+    environment the traceback comes before the sentence. No checkpoint that the tool loads can run
     code: some loaders, as that of ``onedl-mmengine``, ask torch for just that after it refused.
 
     Args:
@@ -70,6 +72,8 @@ def run_tool(main: Callable[[], None]) -> None:
     except (InputError, AssertionError) as error:
         if isinstance(error, AssertionError) and _BROKEN_IMAGE not in str(error):
             raise
+        if os.environ.get('MMBOXCASEG_DEBUG') == '1':
+            traceback.print_exc()
         print(f'error: {_sentence(error)}', file=sys.stderr)
         raise SystemExit(2) from None
     finally:

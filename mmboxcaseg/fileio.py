@@ -16,8 +16,8 @@ from typing import BinaryIO
 from mmboxcaseg.errors import InputError
 
 
-class _Untried(Exception):
-    """Ends a trial of :func:`replacing` before the file is renamed."""
+class _OnlyATrial(Exception):
+    """Leaves :func:`replacing` before the file is renamed: that it can be written is known."""
 
 
 def check_output(
@@ -47,8 +47,8 @@ def check_output(
     if path.suffix.lower() not in suffixes:
         raise InputError(f'cannot write {path}: its name must end in {" or ".join(suffixes)}')
     # Only trying tells: os.access says yes to root even where nothing can be written.
-    with suppress(_Untried), replacing(path):
-        raise _Untried
+    with suppress(_OnlyATrial), replacing(path):
+        raise _OnlyATrial
 
 
 @contextmanager

@@ -45,6 +45,23 @@ def test_an_input_error_is_one_sentence(capsys):
     assert capsys.readouterr().err == 'error: there is no file a.json\n'
 
 
+def test_the_traceback_is_shown_to_who_asks(capsys, monkeypatch):
+    def main():
+        try:
+            {}['of ours']
+        except KeyError as error:
+            raise InputError('cannot be built') from error
+
+    for value, traces in (('1', 2), ('0', 0), ('', 0)):
+        monkeypatch.setenv('MMBOXCASEG_DEBUG', value)
+        with pytest.raises(SystemExit):
+            run_tool(main)
+        lines = capsys.readouterr().err.splitlines()
+        assert lines[-1] == 'error: cannot be built'
+        assert lines.count('Traceback (most recent call last):') == traces
+        assert ("KeyError: 'of ours'" in lines) == bool(traces)
+
+
 def test_an_image_that_cannot_be_decoded_is_named(capsys):
     def main():
         raise AssertionError('failed to load image: a.jpg')

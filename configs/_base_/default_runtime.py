@@ -7,6 +7,8 @@ default_hooks = dict(
     checkpoint=dict(type='mmboxcaseg.AtomicCheckpointHook', interval=1, max_keep_ckpts=3),
     sampler_seed=dict(type='DistSamplerSeedHook'),
     runtime_info=dict(type='RuntimeInfoHook'),
+    # Draws nothing unless tools/test.py is given --show or --show-dir.
+    visualization=dict(type='mmboxcaseg.BoxVisualizationHook'),
 )
 custom_hooks = [
     dict(type='mmboxcaseg.EpochSeedHook'),

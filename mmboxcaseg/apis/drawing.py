@@ -24,11 +24,10 @@ from mmboxcaseg.engine.device import check_device, default_device
 from mmboxcaseg.errors import InputError, check_count
 from mmboxcaseg.evaluation import mask_iou
 from mmboxcaseg.fileio import check_output, write_bytes
-from mmboxcaseg.visualization.draw import draw_bbox, draw_mask, make_sheet, surroundings
+from mmboxcaseg.visualization.draw import draw_instance, make_sheet
 
 from .inference import BoxCasegPredictor, init_model
 
-_PREDICTED, _TRUE, _BOX = (40, 160, 255), (60, 220, 60), (255, 255, 255)
 _TILE_SIZE, _COLUMNS = 224, 6
 _SUFFIXES = ('.jpg', '.png')
 
@@ -62,6 +61,7 @@ def draw_masks(
         InputError: If something that was given cannot be used.
 
     Example:
+        >>> from mmboxcaseg.apis.drawing import draw_masks
         >>> draw_masks(
         ...     'configs/boxcaseg/hrnet_w48_voc.py', 'work_dirs/hrnet_w48_voc/epoch_40.pth',
         ...     'instances_val.json', 'images', 'masks.jpg')  # doctest: +SKIP
@@ -115,12 +115,9 @@ def _score_masks(
 def _draw_tile(
     img_root: Path, ann_file: Path, image: Image, annotation: Annotation, mask: np.ndarray
 ) -> np.ndarray:
-    """Draw predicted mask, true outline and box on the box's surroundings."""
-    img = draw_mask(read_image(img_root / image.file_name), mask, _PREDICTED)
-    img = draw_mask(img, decode_annotation(annotation, mask.shape, ann_file), _TRUE, opacity=0)
-    bbox = annotation_bboxes([annotation])[0]
-    img = draw_bbox(img, bbox, _BOX)
-    return img[surroundings(bbox, img.shape[:2], context=0.2)]
+    img = read_image(img_root / image.file_name)
+    true = decode_annotation(annotation, mask.shape, ann_file)
+    return draw_instance(img, annotation_bboxes([annotation])[0], mask, true)
 
 
 def _is_drawable(annotation: Annotation, min_side: float) -> bool:

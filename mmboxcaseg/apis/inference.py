@@ -14,7 +14,7 @@ from mmengine.dataset import Compose, pseudo_collate
 from mmengine.model import revert_sync_batchnorm
 
 from mmboxcaseg.engine.checkpoint import load_model_weights
-from mmboxcaseg.engine.config import box_pipeline, build_model, load_config, naming_config
+from mmboxcaseg.engine.config import box_pipeline, build_model, config_errors, load_config
 from mmboxcaseg.errors import InputError, check_count
 from mmboxcaseg.models import BoxCaseg
 from mmboxcaseg.proxy import BoxMask, check_threshold, expected_iou, mask_of
@@ -106,7 +106,7 @@ class BoxCasegPredictor:
             check_threshold('threshold', threshold)
         if getattr(model, 'cfg', None) is None:
             raise InputError('the model has no config to take its pipeline from: use init_model')
-        with naming_config(model.cfg):
+        with config_errors(model.cfg):
             self._pipeline = Compose(box_pipeline(model.cfg, tta))
         # The same weights; which map of theirs is wanted, and what makes a mask of it, is not the
         # business of whoever else has the model.
@@ -124,7 +124,7 @@ class BoxCasegPredictor:
         """Choose the image that boxes are asked for.
 
         Args:
-            image: ``(H, W, 3)`` uint8, BGR, as ``cv2.imread`` gives it.
+            image: (H, W, 3) uint8, BGR, as ``cv2.imread`` gives it.
 
         Raises:
             InputError: If it is not of this form.
@@ -142,10 +142,10 @@ class BoxCasegPredictor:
         """Predict the masks of boxes.
 
         Args:
-            bboxes: ``(N, 4)``, xyxy, pixels of the image set before.
+            bboxes: (N, 4), xyxy, pixels of the image set before.
 
         Returns:
-            ``(N, H, W)`` bool masks and ``(N,)`` float64 in [0, 1], how good each probably is: see
+            (N, H, W) bool masks and (N,) float64 in [0, 1], how good each probably is: see
             :func:`mmboxcaseg.proxy.expected_iou`.
 
         Raises:
@@ -166,8 +166,8 @@ class BoxCasegPredictor:
         """Run the pipeline on the boxes of any image.
 
         Args:
-            image: ``(H, W, 3)`` uint8, BGR.
-            bboxes: ``(N, 4)``, xyxy, image pixels.
+            image: (H, W, 3) uint8, BGR.
+            bboxes: (N, 4), xyxy, image pixels.
 
         Returns:
             For each box what the pipeline gives: ``inputs`` and ``data_samples``, with ``tta``

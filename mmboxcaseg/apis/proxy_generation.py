@@ -86,6 +86,7 @@ def generate_proxy_masks(
         InputError: If something that was given cannot be used; before the network runs.
 
     Example:
+        >>> from mmboxcaseg.apis import generate_proxy_masks
         >>> generate_proxy_masks(
         ...     'configs/boxcaseg/hrnet_w48_voc.py', 'work_dirs/hrnet_w48_voc/epoch_40.pth',
         ...     'boxes.json', 'images', 'proxy.json')  # doctest: +SKIP

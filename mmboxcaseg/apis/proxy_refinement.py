@@ -32,6 +32,7 @@ def refine_proxy_masks(
         InputError: If a file cannot be read or written, or an entry of it is wrong.
 
     Example:
+        >>> from mmboxcaseg.apis import refine_proxy_masks
         >>> refine_proxy_masks('boxes.json', 'raw.json', 'proxy.json')  # doctest: +SKIP
     """
     check_output(out, inputs=[boxes, raw])

@@ -156,7 +156,14 @@ def parse_coco(
     annotation: type[Annotation] = Annotation,
     image: type[Image] = Image,
 ) -> Coco:
-    """Do what :func:`load_coco` does with a file's content; the path is for messages."""
+    """Do what :func:`load_coco` does with a file's content; the path is for messages.
+
+    Example:
+        >>> image = b'{"id": 1, "file_name": "a.jpg", "width": 6, "height": 4}'
+        >>> coco = parse_coco(b'{"images": [%b], "annotations": [], "categories": []}' % image, 'a')
+        >>> coco.images[0].shape
+        (4, 6)
+    """
     types = dict(images=image, annotations=annotation, categories=Category)
     with explaining(data, path, 'a COCO annotation file', lambda c: _explain(c, types, path)):
         top = msgspec.json.decode(data, type=dict[str, Raw])
@@ -263,6 +270,11 @@ def annotation_bboxes(annotations: Iterable[Annotation]) -> np.ndarray:
 
     Returns:
         (N, 4) float64 boxes xyxy.
+
+    Example:
+        >>> box = Annotation(id=5, image_id=1, category_id=7, bbox=(1, 2, 10, 20))
+        >>> annotation_bboxes([box]).tolist()
+        [[1.0, 2.0, 11.0, 22.0]]
     """
     xywh = np.array([a.bbox for a in annotations], dtype=np.float64).reshape(-1, 4)
     return np.concatenate([xywh[:, :2], xywh[:, :2] + xywh[:, 2:]], axis=1)
@@ -347,7 +359,7 @@ def naming_mask(mask: str, path: str | Path) -> Iterator[None]:
     """Name a mask that is found broken, and its file.
 
     Raises:
-        InputError: In place of the ValueError that says what is wrong.
+        InputError: If a ValueError says what is wrong, in its place.
     """
     try:
         yield

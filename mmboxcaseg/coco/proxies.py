@@ -117,7 +117,8 @@ def load_masks(path: str | Path, boxes: Coco) -> dict[Id, Proxy]:
         and the quality is their score.
 
     Raises:
-        InputError: As :func:`load_proxies`, :func:`load_results` and :func:`match_results`.
+        InputError: If a file is broken or not of these boxes; see :func:`load_proxies`,
+            :func:`load_results` and :func:`match_results`.
     """
     if read_bytes(path)[:64].lstrip().startswith(b'{'):
         return load_proxies(path, boxes)
@@ -240,8 +241,8 @@ def combine_rounds(rounds: Sequence[str | Path], out: str | Path) -> int:
         How many masks are rated: those that have a quality in the last file.
 
     Raises:
-        InputError: As :func:`load_proxies`; if a mask that has a quality in the last file has none
-            in another; if ``out`` cannot be written.
+        InputError: If a file is broken, see :func:`load_proxies`; if a mask that has a quality in
+            the last file has none in another; if ``out`` cannot be written.
     """
     last = load_coco(rounds[-1], ProxyAnnotation)
     rated = [a.id for a in last.objects if a.quality is not None]
@@ -291,10 +292,14 @@ def summarize_agreement(agreement: Sequence[float]) -> str:
     Returns:
         One line: how many boxes, how many empty masks, the share above each agreement that the
         paper compares.
+
+    Example:
+        >>> summarize_agreement([0.0, 0.96]).split(';')[0]
+        '2 boxes, 1 empty masks'
     """
     agreement = np.asarray(agreement)
     if not len(agreement):
-        return 'no box that wants a mask'
+        return 'no box to give a mask'
     shares = ', '.join(f'{(agreement > t).mean():.1%} above {t:.2f}' for t in AGREEMENTS)
     return f'{len(agreement)} boxes, {(agreement == 0).sum()} empty masks; agreement: {shares}'
 

@@ -75,6 +75,11 @@ def mask_result(annotation: Annotation, rle: dict, score: float = 1.0) -> dict:
 
     Returns:
         The entry; ``ann_id`` says to :func:`match_results` whose mask it is.
+
+    Example:
+        >>> box = Annotation(id=5, image_id=1, category_id=7, bbox=(1, 0, 2, 1))
+        >>> mask_result(box, dict(size=[1, 4], counts='121'), score=0.9)['ann_id']
+        5
     """
     return dict(
         image_id=annotation.image_id,
@@ -126,7 +131,8 @@ def match_results(coco: Coco, results: Iterable[Result], path: str | Path) -> di
         Annotation id to result.
 
     Raises:
-        InputError: As :func:`match_image` and :func:`results_by_image`.
+        InputError: If a result is of no annotation; see :func:`match_image` and
+            :func:`results_by_image`.
     """
     annotations = annotations_by_image(coco)
     matched = {}

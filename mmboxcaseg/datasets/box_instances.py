@@ -165,7 +165,7 @@ class BoxInstanceDataset(BaseDataset):
             min_iou: A box overlaps if its IoU with another is above this.
 
         Returns:
-            ``(len(self),)`` bool, in the dataset's order.
+            (len(self),) bool, in the dataset's order.
         """
         bboxes = np.empty((len(self), 4))
         images = np.empty(len(self), dtype=np.int64)

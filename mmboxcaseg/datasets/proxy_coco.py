@@ -17,7 +17,7 @@ class ProxyCocoDataset(CocoDataset):
     them.
 
     Raises:
-        InputError: See :func:`mmboxcaseg.coco.load_proxies`.
+        InputError: If the file is not one of proxy masks; see :func:`mmboxcaseg.coco.load_proxies`.
     """
 
     def load_data_list(self) -> list[dict]:

@@ -77,7 +77,7 @@ def load_checkpoint_file(path: str | os.PathLike[str]) -> dict[str, Any]:
         The checkpoint; it has at least ``state_dict``.
 
     Raises:
-        InputError: The file is missing, is no checkpoint, holds a type other than those of
+        InputError: If the file is missing, is no checkpoint, holds a type other than those of
             :func:`allow_checkpoint_types`, or has weights that are sparse or quantised, neither
             floating point nor, as counters are, int64, or not finite.
     """
@@ -143,7 +143,7 @@ def check_fits(model: nn.Module, checkpoint: dict[str, Any], path: str | os.Path
         path: Where it came from, for the message.
 
     Raises:
-        InputError: A weight is missing, left over or of another shape.
+        InputError: If a weight is missing, left over or of another shape.
     """
     theirs = _state_dict(checkpoint)
     ours = model.state_dict()
@@ -250,7 +250,7 @@ def check_shares_weights(
         path: Where it came from, for the message.
 
     Raises:
-        InputError: No weight has the name and shape of one of the model's.
+        InputError: If no weight has the name and shape of one of the model's.
     """
     ours = model.state_dict()
     theirs = _state_dict(checkpoint)
@@ -269,7 +269,7 @@ def check_resumable(checkpoint: dict[str, Any], path: str | os.PathLike[str]) ->
         path: Where it came from, for the message.
 
     Raises:
-        InputError: The optimizer's or the loop's state is not in it.
+        InputError: If the optimizer's or the loop's state is not in it.
     """
     absent = [key for key in ('meta', 'message_hub', 'optimizer') if key not in checkpoint]
     if absent:
@@ -290,7 +290,8 @@ def load_model_weights(model: nn.Module, path: str | os.PathLike[str]) -> dict[s
         The checkpoint, for its ``meta``.
 
     Raises:
-        InputError: See :func:`load_checkpoint_file`, :func:`check_kind` and :func:`check_fits`.
+        InputError: If it cannot be read or does not fit; see :func:`load_checkpoint_file`,
+            :func:`check_kind` and :func:`check_fits`.
     """
     checkpoint = load_checkpoint_file(path)
     check_kind(model, checkpoint, path)

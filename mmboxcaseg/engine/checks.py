@@ -26,7 +26,7 @@ from mmboxcaseg.engine.checkpoint import (
     check_shares_weights,
     load_checkpoint_file,
 )
-from mmboxcaseg.engine.config import build_model, naming_config
+from mmboxcaseg.engine.config import build_model, config_errors
 from mmboxcaseg.errors import InputError
 from mmboxcaseg.models.roi_heads import ProxyMaskHead
 
@@ -132,10 +132,10 @@ def check_data(config: Config, splits: Iterable[str]) -> None:
         splits: Out of ``'train'``, ``'val'`` and ``'test'``.
 
     Raises:
-        InputError: See :func:`check_coco_dataset`, :class:`mmboxcaseg.datasets.BoxInstanceDataset`,
+        InputError: If a metric's annotation file is missing, or a file is not as it should be; see
+            :func:`check_coco_dataset`, :class:`mmboxcaseg.datasets.BoxInstanceDataset`,
             :class:`mmboxcaseg.datasets.SalientObjectDataset` and
-            :class:`mmboxcaseg.evaluation.VOCInstanceMetric`; or a metric's annotation file is
-            missing.
+            :class:`mmboxcaseg.evaluation.VOCInstanceMetric`.
     """
     init_default_scope(config.get('default_scope', 'mmdet'))
     for split in splits:
@@ -145,13 +145,13 @@ def check_data(config: Config, splits: Iterable[str]) -> None:
             if issubclass(type_, CocoDataset):
                 check_coco_dataset(dataset, type_.METAINFO.get('classes', ()))
             elif issubclass(type_, BoxInstanceDataset | SalientObjectDataset):
-                with naming_config(config):
+                with config_errors(config):
                     DATASETS.build(dict(dataset, pipeline=[], lazy_init=False))
         for metric in _with_key(config.get(f'{split}_evaluator'), 'ann_file'):
             if metric['ann_file'] and not os.path.isfile(metric['ann_file']):
                 raise InputError(f'there is no annotation file {metric["ann_file"]} to score with')
             if metric.get('type') == 'mmboxcaseg.VOCInstanceMetric':
-                with naming_config(config):
+                with config_errors(config):
                     METRICS.build(metric)
 
 
@@ -229,7 +229,8 @@ def check_checkpoint(
         strict: Whether every weight must fit, or one is enough, as in fine-tuning.
 
     Raises:
-        InputError: See :mod:`mmboxcaseg.engine.checkpoint`; or the model cannot be built.
+        InputError: If the model cannot be built, or the checkpoint cannot be used; see
+            :mod:`mmboxcaseg.engine.checkpoint`.
     """
     model = build_model(config)
     if not is_local(path):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import os
+import traceback
 from argparse import ArgumentParser, Namespace
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -164,7 +165,7 @@ def set_work_dir(config: Config, work_dir: str | None, path: str | Path) -> None
         path: The config file.
 
     Raises:
-        InputError: The folder cannot be made or written to.
+        InputError: If the folder cannot be made or written to.
     """
     if work_dir is not None:
         config.work_dir = work_dir
@@ -188,10 +189,10 @@ def build_model(config: Config) -> nn.Module:
         The model, its weights not initialised.
 
     Raises:
-        InputError: The config has no model, or one that cannot be built.
+        InputError: If the config has no model, or one that cannot be built.
     """
     init_default_scope(config.get('default_scope', 'mmdet'))
-    with naming_config(config):
+    with config_errors(config):
         return MODELS.build(config.model)
 
 
@@ -217,7 +218,7 @@ def build_runner(config: Config, loop: str) -> Runner:
     for split in ('val', 'test'):
         if not config.get(f'{split}_dataloader'):
             config.merge_from_dict({f'{split}_{key}': None for key in _LOOP})
-    with naming_config(config):
+    with config_errors(config):
         runner = Runner.from_cfg(config)
         runner.register_hook(FirstIterationsHook())
         if loop == 'test':
@@ -275,14 +276,15 @@ def innermost(dataset: dict[str, Any]) -> dict[str, Any]:
 
 
 @contextmanager
-def naming_config(config: Config) -> Iterator[None]:
+def config_errors(config: Config) -> Iterator[None]:
     """Turn what a wrong setting raises while something is built into one sentence.
 
     Args:
         config: The config that is built.
 
     Raises:
-        InputError: Whatever of these was raised, with the config's name.
+        InputError: If one of these was raised. It may be a fault of the code as well as of the
+            config: the sentence says where it was raised.
     """
     try:
         yield
@@ -292,7 +294,10 @@ def naming_config(config: Config) -> Iterator[None]:
         AssertionError, AttributeError, ImportError, IndexError, KeyError, TypeError, ValueError
     ) as error:  # fmt: skip
         name = config.filename or 'the config'
-        raise InputError(f'{name} cannot be built: {_one_line(error)}') from error
+        frame = traceback.extract_tb(error.__traceback__)[-1]
+        raise InputError(
+            f'{name} cannot be built: {_one_line(error)} ({frame.filename}:{frame.lineno})'
+        ) from error
 
 
 def _one_line(error: Exception) -> str:

@@ -33,7 +33,7 @@ def start_process(config: Config) -> None:
         config: Config of the run, its ``launcher`` set.
 
     Raises:
-        InputError: There is no GPU, and the launcher is not torchrun.
+        InputError: If there is no GPU, and the launcher is not torchrun.
     """
     if config.launcher == 'none':
         return

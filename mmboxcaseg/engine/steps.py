@@ -16,7 +16,10 @@ from mmboxcaseg.fileio import write_bytes
 
 @dataclass
 class Step:
-    """A call of a tool. It is done when ``output`` is there; of a training, names ``last``."""
+    """A call of a tool, which is done when the file ``output`` is there.
+
+    The output of a training is its ``last_checkpoint``, and must name the checkpoint ``last``.
+    """
 
     title: str
     command: list[str]
@@ -34,7 +37,7 @@ class Step:
         """Call the tool.
 
         Raises:
-            InputError: It fails, or another process is at work on the output's folder.
+            InputError: If it fails, or another process is at work on the output's folder.
         """
         sys.stdout.flush()
         folder = self.output.parent
@@ -80,7 +83,7 @@ class Training:
         """Lay the config down for the tools.
 
         Raises:
-            InputError: Another config lies there.
+            InputError: If another config lies there.
         """
         text = self.config.pretty_text
         if self.config_file.is_file() and self.config_file.read_text() != text:

@@ -20,11 +20,15 @@ def mask_iou(prediction: np.ndarray, target: np.ndarray) -> float:
     """Intersection over union of two masks.
 
     Args:
-        prediction: ``(H, W)`` bool.
-        target: ``(H, W)`` bool.
+        prediction: (H, W) bool.
+        target: (H, W) bool.
 
     Returns:
         IoU in [0, 1]; 0 if both are empty.
+
+    Example:
+        >>> float(mask_iou(np.array([[True, True, False]]), np.array([[False, True, False]])))
+        0.5
     """
     union = np.count_nonzero(prediction | target)
     return np.count_nonzero(prediction & target) / union if union else 0.0
@@ -38,7 +42,14 @@ def edges_ious(predictions: Edges, targets: Edges) -> np.ndarray:
         targets: Of the N other masks, of the same images.
 
     Returns:
-        ``(N,)`` float64 in [0, 1]; 0 where both are empty.
+        (N,) float64 in [0, 1]; 0 where both are empty.
+
+    Example:
+        >>> shapes = [(1, 3)]
+        >>> drawn = read_edges([dict(size=[1, 3], counts=[0, 2, 1])], shapes)
+        >>> true = read_edges([dict(size=[1, 3], counts=[1, 1, 1])], shapes)
+        >>> edges_ious(drawn, true).tolist()
+        [0.5]
     """
     # One image behind the other: no pixel of one has a number of another's.
     length = 1 + max(edges.positions.max(initial=0) for edges in (predictions, targets))
@@ -69,13 +80,17 @@ def summarize_ious(
     """Sum up the IoUs of instances as the paper does.
 
     Args:
-        ious: ``(N,)`` float.
-        labels: ``(N,)`` int, class of each instance.
+        ious: (N,) float.
+        labels: (N,) int, class of each instance.
         thresholds: The k of IoU@k, in [0, 1].
 
     Returns:
         ``mIoU``: the mean over the classes that occur of the class's mean IoU (mIoU* of the
         paper); ``IoU@k``: the share of all instances whose IoU is at least k.
+
+    Example:
+        >>> summarize_ious(np.array([0.5, 1.0, 0.25]), np.array([0, 0, 1]), thresholds=[0.5])
+        {'mIoU': 0.5, 'IoU@50': 0.6666666666666666}
     """
     means = [ious[labels == label].mean() for label in np.unique(labels)]
     summary = dict(mIoU=float(np.mean(means)))

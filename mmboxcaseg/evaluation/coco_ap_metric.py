@@ -30,7 +30,7 @@ class CocoAPMetric(CocoMetric):
         **kwargs: As in ``CocoMetric``.
 
     Raises:
-        InputError: A threshold is not in [0, 1].
+        InputError: If a threshold is not in [0, 1].
     """
 
     def __init__(self, *args, further_iou_thrs: Sequence[float] = (0.25, 0.7), **kwargs) -> None:
@@ -43,7 +43,7 @@ class CocoAPMetric(CocoMetric):
         """Sum up all entries; nothing is added where mmdet gives nothing.
 
         Raises:
-            InputError: There is no entry, of which mmdet makes a ValueError without a word.
+            InputError: If there is no entry, of which mmdet makes a ValueError without a word.
         """
         if not results:
             raise InputError('CocoAPMetric has nothing to score: the data set has no image')

@@ -28,7 +28,7 @@ KEPT_SHARES = (1.0, 0.75, 0.5, 0.25)
 
 @dataclass
 class ProxyScores:
-    """IoU with the truth, box agreement and quality of masks of one kind, ``(N,)`` float each.
+    """IoU with the truth, box agreement and quality of masks of one kind, (N,) float each.
 
     The quality is NaN where it is not known.
     """
@@ -82,6 +82,18 @@ def score_proxies(
 
     Raises:
         InputError: If a mask is missing or broken; names the annotation and the file.
+
+    Example:
+        >>> import json
+        >>> from mmboxcaseg.coco.annotations import parse_coco
+        >>> image = dict(id=1, file_name='a.jpg', width=4, height=1)
+        >>> true = dict(size=[1, 4], counts=[0, 1, 3])
+        >>> thing = dict(id=5, image_id=1, category_id=7, bbox=[0, 0, 2, 1], segmentation=true)
+        >>> content = dict(images=[image], annotations=[thing], categories=[dict(id=7, name='cat')])
+        >>> truth = parse_coco(json.dumps(content).encode(), 'truth.json')
+        >>> scores = score_proxies(truth, {5: Proxy(dict(size=[1, 4], counts=[0, 4]))})
+        >>> {kind: score.ious.tolist() for kind, score in scores.items()}
+        {'filled box': [0.5], 'raw': [0.25], 'merged': [0.25]}
     """
     kinds = ('filled box', 'raw', 'merged')
     ious = {kind: [] for kind in kinds}
@@ -127,6 +139,13 @@ def compare_drops(
     Returns:
         A row for filled boxes, then for raw and for merged masks one without drop and one for
         each threshold; ``mean_iou`` is NaN where nothing is kept.
+
+    Example:
+        >>> ious, agreement = np.array([0.2, 0.6, 0.9]), np.array([0.5, 0.9, 1.0])
+        >>> masks = ProxyScores(ious, agreement, quality=np.array([0.1, 0.8, 0.7]))
+        >>> scores = {kind: masks for kind in ('filled box', 'raw', 'merged')}
+        >>> compare_drops(scores, thresholds=[0.8])[2]
+        ProxyQuality(masks='raw', min_agreement=0.8, kept=0.6666666666666666, mean_iou=0.75)
     """
     rows = [ProxyQuality('filled box', None, 1.0, float(scores['filled box'].ious.mean()))]
     for kind in ('raw', 'merged'):
@@ -147,6 +166,13 @@ def compare_rankings(scores: dict[str, ProxyScores]) -> list[Ranking]:
     Returns:
         For raw and for merged masks a row by agreement and, if all qualities are known, one by
         quality. Of masks that rank alike the first ones are kept.
+
+    Example:
+        >>> ious, agreement = np.array([0.2, 0.6, 0.9]), np.array([0.5, 0.9, 1.0])
+        >>> masks = ProxyScores(ious, agreement, quality=np.array([0.1, 0.8, 0.7]))
+        >>> scores = {kind: masks for kind in ('filled box', 'raw', 'merged')}
+        >>> [(row.measure, round(row.correlation, 3)) for row in compare_rankings(scores)[:2]]
+        [('agreement', 1.0), ('quality', 0.5)]
     """
     rows = []
     for kind in ('raw', 'merged'):
@@ -166,11 +192,15 @@ def rank_correlation(values: np.ndarray, others: np.ndarray) -> float:
     """Spearman's rank correlation.
 
     Args:
-        values: ``(N,)`` float.
-        others: ``(N,)`` float.
+        values: (N,) float.
+        others: (N,) float.
 
     Returns:
         In [-1, 1]; NaN if all values of one side are alike.
+
+    Example:
+        >>> round(rank_correlation(np.array([1, 2, 3]), np.array([10, 40, 20])), 3)
+        0.5
     """
     if np.ptp(values) == 0 or np.ptp(others) == 0:
         return float('nan')

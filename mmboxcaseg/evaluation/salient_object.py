@@ -24,8 +24,8 @@ class SalientScores:
     """Scores of one map.
 
     Attributes:
-        precision: ``(256,)`` float, at thresholds from 255/255 down to 0.
-        recall: ``(256,)`` float.
+        precision: (256,) float, at thresholds from 255/255 down to 0.
+        recall: (256,) float.
         mae: Mean absolute error.
         s_measure: Structure measure, see :func:`score_salient_map`.
     """
@@ -43,11 +43,16 @@ def score_salient_map(prob: np.ndarray, target: np.ndarray) -> SalientScores:
     in the last row or column, the S-measure is not defined and the library gives 0.
 
     Args:
-        prob: ``(H, W)`` float32 in [0, 1].
-        target: ``(H, W)`` bool.
+        prob: (H, W) float32 in [0, 1].
+        target: (H, W) bool.
 
     Returns:
         The scores.
+
+    Example:
+        >>> target = np.array([[1, 1, 1, 1, 0, 0, 0, 0]] * 8, dtype=bool)
+        >>> score_salient_map(target * np.float32(0.5), target).mae
+        0.25
     """
     from py_sod_metrics import MAE, FmeasureV2, PrecisionHandler, RecallHandler, Smeasure
 
@@ -74,6 +79,12 @@ def summarize_salient_scores(scores: Sequence[SalientScores]) -> dict[str, float
     Returns:
         ``maxF``: the highest F-measure, beta squared 0.3, on the curve of the mean precision and
         the mean recall over the images; ``MAE`` and ``Sm``: the means over the images.
+
+    Example:
+        >>> right, wrong = np.array([1.0, 0.5]), np.array([0.0, 0.5])
+        >>> summarize_salient_scores(
+        ...     [SalientScores(right, right, 0.0, 1.0), SalientScores(wrong, wrong, 0.5, 0.0)])
+        {'maxF': 0.5, 'MAE': 0.25, 'Sm': 0.5}
     """
     precision, recall = (
         np.mean([getattr(s, name) for s in scores], axis=0) for name in ('precision', 'recall')
@@ -102,7 +113,7 @@ class SalientObjectMetric(BaseMetric):
         **kwargs: As in mmengine's ``BaseMetric``.
 
     Raises:
-        InputError: PySODMetrics is not installed.
+        InputError: If PySODMetrics is not installed.
     """
 
     default_prefix = None

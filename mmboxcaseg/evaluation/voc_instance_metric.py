@@ -37,12 +37,12 @@ class Matches:
     """Detections, each with the object of its class and image that it overlaps most.
 
     Attributes:
-        labels: ``(N,)`` int, class of each detection.
-        scores: ``(N,)`` float.
-        ious: ``(N,)`` float, IoU with that object; 0 where there is none.
-        objects: ``(N,)`` int, number of that object; without a meaning where ``ious`` is 0.
-        difficult: ``(N,)`` bool, whether that object counts neither way.
-        positives: ``(K,)`` int, class of each object that is to be found.
+        labels: (N,) int, class of each detection.
+        scores: (N,) float.
+        ious: (N,) float, IoU with that object; 0 where there is none.
+        objects: (N,) int, number of that object; without a meaning where ``ious`` is 0.
+        difficult: (N,) bool, whether that object counts neither way.
+        positives: (K,) int, class of each object that is to be found.
     """
 
     labels: np.ndarray
@@ -69,16 +69,23 @@ def match_detections(
     stays, as a false one. Of objects that are overlapped equally the first one counts.
 
     Args:
-        masks: ``(N, H, W)`` bool, of the detections.
-        labels: ``(N,)`` int.
-        scores: ``(N,)`` float.
-        object_masks: ``(M, H, W)`` bool.
-        object_labels: ``(M,)`` int.
-        difficult: ``(M,)`` bool.
-        void: ``(H, W)`` bool, or None where no pixel is.
+        masks: (N, H, W) bool, of the detections.
+        labels: (N,) int.
+        scores: (N,) float.
+        object_masks: (M, H, W) bool.
+        object_labels: (M,) int.
+        difficult: (M,) bool.
+        void: (H, W) bool, or None where no pixel is.
 
     Returns:
         The matches; ``objects`` are numbered from 0.
+
+    Example:
+        >>> detections, objects = np.array([[[1, 1, 0]]], bool), np.array([[[0, 1, 0]]], bool)
+        >>> one, no = np.array([7]), np.array([False])
+        >>> matches = match_detections(detections, one, np.array([0.9]), objects, one, no)
+        >>> matches.ious.tolist(), matches.objects.tolist()
+        ([0.5], [0])
     """
     if void is not None:
         visible, object_masks = masks & ~void, object_masks & ~void
@@ -112,6 +119,12 @@ def join_matches(matches: Sequence[Matches]) -> Matches:
 
     Returns:
         The matches of all.
+
+    Example:
+        >>> one = Matches(*map(np.array, ([7], [0.9], [0.5], [0], [False], [7])))
+        >>> both = join_matches([one, one])
+        >>> both.objects.tolist(), both.positives.tolist()
+        ([0, 1], [7, 7])
     """
     counts = [int(match.objects.max(initial=-1)) + 1 for match in matches]
     starts = np.cumsum([0, *counts[:-1]])
@@ -137,6 +150,13 @@ def average_precision(matches: Matches, label: int, threshold: float) -> float:
 
     Returns:
         AP in [0, 1]; NaN if the class has no object to be found.
+
+    Example:
+        >>> labels, scores, ious = np.array([7, 7]), np.array([0.9, 0.8]), np.array([0.3, 0.6])
+        >>> objects, difficult = np.array([0, 1]), np.array([False, False])
+        >>> matches = Matches(labels, scores, ious, objects, difficult, positives=labels)
+        >>> average_precision(matches, label=7, threshold=0.5)
+        0.25
     """
     num_objects = np.count_nonzero(matches.positives == label)
     if not num_objects:

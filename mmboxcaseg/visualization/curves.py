@@ -44,7 +44,7 @@ def read_curves(work_dir: Path) -> Curves:
         work_dir: A work directory of ``tools/train.py``.
 
     Raises:
-        InputError: When there is no such file, it is broken or it has no training in it.
+        InputError: If there is no such file, it is broken or it has no training in it.
     """
     train, val = {}, {}
     for path in sorted(work_dir.glob('*/vis_data/scalars.json')):

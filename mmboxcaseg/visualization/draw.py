@@ -12,6 +12,8 @@ from mmboxcaseg.proxy import pixel_bboxes
 
 Colour = tuple[int, int, int]
 
+_PREDICTED, _TRUE, _BOX = (40, 160, 255), (60, 220, 60), (255, 255, 255)
+
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
 _FONT_SCALE = 0.4
 _LINE_HEIGHT = 16
@@ -62,10 +64,30 @@ def draw_bbox(img: np.ndarray, bbox: Sequence[float], colour: Colour) -> np.ndar
     return cv2.rectangle(img.copy(), (x1, y1), (x2 - 1, y2 - 1), colour, 1)
 
 
+def draw_instance(
+    img: np.ndarray, bbox: Sequence[float], mask: np.ndarray, true_mask: np.ndarray | None = None
+) -> np.ndarray:
+    """Draw what a network made of a box: mask orange, true outline green, box white.
+
+    Args:
+        img: (H, W, 3) uint8 BGR; not changed.
+        bbox: xyxy in pixels.
+        mask: (H, W) bool, predicted.
+        true_mask: (H, W) bool, if it is known.
+
+    Returns:
+        (h, w, 3) uint8, the box and a fifth of its longer side on each side of it.
+    """
+    drawn = draw_mask(img, mask, _PREDICTED)
+    if true_mask is not None:
+        drawn = draw_mask(drawn, true_mask, _TRUE, opacity=0)
+    return draw_bbox(drawn, bbox, _BOX)[surroundings(bbox, img.shape[:2], context=0.2)]
+
+
 def surroundings(
     bbox: Sequence[float], img_shape: tuple[int, int], context: float
 ) -> tuple[slice, slice]:
-    """Give the part of an image around a box, to look at it in its surroundings.
+    """Give the part of an image that shows a box and what is around it.
 
     Args:
         bbox: xyxy in pixels.

@@ -108,7 +108,7 @@ def test_summarize_proxies(as_coco):
         '4 boxes, 1 empty masks; agreement: 50.0% above 0.75, 25.0% above 0.85, '
         '25.0% above 0.90, 25.0% above 0.95'
     )
-    assert summarize_proxies([]) == 'no box that wants a mask'
+    assert summarize_proxies([]) == 'no box to give a mask'
 
 
 EMPTY = empty_rle((4, 4))

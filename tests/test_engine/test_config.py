@@ -1,12 +1,15 @@
+import inspect
+import re
+
 import pytest
 from mmengine.config import Config
 
 from mmboxcaseg.engine.config import (
     box_pipeline,
     build_runner,
+    config_errors,
     innermost,
     load_config,
-    naming_config,
     override,
     parse_options,
     set_work_dir,
@@ -85,15 +88,23 @@ def test_work_dir_that_cannot_be_made(tmp_path, monkeypatch):
         set_work_dir(Config(), str(tmp_path / 'x'), 'net.py')
 
 
+def _fails():
+    raise TypeError('of ours')
+
+
 def test_error_that_names_the_config():
     with pytest.raises(InputError, match='^the config cannot be built: KeyError: .*key'):
-        with naming_config(Config()):
+        with config_errors(Config()):
             raise KeyError('key')
+    line = inspect.getsourcelines(_fails)[1] + 1
+    with pytest.raises(InputError, match=rf'TypeError: of ours \({re.escape(__file__)}:{line}\)$'):
+        with config_errors(Config()):
+            _fails()
     with pytest.raises(InputError, match='^as it is$'):
-        with naming_config(Config()):
+        with config_errors(Config()):
             raise InputError('as it is')
     with pytest.raises(RuntimeError):
-        with naming_config(Config()):
+        with config_errors(Config()):
             raise RuntimeError
 
 

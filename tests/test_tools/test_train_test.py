@@ -225,6 +225,79 @@ def test_metrics_are_written(config, trained, tmp_path, monkeypatch):
     assert {'weak/mIoU', 'fused/IoU@50'} <= metrics.keys()
 
 
+def half_of_the_box(self, inputs, names, *boxes):
+    """The left half; of the weak head the upper one."""
+    maps = {name: torch.zeros(len(inputs), 1, 4, 4) for name in names}
+    for name, prob in maps.items():
+        (prob.mT if name == 'weak' else prob)[..., :2] = 1
+    return maps
+
+
+@pytest.fixture
+def drawn(config, trained, tmp_path, monkeypatch):
+    """Call test.py on eight black images with one box each; returns the pictures it wrote."""
+    monkeypatch.setattr(BoxCaseg, 'probability_maps', half_of_the_box)
+    coco = json.loads((config.parent / 'ann.json').read_text())
+    for annotation in coco['annotations']:
+        annotation['segmentation'] = [[7, 9, 17, 9, 17, 15, 7, 15]]
+    (tmp_path / 'ann.json').write_text(json.dumps(coco))
+    for index in range(8):
+        (tmp_path / 'images').mkdir(exist_ok=True)
+        cv2.imwrite(str(tmp_path / 'images' / f'{index}.png'), np.zeros((24, 24, 3), np.uint8))
+
+    def drawn(*options):
+        run_tool(
+            monkeypatch, 'test.py', config, trained / 'epoch_3.pth', '--work-dir',
+            tmp_path / 'work', *options, '--cfg-options',
+            f'test_dataloader.dataset.data_root={tmp_path}',
+        )  # fmt: skip
+        return sorted((tmp_path / 'work').rglob('*.jpg'))
+
+    return drawn
+
+
+def test_masks_are_drawn_if_asked_for(drawn, tmp_path):
+    assert drawn() == []
+    paths = drawn('--show-dir', 'pictures')
+    # As the annotations are numbered, in the folder of this run.
+    assert [path.name for path in paths] == [f'{index}_{index}.jpg' for index in range(8)]
+    assert {path.parent.parent.parent for path in paths} == {tmp_path / 'work'}
+    sheet = cv2.imread(str(paths[0])).astype(int)
+    # Tiles show columns 1 to 22 and rows 3 to 20 of the image: the box, (4, 6, 20, 18), and three
+    # pixels more on each side.
+    scale = 256 / 22
+
+    def pixel(tile, x, y):
+        return sheet[int(4 + (y - 2.5) * scale), int(4 + tile * 260 + (x - 0.5) * scale)]
+
+    black, white, green, orange = (0, 0, 0), (255, 255, 255), (60, 220, 60), (40, 160, 255)
+    tint = (16, 64, 102)  # 0.4 of orange
+    common = {
+        (2, 12): black, (4, 14): white, (19, 10): white, (7, 12): green, (16, 10): green,
+        (9, 10): tint, (6, 7): tint,
+    }  # fmt: skip
+    left = {(11, 7): orange, (18, 7): black, (9, 16): tint, (18, 16): black}
+    upper = {(5, 11): orange, (18, 7): tint, (9, 16): black, (18, 16): black}
+    for tile, half in enumerate((left, left, left, upper)):  # fused, salient, transferred, weak
+        for (x, y), colour in {**common, **half}.items():
+            assert abs(pixel(tile, x, y) - colour).max() < 40, (tile, x, y)
+
+
+def test_masks_are_shown_if_asked_for(drawn, monkeypatch):
+    shown = []
+    monkeypatch.setattr(
+        'mmengine.visualization.Visualizer.show',
+        lambda self, picture, name, wait_time: shown.append((picture, name, wait_time)),
+    )
+    assert drawn('--show', '--wait-time', '3') == []
+    assert [entry[1:] for entry in shown] == [(f'{index}_{index}', 3) for index in range(8)]
+    # In RGB: the box is white, the outline of the truth green, the mask orange.
+    picture = shown[0][0].astype(int)
+    for colour in ((255, 255, 255), (60, 220, 60), (255, 160, 40)):
+        assert abs(picture - colour).max(2).min() < 20, colour
+
+
+NO_HOOK = ('--cfg-options', 'default_hooks.visualization=None')
 DROPS = 'train_dataloader.dataset.datasets.0.pipeline.1.type=mmboxcaseg.DropProxyMasks'
 
 
@@ -252,7 +325,8 @@ DROPS = 'train_dataloader.dataset.datasets.0.pipeline.1.type=mmboxcaseg.DropProx
         (['test.py', '{config}', '{other}', '--out', '{folder}'], 'it is a folder'),
         (['test.py', '{config}', '{other}', '--out', '{other}'], 'is an input file'),
         (['test.py', '{config}', '{trained}', '--cfg-options', 'test_dataloader.bach=1'], 'bach'),
-        (['test.py', '{config}', '{other}', '--show-dir', 'x'], 'no default_hooks.visualization'),
+        (['test.py', '{config}', '{other}', '--show-dir', 'x', *NO_HOOK], 'no default_hooks.visu'),
+        (['test.py', '{config}', '{trained}', '--show-dir', '{other}'], 'cannot make folder'),
     ],
 )  # fmt: skip
 def test_bad_input_ends_in_one_sentence(
@@ -280,7 +354,8 @@ def test_bad_input_ends_in_one_sentence(
     (line,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith('error: ')]
     assert message in line
     # A Runner, and with it a work dir, is there only for what it alone builds.
-    built_by_runner = any(word in ' '.join(args) for word in ('ratio', 'lrr', 'bach'))
+    by_runner = ('ratio', 'lrr', 'bach', '--show-dir {other}')
+    built_by_runner = any(word in ' '.join(args) for word in by_runner)
     assert (tmp_path / 'work').exists() == built_by_runner
 
 

@@ -4,6 +4,7 @@ import pytest
 from mmboxcaseg.visualization.draw import (
     distinct_colours,
     draw_bbox,
+    draw_instance,
     draw_mask,
     make_sheet,
     surroundings,
@@ -37,6 +38,25 @@ def test_draw_bbox_stays_inside_exclusive_edges():
     expected[0:3, 1:4] = RED
     expected[1, 2] = 0
     np.testing.assert_array_equal(draw_bbox(black(4, 4), (1, 0, 4, 3), RED), expected)
+
+
+def test_draw_instance_shows_what_was_predicted_what_is_true_and_what_was_asked():
+    mask, true_mask = np.zeros((2, 20, 20), bool)
+    mask[5:9, 5:9] = true_mask[6:12, 11:14] = True
+    orange, green, white = (40, 160, 255), (60, 220, 60), (255, 255, 255)
+    # Two pixels more than the box on each side.
+    expected = black(14, 14)
+    expected[2:12, 2:12] = white
+    expected[3:11, 3:11] = 0
+    expected[2:6, 2:6] = orange
+    expected[3:5, 3:5] = (16, 64, 102)  # 0.4 of it on black
+    expected[3:9, 8:11] = green
+    expected[4:8, 9] = 0
+    expected[2, 2:12] = expected[2:12, 2] = white
+    drawn = draw_instance(black(20, 20), (5, 5, 15, 15), mask, true_mask)
+    np.testing.assert_array_equal(drawn, expected)
+    alone = draw_instance(black(20, 20), (5, 5, 15, 15), mask)
+    assert not (alone == green).all(2).any() and (alone == orange).all(2).any()
 
 
 @pytest.mark.parametrize(

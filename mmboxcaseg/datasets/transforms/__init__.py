@@ -1,5 +1,6 @@
 """Transforms of patches, and of proxy masks in mmdet's pipelines."""
 
+from .box_variants import BoxFromMask, MoveBox
 from .clutter import PasteClutter, RandomTruncate
 from .formatting import PackPatchInputs
 from .loading import LoadPatchImage
@@ -11,7 +12,6 @@ from .patches import (
     WholeImagePatch,
 )
 from .proxy_masks import DropProxyMasks, MergeProxyMasks
-from .test_boxes import BoxFromMask, MoveBox
 
 __all__ = [
     'BoxFromMask',

@@ -27,10 +27,10 @@ def paste_object(
     """Paste another object over the object of an image, or behind it.
 
     Args:
-        image: ``(H, W, 3)`` uint8.
-        mask: ``(H, W)`` uint8, 0 or 1: its object.
-        other: ``(h, w, 3)`` uint8, the other object.
-        opacity: ``(h, w)`` float in [0, 1]: how much of the other object each pixel shows.
+        image: (H, W, 3) uint8.
+        mask: (H, W) uint8, 0 or 1: its object.
+        other: (h, w, 3) uint8, the other object.
+        opacity: (h, w) float in [0, 1]: how much of the other object each pixel shows.
         corner: x and y of the other object's first pixel in the image; it may lie outside.
         front: Whether it hides the image's object, which then loses the pixels that are hidden by
             half or more, or is hidden by it.
@@ -55,7 +55,7 @@ def visible_bbox(
     """Find the box of what is seen of an object that was pasted.
 
     Args:
-        mask: ``(H, W)`` uint8, 0 or 1: the object of the image, as :func:`paste_object` gives it.
+        mask: (H, W) uint8, 0 or 1: the object of the image, as :func:`paste_object` gives it.
         opacity: As in :func:`paste_object`.
         corner: As in :func:`paste_object`.
         front: As in :func:`paste_object`.
@@ -87,7 +87,7 @@ def truncating_edges(mask: np.ndarray, side: int, min_visible: float) -> np.ndar
     """Find where the image could end so that its border cuts the object.
 
     Args:
-        mask: ``(H, W)`` uint8, 0 or 1.
+        mask: (H, W) uint8, 0 or 1.
         side: The border that moves inwards: 0 left, 1 top, 2 right, 3 bottom.
         min_visible: The least share of the object's pixels that is left.
 
@@ -109,8 +109,8 @@ class PasteClutter(BaseTransform):
     Stands before the crop. Samples without a mask stay as they are. An object's box becomes that
     of its visible pixels, as people draw it; a sample that has a ``bbox`` keeps it.
 
-    Required and changed keys: ``img`` and ``gt_seg_map``. Added to ``other_bboxes`` (xyxy, image
-    pixels) is the box of what is seen of each object that is pasted, whatever hides it later.
+    Required and changed keys: ``img`` and ``gt_seg_map``. For each pasted object ``other_bboxes``
+    (xyxy, image pixels) gets the box of the part that is visible when it is pasted.
 
     Args:
         dataset: Config of the dataset that the objects come from, a ``SalientObjectDataset``,

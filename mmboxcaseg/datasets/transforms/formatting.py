@@ -18,9 +18,9 @@ class PackPatchInputs(BaseTransform):
     Required keys: ``img``, ``gt_bboxes``, the patch's own box first, and, of a sample with a mask,
     ``gt_seg_map``.
 
-    Returned: ``inputs``, a ``(3, H, W)`` uint8 tensor, and ``data_samples``, a ``DetDataSample``
-    with ``gt_instances.bboxes`` ``(1, 4)``, ``other_instances.bboxes`` ``(K, 4)``, of all other
-    boxes, and, with a mask, ``gt_sem_seg.sem_seg`` ``(1, H, W)`` uint8.
+    Returned: ``inputs``, a (3, H, W) uint8 tensor, and ``data_samples``, a ``DetDataSample``
+    with ``gt_instances.bboxes`` (1, 4), ``other_instances.bboxes`` (K, 4), of all other
+    boxes, and, with a mask, ``gt_sem_seg.sem_seg`` (1, H, W) uint8.
 
     Args:
         meta_keys: What else the data sample's metainfo gets, of the keys that are there.

@@ -25,7 +25,7 @@ def read_image(path: str) -> np.ndarray:
         path: An image file.
 
     Returns:
-        ``(H, W, 3)`` uint8, BGR.
+        (H, W, 3) uint8, BGR.
 
     Raises:
         InputError: If the file is missing or not an image.
@@ -41,7 +41,7 @@ def read_mask(path: str, level: int = 127) -> np.ndarray:
         level: Pixels above it are object.
 
     Returns:
-        ``(H, W)`` uint8, 0 or 1.
+        (H, W) uint8, 0 or 1.
 
     Raises:
         InputError: If the file is missing, not an image, or has no object.
@@ -101,8 +101,8 @@ class LoadPatchImage(BaseTransform):
     RLE) of a box with a proxy mask; ``height`` and ``width`` are compared with the image if they
     are there.
 
-    Added keys: ``img`` ``(H, W, 3)`` uint8 BGR, ``img_shape``, ``ori_shape`` and, with a mask,
-    ``gt_seg_map`` ``(H, W)`` uint8.
+    Added keys: ``img`` (H, W, 3) uint8 BGR, ``img_shape``, ``ori_shape`` and, with a mask,
+    ``gt_seg_map`` (H, W) uint8.
     """
 
     def __init__(self) -> None:

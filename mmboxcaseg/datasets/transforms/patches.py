@@ -23,14 +23,14 @@ def jitter_bbox(
     """Shift and scale a box as the paper's ``box_augmentation`` (Sec. 3.2.2).
 
     Args:
-        bbox: ``(4,)``, xyxy.
-        shift: ``(2,)``, shift of the centre in x and y, as a part of the box's width and height.
-        scale: ``(2,)``, factor of width and height.
+        bbox: (4,), xyxy.
+        shift: (2,), shift of the centre in x and y, as a part of the box's width and height.
+        scale: (2,), factor of width and height.
         shift_unit: ``'full'``: parts of the full width and height (the paper's listing, with
             (x, y) as the centre); ``'half'``: of half of them (the released code).
 
     Returns:
-        ``(4,)``, xyxy.
+        (4,), xyxy.
     """
     bbox = np.asarray(bbox, dtype=np.float64)
     size = bbox[2:] - bbox[:2]
@@ -49,13 +49,13 @@ def crop_resize(
     """Cut a window out of an image and resize it, by area where it shrinks.
 
     Args:
-        image: ``(H, W, ...)`` uint8.
-        window: ``(4,)`` int, xyxy; it may leave the image.
+        image: (H, W, ...) uint8.
+        window: (4,) int, xyxy; it may leave the image.
         size: Height and width of the result.
         outside: Value of the pixels outside the image; by default the mean colour, BGR.
 
     Returns:
-        ``(height, width, ...)`` uint8.
+        (height, width, ...) uint8.
     """
     crop = _crop(image, window, outside)
     if crop.shape[:2] == size:
@@ -82,12 +82,12 @@ def bboxes_in_window(bboxes: np.ndarray, window: np.ndarray, size: tuple[int, in
     """Map boxes from image pixels to the pixels of a window's patch.
 
     Args:
-        bboxes: ``(N, 4)``, xyxy, image pixels.
-        window: ``(4,)``, xyxy, image pixels.
+        bboxes: (N, 4), xyxy, image pixels.
+        window: (4,), xyxy, image pixels.
         size: Height and width of the patch.
 
     Returns:
-        ``(N, 4)`` float, xyxy; boxes may leave the patch.
+        (N, 4) float, xyxy; boxes may leave the patch.
     """
     window = np.asarray(window, dtype=np.float64)
     factor = np.asarray(size[::-1]) / (window[2:] - window[:2])
@@ -100,13 +100,13 @@ def context_windows(
     """Find the windows that show boxes and what is around them.
 
     Args:
-        bboxes: ``(N, 4)``, xyxy, image pixels.
+        bboxes: (N, 4), xyxy, image pixels.
         img_shape: Height and width of the image.
         margin: How far a window goes beyond its box on each side, as a part of the box's width
             and height, in whole pixels. It may leave the image.
 
     Returns:
-        ``(N, 4)`` int windows and ``(N, 4)`` int boxes on the pixel grid, xyxy, image pixels.
+        (N, 4) int windows and (N, 4) int boxes on the pixel grid, xyxy, image pixels.
     """
     pixels = pixel_bboxes(bboxes, img_shape)
     grown = np.floor(margin * (pixels[:, 2:] - pixels[:, :2]) + 0.5).astype(np.int64)
@@ -192,7 +192,7 @@ class RandomBoxPatch(BaseTransform):
     Required keys: ``img``, and ``bbox`` or ``gt_seg_map``; ``other_bboxes`` (xyxy, image pixels) of
     a sample that has some.
 
-    Changed or added keys: ``img``, ``img_shape``, ``gt_bboxes`` (``(1 + K, 4)``, patch pixels: the
+    Changed or added keys: ``img``, ``img_shape``, ``gt_bboxes`` ((1 + K, 4), patch pixels: the
     box, empty if a crop missed the object, and the others that the patch shows a part of),
     ``gt_seg_map``, ``patch_bbox`` (xyxy, image pixels).
 

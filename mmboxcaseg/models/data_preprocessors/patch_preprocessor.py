@@ -20,11 +20,11 @@ class PatchPreprocessor(ImgDataPreprocessor):
         """Normalise a batch.
 
         Args:
-            data: ``inputs``, a list of ``(3, H, W)``, and ``data_samples``.
+            data: ``inputs``, a list of (3, H, W), and ``data_samples``.
             training: As in mmengine.
 
         Returns:
-            The data on the model's device, with ``inputs`` ``(N, 3, H, W)`` float32.
+            The data on the model's device, with ``inputs`` (N, 3, H, W) float32.
         """
         data = self.cast_data(data)
         images = data['inputs']

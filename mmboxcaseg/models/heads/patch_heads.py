@@ -32,7 +32,7 @@ class PatchHead(BaseModule):
         self.conv2 = nn.Conv2d(in_channels, 1, 1)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map features ``(N, C, H, W)`` to logits ``(N, 1, H, W)``."""
+        """Map features (N, C, H, W) to logits (N, 1, H, W)."""
         return self.conv2(F.relu(self.norm(self.conv1(x))))
 
 
@@ -60,7 +60,7 @@ class TransferredHead(BaseModule):
         self.transfer2 = WeightTransfer(in_channels, expansion)
 
     def forward(self, x: Tensor, weak_head: PatchHead) -> Tensor:
-        """Map features ``(N, C, H, W)`` to logits ``(N, 1, H, W)``.
+        """Map features (N, C, H, W) to logits (N, 1, H, W).
 
         No gradient reaches ``weak_head``.
         """

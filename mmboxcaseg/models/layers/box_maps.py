@@ -11,12 +11,12 @@ def box_maps(bboxes: Tensor, height: int, width: int) -> Tensor:
     """Draw boxes: the share of each pixel that lies in the box.
 
     Args:
-        bboxes: ``(N, 4)`` float, xyxy in patch pixels; pixel ``i`` covers ``[i, i + 1]``.
+        bboxes: (N, 4) float, xyxy in patch pixels; pixel ``i`` covers ``[i, i + 1]``.
         height: Height of the patches.
         width: Width of the patches.
 
     Returns:
-        ``(N, 1, height, width)`` in [0, 1], of the boxes' dtype.
+        (N, 1, height, width) in [0, 1], of the boxes' dtype.
 
     Example:
         >>> import torch
@@ -40,7 +40,7 @@ def whole_patches(like: Tensor, height: int, width: int) -> Tensor:
         width: Width of the patches.
 
     Returns:
-        ``(N, 4)``, xyxy, patch pixels.
+        (N, 4), xyxy, patch pixels.
     """
     return like.new_tensor([0, 0, width, height]).expand(len(like), 4)
 
@@ -49,12 +49,12 @@ def map_of_box(logits: Tensor, size: tuple[int, int], bboxes: Tensor | None = No
     """Upsample what lies in a box of each patch; without boxes the whole patch.
 
     Args:
-        logits: ``(N, 1, h, w)``, of whole patches.
+        logits: (N, 1, h, w), of whole patches.
         size: Height and width of the patches, and of the result.
-        bboxes: ``(N, 4)``, xyxy, patch pixels.
+        bboxes: (N, 4), xyxy, patch pixels.
 
     Returns:
-        ``(N, 1, height, width)``.
+        (N, 1, height, width).
 
     Example:
         The right half of a patch of 2x4 pixels:

@@ -24,13 +24,13 @@ def other_boxes_map(bbox: Tensor, others: Tensor, height: int, width: int) -> Te
     value stands; a pixel that is covered in part has that part of its value.
 
     Args:
-        bbox: ``(4,)`` float, xyxy, patch pixels, the patch's own box.
-        others: ``(K, 4)`` float, xyxy, patch pixels, the others; they may leave the patch.
+        bbox: (4,) float, xyxy, patch pixels, the patch's own box.
+        others: (K, 4) float, xyxy, patch pixels, the others; they may leave the patch.
         height: Height of the patch.
         width: Width of the patch.
 
     Returns:
-        ``(height, width)`` in [0, 1].
+        (height, width) in [0, 1].
 
     Example:
         Own area 2, the other's 6 of which 2 lie in the patch:
@@ -88,12 +88,12 @@ class BoxPrompt(nn.Module):
 
         Args:
             size: Height and width of the patches.
-            bboxes: ``(N, 4)``, xyxy, patch pixels.
-            others: For each patch ``(K, 4)``, xyxy, patch pixels, of as many as there are; by
+            bboxes: (N, 4), xyxy, patch pixels.
+            others: For each patch (K, 4), xyxy, patch pixels, of as many as there are; by
                 default there are none.
 
         Returns:
-            ``(N, channels, height, width)`` float32 in [0, 1].
+            (N, channels, height, width) float32 in [0, 1].
         """
         # Half precision does not hold the edges of large patches.
         bboxes = bboxes.float()

@@ -13,10 +13,10 @@ def concat_scales(features: Sequence[Tensor]) -> Tensor:
     """Resize every scale to the first one's size, bilinearly, and concatenate the channels.
 
     Args:
-        features: ``(N, C_i, H_i, W_i)`` each, the finest first.
+        features: (N, C_i, H_i, W_i) each, the finest first.
 
     Returns:
-        ``(N, sum of C_i, H_0, W_0)``.
+        (N, sum of C_i, H_0, W_0).
     """
     size = features[0].shape[-2:]
     resized = [

@@ -45,7 +45,7 @@ class SameConv2d(nn.Conv2d):
         super().__init__(in_channels, out_channels, kernel_size, stride, 0, dilation, groups, bias)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Convolve ``(N, C, H, W)``."""
+        """Convolve (N, C, H, W)."""
         rows, columns = map(
             _same_padding, x.shape[-2:], self.kernel_size, self.stride, self.dilation
         )

@@ -33,8 +33,8 @@ class WeightTransfer(nn.Module):
         """Make the parameters.
 
         Args:
-            weight: ``(out, in, kh, kw)``, of the source convolution.
-            bias: ``(out,)``, of the source convolution.
+            weight: (out, in, kh, kw), of the source convolution.
+            bias: (out,), of the source convolution.
 
         Returns:
             Weight and bias of the same shapes.

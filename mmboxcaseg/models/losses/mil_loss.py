@@ -17,12 +17,12 @@ def line_labels(bboxes: Tensor, height: int, width: int) -> tuple[Tensor, Tensor
     pixels and box share an area; every other one is negative. An empty box meets nothing.
 
     Args:
-        bboxes: ``(N, 4)``, xyxy in patch pixels; pixel ``i`` covers ``[i, i + 1)``.
+        bboxes: (N, 4), xyxy in patch pixels; pixel ``i`` covers ``[i, i + 1)``.
         height: Height of the patches.
         width: Width of the patches.
 
     Returns:
-        Bool tensors ``(N, height)`` and ``(N, width)``.
+        Bool tensors (N, height) and (N, width).
     """
     x1, y1, x2, y2 = bboxes.unsqueeze(-1).unbind(1)
     nonempty = (x2 > x1) & (y2 > y1)
@@ -37,8 +37,8 @@ def mil_loss(logits: Tensor, bboxes: Tensor, reduction: str = 'mean') -> Tensor:
     """Unary part of Eq. 1: cross-entropy of each line's highest score with the line's label.
 
     Args:
-        logits: ``(N, 1, H, W)`` float.
-        bboxes: ``(N, 4)``, xyxy in patch pixels.
+        logits: (N, 1, H, W) float.
+        bboxes: (N, 4), xyxy in patch pixels.
         reduction: ``'mean'`` over all rows and columns of all patches (the released code) or
             ``'sum'`` over them (Eq. 1).
 
@@ -58,7 +58,7 @@ def smooth_loss(probs: Tensor, reduction: str = 'mean', border: str = 'ignore') 
     The paper does not say what the neighbours of a pixel at the patch's border are.
 
     Args:
-        probs: ``(N, 1, H, W)`` float.
+        probs: (N, 1, H, W) float.
         reduction: ``'mean'`` over all pixels and neighbours that count, or ``'sum'`` over them, in
             which a pair of pixels counts twice, once from each end, as Eq. 2 has it.
         border: ``'ignore'``: only neighbours in the patch count. ``'zero'`` (the released code):
@@ -125,8 +125,8 @@ class MILLoss(nn.Module):
         """Compute the two terms.
 
         Args:
-            logits: ``(N, 1, H, W)``.
-            bboxes: ``(N, 4)``, xyxy in patch pixels.
+            logits: (N, 1, H, W).
+            bboxes: (N, 4), xyxy in patch pixels.
 
         Returns:
             ``loss_mil`` and the weighted ``loss_smooth``, scalars; Eq. 1 is their sum.

@@ -28,7 +28,7 @@ class PixelLoss(nn.Module):
         """Compute the loss.
 
         Args:
-            logits: ``(N, 1, H, W)``, of :func:`mmboxcaseg.models.layers.fuse_logits`.
+            logits: (N, 1, H, W), of :func:`mmboxcaseg.models.layers.fuse_logits`.
             target: Masks of the same shape, 0 or 1.
 
         Returns:

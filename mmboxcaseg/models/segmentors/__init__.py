@@ -1,6 +1,6 @@
 """Segmentors that turn a box patch into a mask."""
 
 from .box_caseg import BoxCaseg
-from .box_caseg_tta import FLIP_AXES, BoxCasegTTAModel
+from .box_caseg_tta import BoxCasegTTAModel
 
-__all__ = ['FLIP_AXES', 'BoxCaseg', 'BoxCasegTTAModel']
+__all__ = ['BoxCaseg', 'BoxCasegTTAModel']

@@ -149,11 +149,11 @@ class BoxCaseg(BaseModel):
         """Compute losses, predictions or probability maps.
 
         Args:
-            inputs: Patches ``(N, 3, H, W)``, normalised.
+            inputs: Patches (N, 3, H, W), normalised.
             data_samples: One a patch: ``supervision`` (``'box'`` or ``'mask'``) in the metainfo,
-                ``gt_instances.bboxes`` ``(1, 4)`` in patch pixels, for a prompt of the other boxes
-                ``other_instances.bboxes`` ``(K, 4)`` and, for a mask, ``gt_sem_seg.sem_seg``
-                ``(1, H, W)``.
+                ``gt_instances.bboxes`` (1, 4) in patch pixels, for a prompt of the other boxes
+                ``other_instances.bboxes`` (K, 4) and, for a mask, ``gt_sem_seg.sem_seg``
+                (1, H, W).
             mode: ``'loss'``, ``'predict'`` or ``'tensor'``.
 
         Returns:
@@ -183,7 +183,7 @@ class BoxCaseg(BaseModel):
         """Predict the maps of ``test_cfg.maps``; arguments as in :meth:`forward`.
 
         Returns:
-            The data samples, each with ``pred_maps``, a ``PixelData`` of ``(1, H, W)``
+            The data samples, each with ``pred_maps``, a ``PixelData`` of (1, H, W)
             probabilities by map name, see :meth:`probability_maps`, and with the ``threshold`` of
             ``test_cfg`` in its metainfo.
         """
@@ -196,7 +196,7 @@ class BoxCaseg(BaseModel):
     def _forward(
         self, inputs: Tensor, data_samples: Sequence[DetDataSample] | None = None
     ) -> dict[str, Tensor]:
-        """The maps of ``test_cfg.maps``, ``(N, 1, H, W)`` probabilities by name."""
+        """The maps of ``test_cfg.maps``, (N, 1, H, W) probabilities by name."""
         boxes = (None, None) if data_samples is None else self._boxes(data_samples)
         return self.probability_maps(inputs, self.maps, *boxes)
 
@@ -220,13 +220,13 @@ class BoxCaseg(BaseModel):
         the patch shows: what comes after need not know of margins.
 
         Args:
-            inputs: Patches ``(N, 3, H, W)``, normalised.
+            inputs: Patches (N, 3, H, W), normalised.
             names: Out of :attr:`available_maps`.
-            bboxes: ``(N, 4)``, xyxy, patch pixels; by default the whole patches.
-            others: For each patch the other boxes ``(K, 4)``, xyxy, patch pixels; by default none.
+            bboxes: (N, 4), xyxy, patch pixels; by default the whole patches.
+            others: For each patch the other boxes (K, 4), xyxy, patch pixels; by default none.
 
         Returns:
-            ``(N, 1, H, W)`` probabilities by name.
+            (N, 1, H, W) probabilities by name.
         """
         features = self.extract_feat(inputs, bboxes, others)
         size = inputs.shape[-2:]
@@ -247,7 +247,7 @@ class BoxCaseg(BaseModel):
         """Map patches to the features that the heads share; arguments as above.
 
         Returns:
-            ``(N, C, h, w)``.
+            (N, C, h, w).
         """
         if self.prompt:
             size = inputs.shape[-2:]

@@ -11,8 +11,8 @@ from torch import Tensor
 
 from mmboxcaseg.registry import MODELS
 
-#: Axes of a ``(..., H, W)`` map that each direction of mmdet's ``RandomFlip`` turns round.
-FLIP_AXES = dict(horizontal=(-1,), vertical=(-2,), diagonal=(-2, -1))
+# Axes of a (..., H, W) map that each direction of mmdet's ``RandomFlip`` turns round.
+_FLIP_AXES = dict(horizontal=(-1,), vertical=(-2,), diagonal=(-2, -1))
 
 
 @MODELS.register_module()
@@ -50,4 +50,4 @@ class BoxCasegTTAModel(BaseTTAModel):
 
 def _unflipped(view: DetDataSample, name: str) -> Tensor:
     prob = view.pred_maps.get(name)
-    return prob.flip(FLIP_AXES[view.flip_direction]) if view.get('flip') else prob
+    return prob.flip(_FLIP_AXES[view.flip_direction]) if view.get('flip') else prob
