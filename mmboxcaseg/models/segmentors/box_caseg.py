@@ -55,7 +55,7 @@ class BoxCaseg(BaseModel):
         test_cfg: ``maps``: names of the maps to predict, out of ``'weak'``, ``'salient'``,
             ``'transferred'`` and ``'fused'``. By default :attr:`output_map` alone.
             ``threshold``: how masks are made of the maps, see
-            :func:`mmboxcaseg.proxy.threshold_probability`; by default 0.5, as in the paper.
+            :func:`mmboxcaseg.proxy.mask_of`; by default 0.5, as in the paper.
         data_preprocessor: Config of the data preprocessor.
         init_cfg: Initialisation, as in mmengine.
 
