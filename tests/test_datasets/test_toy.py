@@ -100,20 +100,14 @@ def test_objects_of_a_scene(monkeypatch):
     assert len(draw_scene(SIZE, 1, rng())[2]) == 1
 
 
-def test_objects_are_seen_against_the_ground():
-    image, masks, _ = draw_scene(SIZE, 2, rng(3))
-    ground = image[~masks.any(0)].mean(0)
-    for mask in masks:
-        assert np.linalg.norm(image[mask].mean(0) - ground) > 20
-
-
 def test_a_salient_image():
-    for seed in range(10):
+    for seed in range(40):
         image, mask = draw_salient_image(SIZE, rng(seed))
         assert image.shape == (SIZE, SIZE, 3) and image.dtype == np.uint8
         assert mask.shape == (SIZE, SIZE) and mask.dtype == bool
         assert 0.02 < mask.mean() < 0.6
-        assert np.linalg.norm(image[mask].mean(0) - image[~mask].mean(0)) > 20
+        # Seen against its ground: without a least distance of colours one of these is not.
+        assert np.linalg.norm(image[mask].mean(0) - image[~mask].mean(0)) > 40
 
 
 def test_chance_is_the_generators():
