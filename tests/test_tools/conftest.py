@@ -1,4 +1,5 @@
 import runpy
+import socket
 import struct
 import sys
 import zlib
@@ -21,6 +22,14 @@ def run(request, monkeypatch, capsys):
         return code, *capsys.readouterr()
 
     return run
+
+
+@pytest.fixture
+def free_port():
+    """A port for the processes of a distributed run: one that no other run has."""
+    with socket.socket() as probe:
+        probe.bind(('127.0.0.1', 0))
+        return str(probe.getsockname()[1])
 
 
 @pytest.fixture

@@ -131,13 +131,13 @@ def test_workers_change_nothing(root, expected, tmp_path, workers):
     ],
 )
 def test_processes_and_threads_change_nothing(
-    root, expected, tmp_path, processes, workers, threads
+    root, expected, tmp_path, free_port, processes, workers, threads
 ):
     config, checkpoint, *more = map(str, arguments(root, tmp_path, '--workers', workers))
     environment = dict(
         os.environ,
         PYTHON=sys.executable,
-        PORT=str(29600 + processes),
+        PORT=free_port,
         OMP_NUM_THREADS=str(threads),
     )
     script = TOOLS / 'dist_generate_proxy_masks.sh'
@@ -154,11 +154,11 @@ def test_processes_and_threads_change_nothing(
     assert done.stdout.count('proxy.json: ') == 1
 
 
-def test_error_of_several_processes_is_one_sentence(root, tmp_path):
+def test_error_of_several_processes_is_one_sentence(root, tmp_path, free_port):
     config, checkpoint, *more = map(str, arguments(root, tmp_path, '--batch-size', 0))
     done = subprocess.run(
         ['bash', TOOLS / 'dist_generate_proxy_masks.sh', config, checkpoint, '2', *more],
-        env=dict(os.environ, PYTHON=sys.executable, PORT='29605'),
+        env=dict(os.environ, PYTHON=sys.executable, PORT=free_port),
         capture_output=True,
         text=True,
     )
