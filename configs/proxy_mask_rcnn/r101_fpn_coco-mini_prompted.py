@@ -11,6 +11,4 @@ proxy_file = 'work_dirs/self_train/proxy.json'
 drop_masks = dict(_base_.drop_masks, min_agreement=0.0, min_quality=0.75)
 train_pipeline = [_base_.load, _base_.annotations, _base_.merge_masks, drop_masks]
 train_pipeline += [_base_.resize, _base_.flip, _base_.pack]
-train_dataloader = dict(
-    dataset=dict(type='mmboxcaseg.ProxyCocoDataset', ann_file=proxy_file, pipeline=train_pipeline)
-)
+train_dataloader = dict(dataset=dict(ann_file=proxy_file, pipeline=train_pipeline))
