@@ -81,9 +81,10 @@ def check_coco_dataset(config: dict[str, Any], default_classes: Sequence[str] = 
         default_classes: Classes where the config gives none.
 
     Raises:
-        InputError: If the annotation file is missing, is not COCO, has other classes than the config,
-            a box outside its image, in training no annotations, or masks that are loaded and
-            missing or of another size; or the image folder or an image is missing.
+        InputError: If the annotation file is missing, is not COCO, has other classes than the
+            config, a box outside its image, in training no annotations, or masks that are loaded
+            and missing or of another size, or a quality that it is dropped by and does not have;
+            or the image folder or an image is missing.
     """
     root = config.get('data_root') or ''
     ann_file = os.path.join(root, config['ann_file'])

@@ -191,8 +191,8 @@ class VOCInstanceMetric(BaseMetric):
         **kwargs: As in mmengine's ``BaseMetric``.
 
     Raises:
-        InputError: If the file is missing or not COCO, a mask is missing or of another size than its
-            image, or there is no object to be found.
+        InputError: If the file is missing or not COCO, a mask is missing or of another size than
+            its image, or there is no object to be found.
     """
 
     default_prefix = 'voc'
