@@ -6,16 +6,16 @@ from importlib import import_module
 from typing import Any
 
 _HOMES = {
-    'BoxCasegPredictor': 'inference',
-    'draw_masks': 'drawing',
-    'generate_proxy_masks': 'proxy_generation',
-    'init_model': 'inference',
-    'make_baseline_masks': 'baseline_masks',
-    'make_toy_dataset': 'toy_dataset',
-    'refine_proxy_masks': 'proxy_refinement',
-    'self_train': 'self_training',
-    'test': 'training',
-    'train': 'training',
+    'BoxCasegPredictor': 'apis.inference',
+    'draw_masks': 'apis.drawing',
+    'generate_proxy_masks': 'apis.proxy_generation',
+    'init_model': 'apis.inference',
+    'make_baseline_masks': 'apis.baseline_masks',
+    'make_toy_dataset': 'apis.toy_dataset',
+    'refine_proxy_masks': 'coco',
+    'self_train': 'apis.self_training',
+    'test': 'apis.training',
+    'train': 'apis.training',
 }
 
 __all__ = [*_HOMES]  # noqa: PLE0604
@@ -24,7 +24,7 @@ __all__ = [*_HOMES]  # noqa: PLE0604
 def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f'module {__name__!r} has no attribute {name!r}')
-    return getattr(import_module(f'{__name__}.{_HOMES[name]}'), name)
+    return getattr(import_module(f'mmboxcaseg.{_HOMES[name]}'), name)
 
 
 def __dir__() -> list[str]:

@@ -34,7 +34,7 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def main(args: Namespace) -> None:
     """Refine."""
-    from mmboxcaseg.apis.proxy_refinement import refine_proxy_masks
+    from mmboxcaseg.coco import refine_proxy_masks
 
     summary, missing = refine_proxy_masks(
         args.boxes, args.raw, args.out, merge=args.merge, inclusive_boxes=args.inclusive_boxes

@@ -10,7 +10,14 @@ from .annotations import (
     decode_annotation,
     load_coco,
 )
-from .proxies import MASK_TOOL, Proxy, load_masks, load_proxies, refine_annotations, refine_file
+from .proxies import (
+    MASK_TOOL,
+    Proxy,
+    load_masks,
+    load_proxies,
+    refine_annotations,
+    refine_proxy_masks,
+)
 from .results import Result, load_results, mask_result, match_results
 
 __all__ = [
@@ -31,5 +38,5 @@ __all__ = [
     'mask_result',
     'match_results',
     'refine_annotations',
-    'refine_file',
+    'refine_proxy_masks',
 ]

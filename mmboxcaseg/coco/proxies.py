@@ -13,6 +13,7 @@ from msgspec import Meta
 from tqdm import trange
 
 from mmboxcaseg.errors import InputError
+from mmboxcaseg.fileio import check_output
 from mmboxcaseg.proxy import AGREEMENTS, combined_quality, empty_rle, refine_rles
 
 from .annotations import (
@@ -175,7 +176,7 @@ def refine_annotations(
     ]
 
 
-def refine_file(
+def refine_proxy_masks(
     boxes: str | Path,
     raw: str | Path,
     out: str | Path,
@@ -197,7 +198,11 @@ def refine_file(
 
     Raises:
         InputError: If a file cannot be read or written, or an entry of it is wrong.
+
+    Example:
+        >>> refine_proxy_masks('boxes.json', 'raw.json', 'proxy.json')  # doctest: +SKIP
     """
+    check_output(out, inputs=[boxes, raw])
     coco = load_coco(boxes)
     check_bboxes(coco)
     groups = ImageGroups(coco)
