@@ -54,19 +54,16 @@ def run_tool(main: Callable[[], None]) -> None:
     """Run a command line tool; end in one sentence, not a traceback, on :class:`InputError`.
 
     An image that mmcv cannot decode ends the same way. With ``MMBOXCASEG_DEBUG=1`` in the
-    environment the traceback comes before the sentence. No checkpoint that the tool loads can run
-    code: some loaders, as that of ``onedl-mmengine``, ask torch for just that after it refused.
+    environment the traceback comes before the sentence.
 
     Args:
         main: The tool.
 
     Raises:
-        SystemExit: With code 2 after such an error, and 143 after SIGTERM, when what the tool has
-            started has been ended.
+        SystemExit: With code 2 after such an error, and with 143 after SIGTERM and 130 after
+            Ctrl-C, when what the tool has started has been ended.
     """
     before = signal.signal(signal.SIGTERM, _end)
-    os.environ.pop('TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD', None)
-    os.environ['TORCH_FORCE_WEIGHTS_ONLY_LOAD'] = '1'
     try:
         main()
     except (InputError, AssertionError) as error:
@@ -76,6 +73,9 @@ def run_tool(main: Callable[[], None]) -> None:
             traceback.print_exc()
         print(f'error: {_sentence(error)}', file=sys.stderr)
         raise SystemExit(2) from None
+    except KeyboardInterrupt:
+        print('interrupted', file=sys.stderr)
+        raise SystemExit(128 + signal.SIGINT) from None
     finally:
         signal.signal(signal.SIGTERM, before)
 

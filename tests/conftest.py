@@ -46,7 +46,7 @@ def _seed():
 
 @pytest.fixture(autouse=True)
 def _tools_leave_torch_as_it_was(monkeypatch):
-    # run_tool sets it for the rest of the process.
+    # allow_checkpoint_types sets it for the rest of the process.
     monkeypatch.setenv('TORCH_FORCE_WEIGHTS_ONLY_LOAD', '0')
 
 

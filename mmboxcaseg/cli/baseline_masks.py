@@ -12,7 +12,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         'out',
         type=Path,
-        help='raw masks to write, a COCO results list for tools/refine_proxy_masks.py',
+        help='raw masks to write, a COCO results list for mmboxcaseg refine',
     )
     parser.add_argument(
         '--source',

@@ -17,8 +17,7 @@ def add_arguments(parser: ArgumentParser) -> None:
         type=Path,
         nargs='+',
         metavar='PROXY.json',
-        help='what tools/generate_proxy_masks.py made of the same boxes in each round, the last '
-        'round last',
+        help='what mmboxcaseg generate made of the same boxes in each round, the last round last',
     )
     parser.add_argument('--out', type=Path, required=True, help='COCO file to write')
 

@@ -34,8 +34,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         '--raw-out',
         type=Path,
-        help='COCO results file to write with the masks before merging, '
-        'for tools/refine_proxy_masks.py',
+        help='COCO results file to write with the masks before merging, for mmboxcaseg refine',
     )
     add_device_option(parser)
     parser.add_argument('--batch-size', type=int, default=32, help='boxes predicted at once')

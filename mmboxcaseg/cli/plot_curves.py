@@ -10,7 +10,7 @@ SUFFIXES = ('.png', '.jpg', '.pdf', '.svg')
 
 def add_arguments(parser: ArgumentParser) -> None:
     """What it takes."""
-    parser.add_argument('work_dirs', type=Path, nargs='+', help='of tools/train.py')
+    parser.add_argument('work_dirs', type=Path, nargs='+', help='of mmboxcaseg train')
     parser.add_argument(
         '--out',
         type=Path,

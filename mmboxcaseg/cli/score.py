@@ -15,7 +15,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         'raw',
         type=Path,
-        help='raw masks, of tools/generate_proxy_masks.py --raw-out, or a COCO file of proxy masks',
+        help='raw masks, of mmboxcaseg generate --raw-out, or a COCO file of proxy masks',
     )
     parser.add_argument(
         '--thresholds',

@@ -16,7 +16,9 @@ def add_arguments(parser: ArgumentParser) -> None:
     add_tta_option(parser)
     add_amp_options(parser)
     parser.add_argument('--show', action='store_true', help='show the predictions in a window')
-    parser.add_argument('--show-dir', help='paint the predictions into this folder')
+    parser.add_argument(
+        '--show-dir', help="paint the predictions into this folder, made in the run's own folder"
+    )
     parser.add_argument('--wait-time', type=float, default=2, help='seconds for --show')
     add_config_options(parser, 'test_dataloader.batch_size=8')
     add_launcher_option(parser, 'pytorch', 'slurm', 'mpi')

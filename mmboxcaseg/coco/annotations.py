@@ -34,6 +34,7 @@ Box = Annotated[
     Meta(description='four numbers x, y, width, height in pixels'),
 ]
 Number = Annotated[int | float, Meta(description='a number')]
+Share = Annotated[float, Meta(ge=0, le=1, description='a number in [0, 1]')]
 Flag = Annotated[int | float | bool | None, Meta(description='0 or 1')]
 
 Row = TypeVar('Row', bound=Struct)

@@ -1,4 +1,4 @@
-"""Files of proxy masks: what one says is the truth about each mask, here it is read and written."""
+"""Reading and writing files of proxy masks; their agreement and quality are what the file says."""
 
 from __future__ import annotations
 
@@ -6,10 +6,9 @@ import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path
-from typing import Annotated, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
-from msgspec import Meta
 from tqdm import trange
 
 from mmboxcaseg.errors import InputError
@@ -21,6 +20,7 @@ from .annotations import (
     Coco,
     Id,
     Image,
+    Share,
     annotation_bboxes,
     check_mask,
     load_coco,
@@ -33,9 +33,7 @@ from .groups import ImageGroups
 from .results import load_results, match_image, match_results, results_by_image
 
 #: What makes proxy masks; messages name it.
-MASK_TOOL = 'tools/generate_proxy_masks.py'
-
-Share = Annotated[float, Meta(ge=0, le=1, description='a number in [0, 1]')]
+MASK_TOOL = 'mmboxcaseg generate'
 
 
 class ProxyAnnotation(Annotation, gc=False):
@@ -101,7 +99,7 @@ def load_proxies(path: str | Path, boxes: Coco | None = None) -> dict[Id, Proxy]
     if 0 < len(unmeasured) < len(proxies):
         raise InputError(
             f'annotation {unmeasured[0]} of {path} has no box_agreement and others have one: make '
-            'the file anew with tools/refine_proxy_masks.py'
+            'the file anew with mmboxcaseg refine'
         )
     return proxies
 

@@ -17,7 +17,7 @@ from .annotations import (
     Coco,
     Entry,
     Id,
-    Number,
+    Share,
     annotation_bboxes,
     annotations_by_image,
     decode_rows,
@@ -37,7 +37,7 @@ class Result(Entry, gc=False):
     ann_id: Id | None = None
     bbox: Box | None = None
     category_id: Any = None
-    score: Number = None
+    score: Share | None = None
     index: int = 0
 
 

@@ -78,7 +78,9 @@ class ShardFolder:
         except (OSError, ValueError):
             raise InputError(f'{path} cannot be read: delete the folder to start afresh') from None
         changed = [name for name in manifest if before.get(name) != manifest[name]]
-        if changed:
+        if changed and not any(map(self.is_done, range(len(self)))):
+            write_bytes(json.dumps(manifest, indent=1).encode(), path)
+        elif changed:
             raise InputError(
                 f'{self.path} holds masks of an interrupted run with another '
                 f'{" and another ".join(changed)}: go on with what it had, or delete the folder to '

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import os
 import pickle
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -61,10 +62,13 @@ def allow_checkpoint_types() -> None:
 
     torch loads with ``weights_only`` by default, which refuses every type that is not allowed by
     name. mmengine's checkpoints hold, beside tensors, the message hub's history buffers and the
-    numpy arrays and scalars in them. Call it once before a Runner resumes or loads; calling it
-    again changes nothing.
+    numpy arrays and scalars in them. Some loaders, as mmengine's for addresses and all of
+    ``onedl-mmengine``'s, ask torch to run what it refused: for the rest of the process torch is
+    told not to. Call it once before a Runner resumes or loads; calling it again changes nothing.
     """
     torch.serialization.add_safe_globals(_checkpoint_types())
+    os.environ.pop('TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD', None)
+    os.environ['TORCH_FORCE_WEIGHTS_ONLY_LOAD'] = '1'
 
 
 def load_checkpoint_file(path: str | os.PathLike[str]) -> dict[str, Any]:
@@ -83,7 +87,7 @@ def load_checkpoint_file(path: str | os.PathLike[str]) -> dict[str, Any]:
     """
     if not os.path.isfile(path):
         raise InputError(f'there is no checkpoint file {path}')
-    allow_checkpoint_types()
+    torch.serialization.add_safe_globals(_checkpoint_types())
     try:
         checkpoint = torch.load(path, map_location='cpu', weights_only=True)
     except Exception as error:  # bytes that are no checkpoint fail anywhere in torch.load
@@ -168,7 +172,12 @@ def check_fits(model: nn.Module, checkpoint: dict[str, Any], path: str | os.Path
         )
 
 
-def check_kind(model: nn.Module, checkpoint: dict[str, Any], path: str | os.PathLike[str]) -> None:
+def check_kind(
+    model: nn.Module,
+    checkpoint: dict[str, Any],
+    path: str | os.PathLike[str],
+    parts: Sequence[str] = ('model', 'backbone', 'prompt'),
+) -> None:
     """Refuse a checkpoint that says of itself that it is of another kind of network.
 
     Weights of the same shapes can be of another kind: a fourth input channel may be the own box or
@@ -179,9 +188,10 @@ def check_kind(model: nn.Module, checkpoint: dict[str, Any], path: str | os.Path
         model: The model that is to take the weights.
         checkpoint: What :func:`load_checkpoint_file` returned.
         path: Where it came from, for the message.
+        parts: What is compared: the model's class, its backbone's, what it is told of boxes.
 
     Raises:
-        InputError: If the model, its backbone or what it is told of boxes is another.
+        InputError: If one of these is another.
     """
     theirs = _written_model(checkpoint)
     if not theirs:
@@ -200,7 +210,8 @@ def check_kind(model: nn.Module, checkpoint: dict[str, Any], path: str | os.Path
         'backbone': _class_name(backbone) if isinstance(backbone, dict) else 'NoneType',
         'prompt': (bool(prompt.get('own', True)), bool(prompt.get('others', False))),
     }
-    for part, kind in ours.items():
+    for part in parts:
+        kind = ours[part]
         if others[part] != kind:
             told = 'told (its own box, other boxes): ' if part == 'prompt' else ''
             raise InputError(

@@ -28,6 +28,7 @@ from mmboxcaseg.engine.checkpoint import (
 )
 from mmboxcaseg.engine.config import build_model, config_errors
 from mmboxcaseg.errors import InputError
+from mmboxcaseg.models import BoxCaseg
 from mmboxcaseg.models.roi_heads import ProxyMaskHead
 
 
@@ -208,9 +209,10 @@ def check_pretrained(model: dict[str, Any]) -> None:
     Raises:
         InputError: If a local file is missing or is no checkpoint.
     """
-    for part in _with_key(model, 'checkpoint'):
-        if is_local(part['checkpoint']):
-            load_checkpoint_file(part['checkpoint'])
+    for key in ('checkpoint', 'pretrained'):
+        for part in _with_key(model, key):
+            if isinstance(part[key], str) and is_local(part[key]):
+                load_checkpoint_file(part[key])
 
 
 def check_checkpoint(
@@ -242,6 +244,10 @@ def check_checkpoint(
         check_kind(model, checkpoint, path)
         check_fits(model, checkpoint, path)
     else:
+        # A Mask R-CNN may begin with parts of any detector, a network that is told a box may not
+        # with one that is told the other boxes.
+        if isinstance(model, BoxCaseg):
+            check_kind(model, checkpoint, path, parts=('prompt',))
         check_shares_weights(model, checkpoint, path)
 
 

@@ -18,6 +18,7 @@ from mmengine.registry import MODELS, init_default_scope
 from mmengine.runner import Runner
 from torch import nn
 
+import mmboxcaseg
 from mmboxcaseg.engine.hooks import FirstIterationsHook
 from mmboxcaseg.errors import InputError
 
@@ -65,7 +66,8 @@ def load_config(path: str | Path, options: dict[str, Any] | None = None) -> Conf
     """Read a config file and override some of it.
 
     Args:
-        path: The config file.
+        path: The config file, or the name of one of the package's, such as
+            ``boxcaseg/hrnet_w48_voc.py``, where there is no file of that name.
         options: Values by dotted key, as ``--cfg-options`` gives them.
 
     Returns:
@@ -76,7 +78,10 @@ def load_config(path: str | Path, options: dict[str, Any] | None = None) -> Conf
             has no effect.
     """
     if not Path(path).is_file():
-        raise InputError(f'there is no config file {path}')
+        try:
+            path = mmboxcaseg.config_path(str(path).removeprefix('configs/'))
+        except InputError as error:
+            raise InputError(f'there is no config file {path}, and {error}') from None
     try:
         config = Config.fromfile(path)
     except Exception as error:  # a config is a program, and can fail in any way

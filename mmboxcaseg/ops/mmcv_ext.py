@@ -134,7 +134,7 @@ def __getattr__(name: str) -> Callable[..., Any]:
 def _refuse(op: str) -> NoReturn:
     raise InputError(
         f'mmcv has no compiled ops here, and {op} is one that mmboxcaseg does not bring: compile '
-        'mmcv (make install OPS=compiled, see Install in the README)'
+        'mmcv, see docs/install.md (make install OPS=compiled in a clone)'
     )
 
 

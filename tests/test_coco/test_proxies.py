@@ -198,7 +198,9 @@ def test_proxies_of_another_image_are_refused(tmp_path, as_coco):
 
 
 def test_no_file():
-    with pytest.raises(InputError, match=r'no file of proxy masks none\.json: make it with tools/'):
+    with pytest.raises(
+        InputError, match=r'no file of proxy masks none\.json: make it with mmboxcas'
+    ):
         load_proxies('none.json')
 
 

@@ -66,6 +66,7 @@ def test_load_results(tmp_path):
         ([without(ENTRY, 'ann_id') | dict(bbox='x')], 'entry 0 .* not four numbers'),
         ([ENTRY | dict(image_id=[7])], r'entry 0 .* has image_id \[7\], not an int'),
         ([ENTRY, ENTRY | dict(ann_id=1.0)], 'entry 1 .* has ann_id 1.0, not an int'),
+        ([ENTRY | dict(score=7.5)], r'entry 0 .* has score 7.5, not a number in \[0, 1\]'),
     ],
 )
 def test_load_results_refuses(tmp_path, content, message):

@@ -152,3 +152,13 @@ def test_what_a_killed_join_left_goes(tmp_path, folder):
     folder.join_proxies(tmp_path / 'out.json')
     folder.remove()
     assert sorted(path.name for path in tmp_path.iterdir()) == ['out.json', 'raw.json']
+
+
+def test_other_settings_where_nothing_is_finished(folder):
+    """A run that failed before its first shard is in nobody's way."""
+    folder.open(MANIFEST)
+    folder.open(MANIFEST | dict(checkpoint='other'))
+    folder.write(0, [], [])
+    with pytest.raises(InputError, match='with another checkpoint: go on'):
+        folder.open(MANIFEST)
+    folder.open(MANIFEST | dict(checkpoint='other'))

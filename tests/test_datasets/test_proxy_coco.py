@@ -161,7 +161,7 @@ def test_the_merge_says_once_that_it_is_done_here(tmp_path, monkeypatch):
     for _ in range(2):
         merge(results_of(load(tmp_path, RAW)))
     (sentence,) = said
-    assert 'no box_agreement' in sentence and 'tools/refine_proxy_masks.py' in sentence
+    assert 'no box_agreement' in sentence and 'mmboxcaseg refine' in sentence
 
 
 def test_min_quality_that_is_none():

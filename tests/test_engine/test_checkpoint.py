@@ -1,3 +1,5 @@
+import os
+import pickle
 import shutil
 import zipfile
 from collections import OrderedDict
@@ -316,3 +318,30 @@ def test_a_fourth_channel_of_another_kind(box_caseg_cfg):
     check_kind(model, checkpoint, 'x.pth')
     with pytest.raises(InputError, match='another kind of network'):
         check_kind(MODELS.build(box_caseg_cfg(prompt=OWN)), checkpoint, 'x.pth')
+
+
+class Payload:
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return open, (str(self.path), 'w')
+
+
+@pytest.mark.parametrize('before', [{}, {'TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD': '1'}])
+def test_no_loader_runs_code(before, tmp_path, monkeypatch):
+    monkeypatch.delenv('TORCH_FORCE_WEIGHTS_ONLY_LOAD', raising=False)
+    for name, value in before.items():
+        monkeypatch.setenv(name, value)
+    torch.save(Payload(tmp_path / 'ran'), tmp_path / 'checkpoint.pth')
+
+    allow_checkpoint_types()
+    with pytest.raises(pickle.UnpicklingError):
+        torch.load(tmp_path / 'checkpoint.pth', weights_only=False)
+    assert not (tmp_path / 'ran').exists()
+
+
+def test_a_program_that_loads_a_file_may_load_its_own_as_before(trained, monkeypatch):
+    monkeypatch.delenv('TORCH_FORCE_WEIGHTS_ONLY_LOAD', raising=False)
+    load_checkpoint_file(trained)
+    assert 'TORCH_FORCE_WEIGHTS_ONLY_LOAD' not in os.environ

@@ -5,6 +5,7 @@ import pytest
 import torch
 from mmdet.models.roi_heads.mask_heads import HTCMaskHead
 from mmengine.config import Config
+from mmengine.registry import MODELS
 
 from mmboxcaseg.coco import Category
 from mmboxcaseg.datasets.transforms import DropProxyMasks
@@ -113,7 +114,7 @@ def test_check_data(dataset, changes, message, wrap):
             r'annotation 1 .* \[6, 8\], but .* \[8, 6\]',
         ),
         (dict(segmentation='mask.png'), 'annotation 1 .* neither polygons nor an RLE'),
-        ({}, r'annotation 1 of \S+ann\.json has no segmentation.*tools/generate_proxy_masks\.py'),
+        ({}, r'annotation 1 of \S+ann\.json has no segmentation.*mmboxcaseg generate'),
         # Nothing is predicted for a crowd.
         (dict(iscrowd=1), None),
         (dict(bbox=[6, 0, 2, 2]), r'annotation 1 .* outside its image 1\.jpg \(6x8\)'),
@@ -155,9 +156,7 @@ def test_missing_image_and_missing_proxy_file(dataset, tmp_path):
     with pytest.raises(InputError, match=r'image \S+1\.jpg of \S+ann\.json does not exist'):
         check_coco_dataset(dataset)
     dataset.update(ann_file='proxy.json', pipeline=[dict(type='mmboxcaseg.DropProxyMasks')])
-    with pytest.raises(
-        InputError, match=r'proxy\.json: make it with tools/generate_proxy_masks\.py'
-    ):
+    with pytest.raises(InputError, match=r'proxy\.json: make it with mmboxcaseg generate'):
         check_coco_dataset(dataset)
 
 
@@ -282,3 +281,23 @@ def test_quality_that_a_pipeline_drops_by(dataset, tmp_path, with_quality):
     else:
         with pytest.raises(InputError, match=r'annotation 1 of \S+ann\.json has no quality'):
             check_coco_dataset(by_quality)
+
+
+def test_start_from_a_network_that_is_told_something_else(tmp_path, box_caseg_cfg):
+    def config(**prompt):
+        return Config(dict(model=box_caseg_cfg(prompt=dict(type='mmboxcaseg.BoxPrompt', **prompt))))
+
+    model = MODELS.build(config(own=False, others=True).model)
+    meta = dict(cfg=config(own=False, others=True).pretty_text)
+    path = tmp_path / 'others.pth'
+    torch.save(dict(state_dict=model.state_dict(), meta=meta), path)
+    check_checkpoint(config(own=False, others=True), str(path), strict=False)
+    with pytest.raises(InputError, match=r'its prompt is told .*: \(False, True\), not \(True, Fa'):
+        check_checkpoint(config(), str(path), strict=False)
+
+
+def test_pretrained_by_an_old_key(tmp_path):
+    (tmp_path / 'evil.pth').write_bytes(b'no checkpoint')
+    with pytest.raises(InputError, match='evil.pth is not a checkpoint'):
+        check_pretrained(dict(backbone=dict(pretrained=str(tmp_path / 'evil.pth'))))
+    check_pretrained(dict(backbone=dict(pretrained=True), neck=dict(pretrained='torchvision://a')))

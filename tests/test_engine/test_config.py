@@ -207,3 +207,17 @@ def test_runner_without_val_and_test(tmp_path, quiet_runner, box_caseg_cfg, trai
     assert runner.val_loop is None
     runner.train()
     assert (tmp_path / 'epoch_1.pth').is_file()
+
+
+def test_a_config_of_the_package_by_its_name(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ('boxcaseg/hrnet_w48_voc.py', 'configs/boxcaseg/hrnet_w48_voc.py'):
+        assert load_config(name).model.type == 'mmboxcaseg.BoxCaseg'
+    with pytest.raises(
+        InputError, match=r'^there is no config file a/b.py, and mmboxcaseg has no c'
+    ):
+        load_config('a/b.py')
+    # A file of that name comes first.
+    (tmp_path / 'boxcaseg').mkdir()
+    (tmp_path / 'boxcaseg/hrnet_w48_voc.py').write_text('lr = 1')
+    assert load_config('boxcaseg/hrnet_w48_voc.py').lr == 1

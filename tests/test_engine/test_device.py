@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from mmboxcaseg.cli.options import add_amp_options
-from mmboxcaseg.engine.device import check_device, choose_amp
+from mmboxcaseg.engine.device import check_device, check_gpus, choose_amp
 from mmboxcaseg.errors import InputError
 
 
@@ -38,9 +38,10 @@ def test_amp_needs_instructions(cpu, monkeypatch, capsys):
     capabilities, fast = CPUS[cpu]
     monkeypatch.setattr(torch.cpu, 'get_capabilities', lambda: capabilities, raising=False)
     assert choose('--amp', device='cpu') is fast
+    assert choose('--amp', device='cpu:0') is fast
     out = capsys.readouterr().out
     assert (out == '') is fast
-    assert fast or out.count('\n') == 1 and 'no bfloat16 instructions' in out
+    assert fast or out.count('\n') == 2 and 'no bfloat16 instructions' in out
     # Asked for by force, on a GPU, or not asked for, there is nothing to say.
     assert choose('--force-amp', device='cpu') is True
     assert choose('--amp', '--force-amp', device='cpu') is True
@@ -56,3 +57,13 @@ def test_amp_where_torch_cannot_tell(monkeypatch, capsys):
     capsys.readouterr()
     assert choose('--amp', device='cpu') is False
     assert capsys.readouterr().out == ''
+
+
+@pytest.mark.parametrize(('here', 'wanted', 'enough'), [(0, 2, True), (1, 2, False), (2, 2, True)])
+def test_check_gpus(monkeypatch, here, wanted, enough):
+    monkeypatch.setattr(torch.cuda, 'device_count', lambda: here)
+    if enough:
+        check_gpus(wanted)  # without a GPU the processes share the CPU
+    else:
+        with pytest.raises(InputError, match=f'--gpus {wanted}: this machine has {here}'):
+            check_gpus(wanted)

@@ -226,3 +226,24 @@ def test_environment_report_says_what_computes():
     report = collect_env()['MMCV Compiler']
     assert report.startswith('none, nms and roi_align by ') is not compiled
     assert compiled or report.endswith(mmcv_ext.SOURCE)
+
+
+def test_equal_scores_stay_in_their_order(monkeypatch):
+    monkeypatch.setattr(mmcv_ext, 'torchvision_ops', None)
+    corner = torch.arange(0, 400, 10.0)[:, None]
+    bboxes = torch.cat([corner, corner, corner + 5, corner + 5], dim=1)
+    scores = torch.zeros(40)
+    scores[30] = 1
+    kept = mmcv_ext.nms(bboxes, scores, iou_threshold=0.5, offset=0)
+    assert kept.tolist() == [30, *range(30), *range(31, 40)]
+
+
+def test_samples_on_the_border(kind):
+    """A sample a pixel outside the map has the border's value, one farther out is zero."""
+    features = torch.full((1, 1, 4, 4), 8.0)
+    for start, value in ((-1, 8), (-1.25, 0), (4, 8), (4.25, 0)):
+        # One sample in the middle of a box of one pixel.
+        low = start - 0.5
+        rois = torch.tensor([[0, low, 1, low + 1, 2], [0, 1, low, 2, low + 1]])
+        output = roi_align(features, rois, 1, 1.0, 1, 'avg', False)
+        assert output.flatten().tolist() == [value, value]

@@ -48,3 +48,11 @@ def test_is_found_once_and_only_there(ask):
         'from importlib.util import find_spec; print(find_spec("mmcv._other"), find_spec("_ext"))'
     )
     assert ask(code).split() == ['1', 'None', 'None']
+
+
+def test_torchvision_of_another_torch_is_left_alone(ask, tmp_path):
+    (tmp_path / 'torchvision').mkdir()
+    error = 'operator torchvision::nms does not exist'
+    (tmp_path / 'torchvision/__init__.py').write_text(f'raise RuntimeError({error!r})')
+    code = 'from mmboxcaseg.ops import mmcv_ext; print(mmcv_ext.SOURCE)'
+    assert ask(code) == 'plain torch'

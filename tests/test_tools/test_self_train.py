@@ -9,6 +9,7 @@ import torch
 from mmboxcaseg import config_path
 from mmboxcaseg.engine.checkpoint import load_checkpoint_file
 from mmboxcaseg.engine.config import load_config
+from mmboxcaseg.engine.steps import Step
 from mmboxcaseg.testing import shrink
 
 TOOL = Path(__file__).parents[2] / 'tools' / 'self_train.py'
@@ -130,6 +131,19 @@ def test_dry_run_names_every_step(self_train, configs):
 def test_number_of_rounds(self_train, configs, rounds, reason):
     code, _, err = self_train(*configs, '--rounds', rounds, '--dry-run')
     assert code == 2 and reason in err
+
+
+def test_each_round_goes_on_from_the_one_before(self_train, configs, monkeypatch):
+    """With the calls left out: what the configs of three rounds name."""
+    monkeypatch.setattr(Step, 'run', lambda step: None)
+    code, _, err = self_train(*configs, '--rounds', 3, '--work-dir', 'out')
+    assert code == 0, err
+    first, second, third = (load_config(f'out/round{number}.py') for number in (1, 2, 3))
+    assert first.load_from is None
+    for config, before in ((second, 'out/round1'), (third, 'out/round2')):
+        assert config.load_from == f'{before}/epoch_1.pth'
+        boxes = config.train_dataloader.dataset.datasets[0]
+        assert boxes.proxy_file == f'{before}/proxy.json'
 
 
 def test_boxes_without_true_masks(self_train, configs, data_root, tmp_path):

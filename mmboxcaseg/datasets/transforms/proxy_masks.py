@@ -93,7 +93,7 @@ class MergeProxyMasks(BaseTransform):
         if not self._said and (worker is None or worker.id == 0):
             print_log(
                 'MergeProxyMasks: the masks have no box_agreement, so they are merged and measured '
-                'in training; tools/refine_proxy_masks.py does so once for all',
+                'in training; mmboxcaseg refine does so once for all',
                 'current',
             )
         self._said = True
@@ -131,6 +131,7 @@ class DropProxyMasks(BaseTransform):
     """
 
     def __init__(self, min_agreement: float = 0.95, min_quality: float | None = None) -> None:
+        check_share('min_agreement', min_agreement)
         if min_quality is not None:
             check_share('min_quality', min_quality)
         self.min_agreement = min_agreement

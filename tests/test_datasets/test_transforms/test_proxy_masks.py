@@ -271,3 +271,9 @@ def test_refuses_to_stand_after_geometry(transform, before):
 def test_merge_refuses_to_stand_after_drop():
     with pytest.raises(InputError, match='MergeProxyMasks stands after DropProxyMasks'):
         MergeProxyMasks()(dropped())
+
+
+@pytest.mark.parametrize('setting', ['min_agreement', 'min_quality'])
+def test_thresholds_are_shares(setting):
+    with pytest.raises(InputError, match=rf'{setting} must be in \[0, 1\], not 95'):
+        DropProxyMasks(**{setting: 95})

@@ -1,12 +1,15 @@
 import re
+from types import SimpleNamespace
 
 import pytest
 import torch
 from mmengine.config import Config
+from mmengine.hooks import LoggerHook
 from mmengine.model import BaseModel
 from torch.utils.data import Dataset
 
 from mmboxcaseg.engine.config import build_runner
+from mmboxcaseg.engine.hooks import FirstIterationsHook
 
 
 class Numbers(Dataset):
@@ -76,3 +79,21 @@ def test_no_line_stands_twice(logged):
 def test_short_epochs(logged):
     # Iterations 1 to 3 are the first epoch's; the fifth of the run is the second's.
     assert logged(3, interval=50) == [(1, 1), (1, 2), (1, 3), (2, 2), (2, 3)]
+
+
+def test_first_iterations_of_a_validation():
+    """The last iteration too: in a validation the logger itself does not log it."""
+    lines = []
+    runner = SimpleNamespace(
+        hooks=[LoggerHook(interval=50)],
+        val_dataloader=range(5),
+        logger=SimpleNamespace(info=lines.append),
+        log_processor=SimpleNamespace(
+            get_log_after_iter=lambda runner, batch_idx, mode: ({}, f'{mode} {batch_idx + 1}')
+        ),
+    )
+    hook = FirstIterationsHook()
+    for _ in range(2):
+        for batch_idx in range(5):
+            hook.after_val_iter(runner, batch_idx)
+    assert lines == ['val 1', 'val 2', 'val 5', 'val 5']

@@ -48,3 +48,9 @@ class TestMapOfBox:
             one = slice(index, index + 1)
             alone = map_of_box(logits[one], (32, 32), bboxes[one])
             torch.testing.assert_close(both[one], alone, atol=1e-5, rtol=0)
+
+    def test_upsamples_in_single_precision(self):
+        logits = torch.randn(1, 1, 6, 8).bfloat16()
+        bboxes = torch.tensor([[3.3, 5.7, 29.1, 20.6]])
+        upsampled = map_of_box(logits, (24, 32), bboxes)
+        assert torch.equal(upsampled, map_of_box(logits.float(), (24, 32), bboxes))

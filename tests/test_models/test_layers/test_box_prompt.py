@@ -183,3 +183,13 @@ class TestWidenStem:
     def test_stem_that_is_not_clear(self, network, count):
         with pytest.raises(InputError, match=f'Sequential has {count} convolutions that take'):
             widen_stem(network, 1)
+
+
+@pytest.mark.parametrize('dtype', [torch.float16, torch.bfloat16])
+def test_prompts_are_drawn_in_single_precision(dtype):
+    bboxes = torch.tensor([[3.3, 5.7, 201.1, 150.6]]).to(dtype)
+    others = [torch.tensor([[100.9, 33.2, 260.4, 190.8]]).to(dtype)]
+    prompt = BoxPrompt(others=True)
+    drawn = prompt((224, 288), bboxes, others)
+    assert drawn.dtype == torch.float32
+    assert torch.equal(drawn, prompt((224, 288), bboxes.float(), [others[0].float()]))
