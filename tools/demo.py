@@ -222,7 +222,9 @@ def remaining_time(log: Path) -> str:
     """The last remaining time that mmengine or tqdm wrote."""
     with log.open('rb') as file:
         file.seek(max(log.stat().st_size - 4096, 0))
-        found = re.findall(r'eta: ([\d:]+)|<(\d+:[\d:]+)', file.read().decode(errors='replace'))
+        text = file.read().decode(errors='replace')
+    # That of a training, not of the validation within it.
+    found = re.findall(r'\(train\).*eta: ([\d:]+)|<(\d+:[\d:]+)', text)
     return ''.join(found[-1]) if found else '?'
 
 

@@ -74,6 +74,7 @@ def test_twins_differ_only_in_their_masks():
         ('Epoch(train) [1][10/38]  eta: 0:05:29  time: 0.7\n', '0:05:29'),
         ('eta: 0:05:29\n\rpredict:  50%|##   | 5/10 [00:03<00:04,  1.2it/s]', '00:04'),
         ('loading setuptools<81\n', '?'),
+        ('Epoch(train) [1][1/9]  eta: 0:05:29  \nEpoch(val) [1][5/9]    eta: 0:00:02\n', '0:05:29'),
     ],
 )
 def test_remaining_time_is_the_last_one_logged(demo, tmp_path, log, expected):
