@@ -53,7 +53,8 @@ def test_script_gives_rows(data, tmp_path, subject):
         assert row['step'] and row['ours']
         assert not row['ratio'] or float(row['ratio']) > 0
     # What is printed is the same table.
-    assert len(done.stdout.splitlines()) == 2 + len(rows)
+    # A fork of mmdet prints lines of its own.
+    assert sum(line.startswith('|') for line in done.stdout.splitlines()) == 2 + len(rows)
     assert all(f'| {row["step"]} |' in done.stdout for row in rows)
 
 

@@ -16,9 +16,7 @@ _decoder = msgspec.json.Decoder(Annotation)
 class ImageGroups:
     """The annotations of a COCO file image by image, without their masks.
 
-    Their JSON texts lie in one block, which takes a sixth of what Python objects do, and forked
-    processes share all of it: counting references, which copies what is shared page by page,
-    touches nothing here.
+    Their JSON texts lie in one block, which takes a sixth of what Python objects do.
 
     Args:
         coco: The file; nothing of it is held but its images and the texts of its keys.
