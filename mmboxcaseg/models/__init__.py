@@ -5,6 +5,7 @@ from .data_preprocessors import PatchPreprocessor
 from .heads import PatchHead, TransferredHead
 from .layers import BoxPrompt, WeightTransfer
 from .losses import MILLoss, PixelLoss
+from .necks import FineNeck
 from .roi_heads import MILMaskHead, ProxyMaskHead
 from .segmentors import BoxCaseg, BoxCasegTTAModel
 
@@ -13,6 +14,7 @@ __all__ = [
     'BoxCasegTTAModel',
     'BoxPrompt',
     'EfficientNetLite',
+    'FineNeck',
     'MILLoss',
     'MILMaskHead',
     'PatchHead',
