@@ -1,0 +1,46 @@
+# Small real data, boxes as people draw them, patches of 96 to 192 pixels.
+_base_ = ['./prompted.py', './coco-mini.py']
+
+patch_size = 192
+sizes = (96, 128, 160, 192)
+test_size = 160
+
+# Of ten salient pairs the first is left out, for a test.
+salient_dataset = dict(
+    type='mmboxcaseg.SalientObjectDataset', data_root='data/duts_single', hold_out=10
+)
+box_dataset = _base_.mini_boxes
+
+move = dict(type='mmboxcaseg.RandomMoveBox', prob=0.5, shift=0.12, scale=(0.85, 1.2))
+crop = dict(_base_.crop, size=patch_size)
+clutter = dict(_base_.clutter, dataset=salient_dataset)
+box_clutter = dict(_base_.box_clutter, dataset=salient_dataset)
+blur = dict(_base_.blur, size=(20, patch_size))
+test_crop = dict(_base_.test_crop, size=test_size)
+views = dict(
+    type='TestTimeAug',
+    transforms=[
+        [dict(test_crop, margin=margin) for margin in _base_.margins],
+        _base_.flips,
+        [_base_.pack],
+    ],
+)
+salient_pipeline = [
+    *(_base_.load, clutter, _base_.truncate, move, crop, _base_.colours, blur),
+    *_base_.end,
+]
+box_pipeline = [_base_.load, box_clutter, move, crop, _base_.colours, *_base_.end]
+test_pipeline = [_base_.load, test_crop, _base_.pack]
+tta_pipeline = [_base_.load, views]
+
+train_dataloader = dict(
+    batch_size=64,
+    num_workers=4,
+    dataset=dict(salient_dataset, _delete_=True, pipeline=salient_pipeline),
+)
+val_dataloader = dict(
+    num_workers=1,
+    persistent_workers=False,
+    dataset=dict(_base_.mini_val_boxes, pipeline=test_pipeline),
+)
+test_dataloader = val_dataloader

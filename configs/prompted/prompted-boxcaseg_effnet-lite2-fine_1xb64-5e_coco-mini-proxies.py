@@ -1,0 +1,20 @@
+# The network that comes with the package, next round: and boxes, with the masks of the round before.
+_base_ = './prompted-boxcaseg_effnet-lite2-fine_1xb64-30e_coco-mini.py'
+
+first_round = 'work_dirs/prompted-boxcaseg_effnet-lite2-fine_1xb64-30e_coco-mini'
+load_from = f'{first_round}/epoch_30.pth'
+proxy_file = f'{first_round}/proxy.json'
+
+train_dataloader = dict(
+    sampler=dict(_base_.round_sampler, _delete_=True, batch_size=64),
+    dataset=dict(
+        _base_.both,
+        _delete_=True,
+        datasets=[
+            dict(_base_.box_dataset, proxy_file=proxy_file, pipeline=_base_.box_pipeline),
+            dict(_base_.salient_dataset, pipeline=_base_.salient_pipeline),
+        ],
+    ),
+)
+train_cfg = dict(max_epochs=5)
+optim_wrapper = dict(optimizer=dict(lr=1e-3))
