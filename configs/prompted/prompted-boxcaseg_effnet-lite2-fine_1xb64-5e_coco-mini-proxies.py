@@ -1,4 +1,4 @@
-# The network that comes with the package, next round: and boxes, with the masks of the round before.
+# The network that comes with the package, next round: and boxes, with masks of the round before.
 _base_ = './prompted-boxcaseg_effnet-lite2-fine_1xb64-30e_coco-mini.py'
 
 first_round = 'work_dirs/prompted-boxcaseg_effnet-lite2-fine_1xb64-30e_coco-mini'

@@ -14,6 +14,7 @@ train_dataloader = dict(
     # Workers are seeded anew each epoch, so that a resumed run draws what it would have drawn.
     persistent_workers=False,
     worker_init_fn=dict(type='mmboxcaseg.seed_worker'),
+    collate_fn=dict(type='mmboxcaseg.collate_patches'),
     sampler=dict(type='DefaultSampler', shuffle=True),
     dataset=both,
 )

@@ -8,6 +8,7 @@ model = dict(
         _delete_=True,
         type='mmboxcaseg.FineNeck',
         in_channels=[16, 24, 48, 120, 352],
+        mixed_channels=64,
         out_channels=channels,
         norm_cfg=_base_.batch_norm,
     ),

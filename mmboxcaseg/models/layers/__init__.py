@@ -1,7 +1,7 @@
 """Building blocks of the network."""
 
 from .box_maps import box_maps, map_of_box, whole_patches
-from .box_prompt import BoxPrompt, other_boxes_map, widen_stem
+from .box_prompt import BoxPrompt, other_boxes_maps, widen_stem
 from .concat_scales import concat_scales
 from .fuse_logits import fuse_logits
 from .same_conv import SameConv2d
@@ -15,7 +15,7 @@ __all__ = [
     'concat_scales',
     'fuse_logits',
     'map_of_box',
-    'other_boxes_map',
+    'other_boxes_maps',
     'whole_patches',
     'widen_stem',
 ]

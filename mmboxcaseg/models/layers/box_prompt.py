@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -15,7 +16,7 @@ from .box_maps import box_maps
 _IMAGE_CHANNELS = 3
 
 
-def other_boxes_map(bbox: Tensor, others: Tensor, height: int, width: int) -> Tensor:
+def other_boxes_maps(bboxes: Tensor, others: Sequence[Tensor], height: int, width: int) -> Tensor:
     """Draw the boxes of other objects.
 
     What lies in a box often belongs to an object that has a box of its own. A box is drawn as
@@ -24,28 +25,41 @@ def other_boxes_map(bbox: Tensor, others: Tensor, height: int, width: int) -> Te
     value stands; a pixel that is covered in part has that part of its value.
 
     Args:
-        bbox: (4,) float, xyxy, patch pixels, the patch's own box.
-        others: (K, 4) float, xyxy, patch pixels, the others; they may leave the patch.
-        height: Height of the patch.
-        width: Width of the patch.
+        bboxes: (N, 4) float, xyxy, patch pixels, the patches' own boxes.
+        others: For each patch the others, (K, 4) float, xyxy, patch pixels, of as many as there
+            are; they may leave the patch.
+        height: Height of the patches.
+        width: Width of the patches.
 
     Returns:
-        (height, width) in [0, 1].
+        (N, 1, height, width) in [0, 1], of the boxes' dtype.
 
     Example:
         Own area 2, the other's 6 of which 2 lie in the patch:
 
         >>> import torch
-        >>> own, others = torch.tensor([0.0, 0, 1, 2]), torch.tensor([[2.0, 0, 5, 2]])
-        >>> other_boxes_map(own, others, height=2, width=3).tolist()
-        [[0.0, 0.0, 0.25], [0.0, 0.0, 0.25]]
+        >>> own, others = torch.tensor([[0.0, 0, 1, 2]]), torch.tensor([[2.0, 0, 5, 2]])
+        >>> other_boxes_maps(own, [others], height=2, width=3).tolist()
+        [[[[0.0, 0.0, 0.25], [0.0, 0.0, 0.25]]]]
     """
-    if not len(others):
-        return bbox.new_zeros(height, width)
-    own, areas = _areas(bbox), _areas(others)
-    # Of two boxes without area neither has a pixel, whatever is divided by.
-    values = own / (own + areas).clamp(min=torch.finfo(areas.dtype).tiny)
-    return (values.view(-1, 1, 1, 1) * box_maps(others, height, width)).amax((0, 1))
+    maps = bboxes.new_zeros(len(bboxes), 1, height, width)
+    counts = np.array([len(boxes) for boxes in others])
+    if not counts.any():
+        return maps
+    flat = torch.cat([boxes.to(bboxes) for boxes in others])
+    starts = counts.cumsum() - counts
+    own, areas = _areas(bboxes), _areas(flat)
+    # The first of all patches, then the second of those that have two: the boxes of all patches at
+    # once are many, and patch by patch a GPU waits.
+    for number in range(counts.max()):
+        patches = np.flatnonzero(counts > number)
+        boxes = torch.from_numpy(starts[patches] + number).to(flat.device)
+        patches = torch.from_numpy(patches).to(flat.device)
+        # Of two boxes without area neither has a pixel, whatever is divided by.
+        total = (own[patches] + areas[boxes]).clamp(min=torch.finfo(areas.dtype).tiny)
+        drawn = (own[patches] / total).view(-1, 1, 1, 1) * box_maps(flat[boxes], height, width)
+        maps[patches] = torch.maximum(maps[patches], drawn)
+    return maps
 
 
 def _areas(bboxes: Tensor) -> Tensor:
@@ -60,7 +74,8 @@ class BoxPrompt(nn.Module):
 
     Args:
         own: Whether the box is one, as :func:`box_maps` draws it.
-        others: Whether the other boxes of the image are one, as :func:`other_boxes_map` draws them.
+        others: Whether the other boxes of the image are one, as :func:`other_boxes_maps` draws
+            them.
 
     Attributes:
         channels: How many channels these are.
@@ -99,13 +114,7 @@ class BoxPrompt(nn.Module):
         bboxes = bboxes.float()
         maps = [box_maps(bboxes, *size)] if self.own else []
         if self.others:
-            others = others or [bboxes[:0]] * len(bboxes)
-            # Patch by patch: the other boxes of all patches together are many.
-            drawn = [
-                other_boxes_map(bbox, other.to(bbox), *size)
-                for bbox, other in zip(bboxes, others, strict=True)
-            ]
-            maps.append(torch.stack(drawn).unsqueeze(1))
+            maps.append(other_boxes_maps(bboxes, others or [bboxes[:0]] * len(bboxes), *size))
         return torch.cat(maps, dim=1)
 
 

@@ -8,7 +8,7 @@ from mmengine.runner import load_checkpoint
 from torch import nn
 
 from mmboxcaseg.errors import InputError
-from mmboxcaseg.models.layers import BoxPrompt, other_boxes_map, widen_stem
+from mmboxcaseg.models.layers import BoxPrompt, other_boxes_maps, widen_stem
 from mmboxcaseg.registry import MODELS
 
 RESNET = dict(type='ResNet', depth=18, base_channels=4, norm_eval=False)
@@ -22,7 +22,11 @@ def build(wide: bool, **changes):
     return network
 
 
-class TestOtherBoxesMap:
+def other_boxes_map(own, others, *size):
+    return other_boxes_maps(own[None], [others], *size)[0, 0]
+
+
+class TestOtherBoxesMaps:
     @pytest.mark.parametrize(
         ('others', 'expected'),
         [
@@ -46,6 +50,15 @@ class TestOtherBoxesMap:
         others = torch.tensor(others, dtype=torch.float32).view(-1, 4)
         drawn = other_boxes_map(torch.tensor([0.0, 0, 3, 2]), others, 2, 4)
         torch.testing.assert_close(drawn, torch.tensor(expected, dtype=torch.float32))
+
+    def test_patches_of_a_batch_keep_their_own(self):
+        bboxes = torch.tensor([[0.0, 0, 1, 1], [0, 0, 2, 1], [0, 0, 1, 1]])
+        one, two = [[1.0, 0, 2, 1]], [[0.0, 0, 1, 1], [1, 0, 3, 1]]
+        others = [torch.tensor(boxes).view(-1, 4) for boxes in (one, two, [])]
+        drawn = other_boxes_maps(bboxes, others, 1, 3)
+        assert drawn.shape == (3, 1, 1, 3)
+        expected = [[0, 1 / 2, 0], [2 / 3, 1 / 2, 1 / 2], [0, 0, 0]]
+        torch.testing.assert_close(drawn[:, 0, 0], torch.tensor(expected))
 
     def test_boxes_without_area(self):
         nothing = torch.zeros(4)
