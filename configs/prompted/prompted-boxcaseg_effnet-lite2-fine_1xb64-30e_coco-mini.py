@@ -9,5 +9,7 @@ _base_ = [
 
 model = dict(data_preprocessor=dict(sizes=_base_.sizes))
 train_cfg = dict(max_epochs=30)
-optim_wrapper = dict(optimizer=dict(lr=2e-3))
+optim_wrapper = dict(optimizer=dict(lr=1.5e-3))
 auto_scale_lr = dict(base_batch_size=64)
+# Each size would be timed anew for every convolution, for longer than an epoch takes on a GPU.
+env_cfg = dict(cudnn_benchmark=False)

@@ -33,9 +33,6 @@ box_pipeline = [_base_.load, box_clutter, move, crop, _base_.colours, *_base_.en
 test_pipeline = [_base_.load, test_crop, _base_.pack]
 tta_pipeline = [_base_.load, views]
 
-# Batches of four sizes are convolved: to time each is no gain.
-env_cfg = dict(cudnn_benchmark=False)
-
 train_dataloader = dict(
     batch_size=64,
     num_workers=4,
