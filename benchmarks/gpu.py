@@ -320,6 +320,14 @@ def exact_fp32() -> Iterator[None]:
     torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32 = before
 
 
+@contextmanager
+def cudnn_benchmark() -> Iterator[None]:
+    """Let cuDNN look for its fastest algorithms, as the configs' ``env_cfg`` does in a training."""
+    torch.backends.cudnn.benchmark = True
+    yield
+    torch.backends.cudnn.benchmark = False
+
+
 # --- networks --------------------------------------------------------------------------------
 
 
@@ -446,7 +454,6 @@ def time_training(machine: Machine) -> Iterator[Line]:
     config = machine.config(W48)
     size, count = machine.size(16, 2), machine.size(30, 2)
     batch = draw_batch(size, machine.size(288, 64))
-    torch.backends.cudnn.benchmark = config.env_cfg.cudnn_benchmark
     for name, amp, channels_last in (
         ('float32 (TF32 where torch allows it), as the config', False, False),
         ('--amp, channels-last', True, True),
@@ -456,11 +463,12 @@ def time_training(machine: Machine) -> Iterator[Line]:
         with peak_memory(machine.device) as memory:
             model = random_model(config, channels_last).to(machine.device)
             wrapper = wrapper_of(config, model, amp)
-            clock = steps(machine, model, wrapper, cycle([batch]), count)
-            rate = count * size / clock.seconds
-            said = memory()
-            if not machine.tiny:
-                said += f'; {fits(machine, model, wrapper, batch)}'
+            with cudnn_benchmark():
+                clock = steps(machine, model, wrapper, cycle([batch]), count)
+                rate = count * size / clock.seconds
+                said = memory()
+                if machine.device.type == 'cuda':
+                    said += f'; {fits(machine, model, wrapper, batch)}'
             yield Line(name, f'{rate:.0f} patches/s, {said}')
             del model, wrapper, clock
 
@@ -475,8 +483,8 @@ def fits(machine: Machine, model: BaseModel, wrapper: OptimWrapper, batch: dict)
             model.train_step(batch, wrapper)
         synchronize(machine.device)
         return 'fits 12 GB'
-    except torch.OutOfMemoryError:
-        return 'does not fit 12 GB'
+    except RuntimeError as error:  # torch's own, or cuDNN's, which finds no algorithm
+        return f'does not fit 12 GB ({type(error).__name__})'
     finally:
         torch.cuda.set_per_process_memory_fraction(1.0)
 
@@ -503,7 +511,8 @@ def time_loading(machine: Machine) -> Iterator[Line]:
     model = random_model(config, channels_last=True).to(machine.device)
     wrapper = wrapper_of(config, model, amp=True)
     # The workers of a training start anew each epoch; what that takes is not in here.
-    clock = steps(machine, model, wrapper, iter(loader), count, warm_up)
+    with cudnn_benchmark():
+        clock = steps(machine, model, wrapper, iter(loader), count, warm_up)
     asked, waiting = 'under 10%', clock.waiting if len(clock.marks) > 1 else 0.0
     rate = len(clock.marks) * size / clock.seconds
     yield Line('training from the loader, --amp, channels-last', f'{rate:.0f} patches/s')
@@ -545,15 +554,19 @@ def generate(machine: Machine, name: str, config_name: str, tta: bool, amp: bool
     few = ImageGroups(_first(coco, images))
     folder = ShardFolder(machine.folder / f'{name.replace(" ", "_").replace(",", "")}', few)
     folder.open({})
+    generator = ProxyGenerator(few, img_root, ours, machine.size(machine.workers, 0))
+    packed = generator._pack(0)
+    packed = list(islice(cycle(packed), machine.size(ours.batch_size, len(packed))))
     clock = Clock(machine.device)
     predict = ours.predict_packed
+    predict(packed)  # what the first batch alone has to wait for
+    synchronize(machine.device)
 
     def timed(packed: list[dict]) -> list[DetDataSample]:
         with clock.piece():
             return predict(packed)
 
     ours.predict_packed = timed
-    generator = ProxyGenerator(few, img_root, ours, machine.size(machine.workers, 0))
     start = time.perf_counter()
     boxes = sum(generator.run(folder, list(range(len(folder)))))
     seconds = time.perf_counter() - start
@@ -561,11 +574,7 @@ def generate(machine: Machine, name: str, config_name: str, tta: bool, amp: bool
     yield Line(f'{name}: all of the generation', f'{boxes / seconds:.0f} boxes/s')
     kept = None if machine.tiny else waiting < 0.1
     yield Line(f'{name}: the GPU waits between batches', f'{waiting:.1%}', 'under 10%', kept)
-    packed = generator._pack(0)
-    packed = list(islice(cycle(packed), ours.batch_size if not machine.tiny else len(packed)))
     turns = machine.size(5, 1)
-    predict(packed)
-    synchronize(machine.device)
     alone = Clock(machine.device)
     for _ in range(turns):
         with alone.piece():
@@ -654,7 +663,8 @@ def train_mask_rcnn(
     model = random_model(config).to(machine.device)
     wrapper = wrapper_of(config, model)
     count = machine.size(10, 1)
-    clock = steps(machine, model, wrapper, cycle([batch]), count, machine.size(3, 0))
+    with cudnn_benchmark():
+        clock = steps(machine, model, wrapper, cycle([batch]), count, machine.size(3, 0))
     rate, said = count * size / clock.seconds, memory()
     losses = model.train_step(batch, wrapper)
     finite = all(bool(torch.isfinite(loss).all()) for loss in losses.values())
@@ -713,7 +723,9 @@ def check_resume(machine: Machine) -> Iterator[Line]:
 def check_distributed(machine: Machine) -> Iterator[Line]:
     """DDP and SyncBN: with one process what a training without them gives."""
     if 'whole' not in machine.notes:
-        raise RuntimeError('the training to compare with did not end')
+        whole = start_training(machine, 'whole', deterministic=False)
+        wait(machine, whole)
+        machine.notes['whole'] = whole, False
     whole, deterministic = machine.notes['whole']
     one = start_training(machine, 'ddp-1', deterministic, processes=1)
     wait(machine, one)
@@ -865,7 +877,8 @@ def compiled_steps(connection: Connection, config: Config, device: str) -> None:
         model.train_step(batch, wrapper)
         synchronize(machine.device)
         first = time.perf_counter() - start
-        clock = steps(machine, model, wrapper, cycle([batch]), 20)
+        with cudnn_benchmark():
+            clock = steps(machine, model, wrapper, cycle([batch]), 20)
         rate = 20 * 16 / clock.seconds
         peak = torch.cuda.max_memory_allocated() / GIB
         said = f'{rate:.0f} patches/s, peak {peak:.1f} GiB, first step {duration(first)}'
@@ -910,13 +923,13 @@ class Section:
 
 #: In the order of their worth.
 SECTIONS = {
-    'numbers': Section('The same numbers as on the CPU', check_numbers, 35),
-    'training': Section('Training', time_training, 35),
-    'generation': Section('Proxy generation', time_generation, 45),
+    'numbers': Section('The same numbers as on the CPU', check_numbers, 30),
+    'training': Section('Training', time_training, 50),
+    'generation': Section('Proxy generation', time_generation, 60),
     'loading': Section('Loading', time_loading, 20),
-    'mask_rcnn': Section('Mask R-CNN R-101', time_mask_rcnn, 20),
+    'mask_rcnn': Section('Mask R-CNN R-101', time_mask_rcnn, 25),
     'resume': Section('Kill and resume', check_resume, 60),
-    'distributed': Section('DDP and SyncBN', check_distributed, 20),
+    'distributed': Section('DDP and SyncBN', check_distributed, 25),
     'compile': Section('torch.compile', time_compiled, 120),
     'demo': Section('The demo', run_demo, 200),
 }
