@@ -159,6 +159,7 @@ class Machine:
         config.work_dir = str(work_dir)
         if self.tiny:
             shrink(config, self.data, work_dir)
+        data = self.folder / 'data'  # not waited for: not every section reads it
         for node in dicts(config._cfg_dict):
             kind = node.get('type')
             if isinstance(node.get('init_cfg'), dict) and node['init_cfg']['type'] == 'Pretrained':
@@ -168,11 +169,11 @@ class Machine:
             if self.tiny:
                 continue
             if kind == 'mmboxcaseg.BoxInstanceDataset':
-                prefix = dict(img=str(self.data / 'train'))
-                node.update(data_root='', ann_file=str(self.data / 'many.json'), data_prefix=prefix)
+                prefix = dict(img=str(data / 'train'))
+                node.update(data_root='', ann_file=str(data / 'many.json'), data_prefix=prefix)
                 node.pop('proxy_file', None)
             elif kind == 'mmboxcaseg.SalientObjectDataset':
-                node.update(data_root=str(self.data / 'salient'), ann_file='', hold_out=0)
+                node.update(data_root=str(data / 'salient'), ann_file='', hold_out=0)
         config.load_from = None
         return config
 
@@ -498,6 +499,7 @@ def time_loading(machine: Machine) -> Iterator[Line]:
         boxes, salient = settings.dataset.datasets
         settings.dataset.datasets = [boxes, dict(type='RepeatDataset', times=40, dataset=salient)]
     size, count = settings.batch_size, machine.size(30, 1)
+    assert machine.data.is_dir()  # it is drawn by now
     loader = Runner.build_dataloader(settings, seed=0)
     batches = iter(loader)
     warm_up = machine.size(5, 0)
