@@ -11,9 +11,9 @@ import pytest
 import torch
 
 FOLDER = Path(__file__).parents[1] / 'benchmarks'
-# Each of these starts four trainings.
-SLOW = ('resume', 'distributed')
-SECTIONS = ('numbers', 'training', 'generation', 'loading', 'mask_rcnn', *SLOW, 'compile', 'demo')
+# In seconds on two cores: 5 each, but 30 and more for the last two, which start trainings.
+QUICK = ('numbers', 'generation', 'loading', 'compile', 'demo')
+SLOW = ('training', 'mask_rcnn', 'resume', 'distributed')
 
 pytestmark = pytest.mark.skipif(torch.cuda.is_available(), reason='it would run at its full size')
 
@@ -57,21 +57,25 @@ def check(done, text, sections):
     assert all(row in done.stdout for row in rows if not row.startswith('|---'))
 
 
-def test_tiny_run(tmp_path):
-    sections = [name for name in SECTIONS if name not in SLOW]
-    done, text = run(tmp_path, '--only', *sections)
-    check(done, text, sections)
+def test_quick_sections(tmp_path):
+    done, text = run(tmp_path, '--only', *QUICK)
+    check(done, text, QUICK)
     assert 'no GPU, at a tiny size' in text
     assert '| losses in float64, relative |' in text
-    assert '| our mask head |' in text
+    assert "| small network, 160x160, --tta: pixels other than the CPU's |" in text
 
 
 @pytest.mark.slow
-def test_tiny_trainings(tmp_path):
+def test_slow_sections(tmp_path):
     done, text = run(tmp_path, '--only', *SLOW)
     check(done, text, SLOW)
+    assert '| our mask head |' in text
     assert '| weights after a kill and --resume, deterministic | equal to the bit |' in text
     assert '| weights of one process with gloo and without | equal to the bit |' in text
+
+
+def test_every_section_is_tested(gpu):
+    assert set(gpu.SECTIONS) == {*QUICK, *SLOW}
 
 
 @pytest.fixture
