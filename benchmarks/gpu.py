@@ -12,6 +12,7 @@ import argparse
 import copy
 import gc
 import json
+import math
 import os
 import platform
 import shlex
@@ -276,16 +277,21 @@ def busy_share(device: torch.device, function: Callable[[], Any]) -> str:
         function()
         synchronize(device)
         seconds = time.perf_counter() - start
-    spans = sorted(
+    spans = [
         (event.time_range.start, event.time_range.end)
         for event in profiler.events()
         if event.device_type == DeviceType.CUDA and not getattr(event, 'is_user_annotation', False)
-    )
-    busy, until = 0.0, 0.0
-    for start_us, end_us in spans:
-        busy += max(0.0, end_us - max(start_us, until))
-        until = max(until, end_us)
-    return f'{busy / 1e6 / seconds:.0%}'
+    ]
+    return f'{length_of_union(spans) / 1e6 / seconds:.0%}'
+
+
+def length_of_union(spans: Iterable[tuple[float, float]]) -> float:
+    """How much of a line the spans cover, which may overlap."""
+    covered, until = 0.0, -math.inf
+    for start, end in sorted(spans):
+        covered += max(0.0, end - max(start, until))
+        until = max(until, end)
+    return covered
 
 
 @contextmanager
@@ -734,7 +740,7 @@ def check_distributed(machine: Machine) -> Iterator[Line]:
     whole, deterministic = machine.notes['whole']
     one = start_training(machine, 'ddp-1', deterministic, processes=1)
     wait(machine, one)
-    backend = 'gloo' if machine.tiny else 'nccl'
+    backend = 'gloo' if machine.device.type == 'cpu' else 'nccl'
     what = f'weights of one process with {backend} and without'
     yield compare_weights(what, one, whole, 1e-2)
     gpus = torch.cuda.device_count()

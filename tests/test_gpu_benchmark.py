@@ -157,3 +157,59 @@ def test_errors_are_relative(gpu):
     assert other.map_error(one) == 1
     one.maps['m'][0] = 1
     assert (other.map_error(one), other.map_error(one, mean=True)) == (1, 0.5)
+
+
+def test_clock_asks_the_gpu(gpu, monkeypatch):
+    times = iter([0, 2000, 3000, 4000])
+
+    class Event:
+        def __init__(self, enable_timing):
+            assert enable_timing
+
+        def record(self):
+            self.time = next(times)
+
+        def elapsed_time(self, other):
+            return other.time - self.time
+
+    waited = []
+    monkeypatch.setattr(torch.cuda, 'Event', Event)
+    monkeypatch.setattr(torch.cuda, 'synchronize', waited.append)
+    clock = gpu.Clock(torch.device('cuda'))
+    for _ in range(2):
+        with clock.piece():
+            pass
+    assert not waited  # the host runs ahead of the GPU
+    assert clock.seconds == 4
+    assert clock.waiting == 0.25
+    assert waited
+
+
+def test_spans_that_overlap_count_once(gpu):
+    assert gpu.length_of_union([(5, 6), (0, 3), (1, 2), (2, 4)]) == 5
+    assert gpu.length_of_union([]) == 0
+
+
+@pytest.mark.parametrize(
+    ('error', 'expected'),
+    [
+        (None, 'fits 12 GB'),
+        (torch.OutOfMemoryError('no'), 'does not fit 12 GB (OutOfMemoryError)'),
+    ],
+)
+def test_a_small_card_is_tried(gpu, monkeypatch, error, expected):
+    class Model:
+        def train_step(self, batch, wrapper):
+            assert shares == [11 / 80]
+            if error:
+                raise error
+
+    shares = []
+    properties = type('Properties', (), dict(total_memory=80 * gpu.GIB))
+    monkeypatch.setattr(torch.cuda, 'get_device_properties', lambda device: properties)
+    monkeypatch.setattr(torch.cuda, 'set_per_process_memory_fraction', shares.append)
+    for name in ('synchronize', 'empty_cache'):
+        monkeypatch.setattr(torch.cuda, name, lambda *_: None)
+    machine = type('Machine', (), dict(device=torch.device('cuda')))
+    assert gpu.fits(machine, Model(), None, {}) == expected
+    assert shares == [11 / 80, 1.0]
