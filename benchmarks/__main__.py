@@ -18,7 +18,7 @@ from importlib import import_module
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from table import HEADER, Row, share
+from table import HEADER, Row, share, split
 
 FOLDER = Path(__file__).parent
 DOC = FOLDER.parent / 'docs' / 'benchmarks.md'
@@ -27,7 +27,6 @@ SUBJECTS = (
     *('patches', 'loss', 'training', 'dataset', 'paste', 'merge', 'metric', 'generate', 'refine'),
     'mask_head',
 )
-MARKS = '<!-- make bench writes from here -->\n', '<!-- to here -->'
 LIBRARIES = ('torch', 'numpy', 'cv2', 'mmengine', 'mmcv', 'mmdet')
 
 
@@ -58,15 +57,6 @@ def main() -> None:
     print(f'\n{text}')
     if out:
         out.write_text(f'{before}{text}\n{after}')
-
-
-def split(text: str) -> tuple[str, str]:
-    """What stands before and behind the part that is written, with the marks."""
-    head, begin, rest = text.partition(MARKS[0])
-    _, end, tail = rest.partition(MARKS[1])
-    if not begin or not end:
-        raise SystemExit(f'error: the file to write into lacks the marks {MARKS}')
-    return head + begin, end + tail
 
 
 def run(script: Path, data: Path, share: float) -> list[Row]:

@@ -31,14 +31,16 @@ DROPPED_SHARE = 0.8
 TRAIN_CFG = ConfigDict(mask_size=28)
 
 
-def draw(num_positives: int) -> tuple[torch.Tensor, InstanceData, InstanceData]:
+def draw(
+    num_positives: int, height: int = HEIGHT, width: int = WIDTH
+) -> tuple[torch.Tensor, InstanceData, InstanceData]:
     """Features of the positives, what they are assigned to, and the objects."""
     rng = np.random.default_rng(0)
-    start = rng.uniform(0, [WIDTH * 0.6, HEIGHT * 0.6], (NUM_OBJECTS, 2))
+    start = rng.uniform(0, [width * 0.6, height * 0.6], (NUM_OBJECTS, 2))
     bboxes = np.concatenate([start, start + rng.uniform(40, 300, (NUM_OBJECTS, 2))], axis=1)
-    masks = np.zeros((NUM_OBJECTS, HEIGHT, WIDTH), np.uint8)
+    masks = np.zeros((NUM_OBJECTS, height, width), np.uint8)
     for mask, (x1, y1, x2, y2) in zip(masks, bboxes.astype(int), strict=True):
-        mask[y1:y2, x1:x2] = rng.random((y2 - y1, x2 - x1))[: HEIGHT - y1, : WIDTH - x1] > 0.3
+        mask[y1:y2, x1:x2] = rng.random((y2 - y1, x2 - x1))[: height - y1, : width - x1] > 0.3
     agreement = np.where(np.arange(NUM_OBJECTS) < DROPPED_SHARE * NUM_OBJECTS, 0.5, 1)
     masks = drop_masks(masks, bboxes, agreement, 0.95)
     assigned = torch.arange(num_positives) % NUM_OBJECTS
@@ -49,7 +51,7 @@ def draw(num_positives: int) -> tuple[torch.Tensor, InstanceData, InstanceData]:
         pos_gt_labels=assigned % 80,
     )
     features = torch.randn(num_positives, 256, 14, 14, generator=generator)
-    return features, positives, InstanceData(masks=BitmapMasks(masks, HEIGHT, WIDTH))
+    return features, positives, InstanceData(masks=BitmapMasks(masks, height, width))
 
 
 def build(head: type[FCNMaskHead]) -> FCNMaskHead:

@@ -32,21 +32,21 @@ SALIENT_SHARE = 7 / 16
 COMPILE_LIMIT_S = 300
 
 
-def draw_batch(size: int) -> dict:
+def draw_batch(size: int, side: int = SIZE) -> dict:
     """Patches as the data loader gives them: of 16, 9 with a box and 7 with a mask."""
     generator = torch.Generator().manual_seed(0)
     batch: dict[str, list] = dict(inputs=[], data_samples=[])
     for index in range(size):
         supervision = 'mask' if index < SALIENT_SHARE * size else 'box'
-        x1, y1, x2, y2 = torch.randint(0, SIZE // 2, (4,), generator=generator).tolist()
-        x2, y2 = x2 + SIZE // 2, y2 + SIZE // 2
+        x1, y1, x2, y2 = torch.randint(0, side // 2, (4,), generator=generator).tolist()
+        x2, y2 = x2 + side // 2, y2 + side // 2
         sample = DetDataSample(metainfo=dict(supervision=supervision))
         sample.gt_instances = InstanceData(bboxes=torch.tensor([[x1, y1, x2, y2]]).float())
         if supervision == 'mask':
-            mask = torch.zeros(1, SIZE, SIZE, dtype=torch.uint8)
+            mask = torch.zeros(1, side, side, dtype=torch.uint8)
             mask[:, y1:y2, x1:x2] = 1
             sample.gt_sem_seg = PixelData(sem_seg=mask)
-        image = torch.randint(0, 256, (3, SIZE, SIZE), dtype=torch.uint8, generator=generator)
+        image = torch.randint(0, 256, (3, side, side), dtype=torch.uint8, generator=generator)
         batch['inputs'].append(image)
         batch['data_samples'].append(sample)
     return batch

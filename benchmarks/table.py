@@ -40,6 +40,9 @@ class Row:
         return f'| {" | ".join(astuple(self))} |'
 
 
+#: What stands around the part of a document that is written.
+MARKS = '<!-- make bench writes from here -->\n', '<!-- to here -->'
+
 #: The head of a table of rows.
 HEADER = '\n'.join(
     f'| {" | ".join(cells)} |'
@@ -67,6 +70,15 @@ def timed_row(
         for times in (comparison.plain, comparison.ours)
     )
     return Row(f'{step}, per {unit}', plain, ours, f'{comparison.ratio:.1f}', asked, limit)
+
+
+def split(text: str) -> tuple[str, str]:
+    """What stands before and behind the part that is written, with the marks."""
+    head, begin, rest = text.partition(MARKS[0])
+    _, end, tail = rest.partition(MARKS[1])
+    if not begin or not end:
+        raise SystemExit(f'error: the file to write into lacks the marks {MARKS}')
+    return head + begin, end + tail
 
 
 def share(text: str) -> float:

@@ -55,11 +55,7 @@ def train(
     """
     config.launcher = launcher
     if amp:
-        if get_device() == 'cpu':
-            config.optim_wrapper.type = 'mmboxcaseg.AutocastOptimWrapper'
-        else:
-            config.optim_wrapper.type = 'AmpOptimWrapper'
-            config.optim_wrapper.setdefault('loss_scale', 'dynamic')
+        use_amp(config)
     if auto_scale_lr:
         if 'base_batch_size' not in config.get('auto_scale_lr', {}):
             raise InputError(
@@ -76,6 +72,19 @@ def train(
     runner = build_runner(config, 'train')
     _compare_batch_size(config, runner.world_size)
     runner.train()
+
+
+def use_amp(config: Config) -> None:
+    """Let a training run in mixed precision: float16 on a GPU, bfloat16 on a CPU.
+
+    Args:
+        config: The config; it is changed.
+    """
+    if get_device() == 'cpu':
+        config.optim_wrapper.type = 'mmboxcaseg.AutocastOptimWrapper'
+    else:
+        config.optim_wrapper.type = 'AmpOptimWrapper'
+        config.optim_wrapper.setdefault('loss_scale', 'dynamic')
 
 
 def _compare_batch_size(config: Config, world_size: int) -> None:

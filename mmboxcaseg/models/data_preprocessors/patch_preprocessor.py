@@ -52,7 +52,8 @@ class PatchPreprocessor(ImgDataPreprocessor):
     """An ``ImgDataPreprocessor`` that copies less where images are of one size.
 
     Pixels are the same, bit for bit: each image is normalised in its place in the batch, without
-    the copies between. Images of several sizes are padded as ever.
+    the copies between. To a GPU they go in one copy, and few kernels normalise all of them. Images
+    of several sizes are padded as ever.
 
     Args:
         sizes: In training each batch of :func:`collate_patches` is resized to one of these sides,
@@ -82,10 +83,10 @@ class PatchPreprocessor(ImgDataPreprocessor):
             The data on the model's device, with ``inputs`` (N, 3, H, W) float32.
         """
         if 'num_bboxes' not in data:
-            return self._normalize(self.cast_data(data), training)
+            return self._normalize(data, training)
         samples = data['data_samples']  # they hold nothing that lies on a device
         data = {key: value for key, value in data.items() if key != 'data_samples'}
-        data = self._normalize(self.cast_data(data), training)
+        data = self._normalize(data, training)
         inputs, bboxes, masks = data['inputs'], data['bboxes'], data['masks']
         if training and self.sizes:
             size = self.sizes[int(torch.randint(len(self.sizes), ()))]
@@ -98,11 +99,15 @@ class PatchPreprocessor(ImgDataPreprocessor):
         padded = self.pad_size_divisor > 1 or len({image.shape for image in images}) > 1
         if padded or not self._enable_normalize:
             return super().forward(data, training)
+        on_cpu = self.device.type == 'cpu'
+        if not on_cpu and not isinstance(images, Tensor):
+            images = torch.stack(images)
+        data = self.cast_data(dict(data, inputs=images))
+        images = data['inputs']
         batch = torch.empty((len(images), *images[0].shape), device=images[0].device)
-        # On a CPU image by image, as long as it lies in the cache; on a GPU at once.
-        at_once = isinstance(images, Tensor) and images.is_cuda
-        for place, image in [(batch, images)] if at_once else zip(batch, images, strict=True):
-            place.copy_(image.flip(-3) if self._channel_conversion else image)
+        # An image stays in a CPU's cache, where a batch does not.
+        for place, part in zip(batch, images, strict=True) if on_cpu else [(batch, images)]:
+            place.copy_(part.flip(-3) if self._channel_conversion else part)
             place.sub_(self.mean).div_(self.std)
         return dict(data, inputs=batch, data_samples=data.get('data_samples'))
 

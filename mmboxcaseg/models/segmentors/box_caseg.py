@@ -265,10 +265,12 @@ class BoxCaseg(BaseModel):
     ) -> Tensor:
         by_mask = [i for i, sample in enumerate(data_samples) if sample.supervision == 'mask']
         heads = [head for head in (self.salient_head, self.transferred_head) if head is not None]
-        num_masks = torch.tensor(len(by_mask), device=features.device)
+        num_masks = len(by_mask)
         if any(isinstance(head.norm, nn.SyncBatchNorm) for head in heads):
             # The norms of all ranks wait for each other, so the heads run on each rank or on none.
-            all_reduce(num_masks)
+            count = torch.tensor(num_masks, device=features.device)
+            all_reduce(count)
+            num_masks = int(count)
         if num_masks == 0:
             # Every parameter must get a gradient on every rank of a distributed run.
             return 0 * sum(p.sum() for p in self.parameters())

@@ -42,3 +42,23 @@ def test_a_stacked_batch_gives_the_same():
     preprocessor = PatchPreprocessor(bgr_to_rgb=True, **NORM)
     expected = preprocessor(dict(inputs=list(inputs)))['inputs']
     assert torch.equal(preprocessor(dict(inputs=inputs))['inputs'], expected)
+
+
+@pytest.mark.parametrize('bgr_to_rgb', [False, True])
+def test_a_gpu_gets_the_same_in_one_copy(bgr_to_rgb, monkeypatch):
+    batch = dict(inputs=images((8, 6), (8, 6), (8, 6)))
+    preprocessor = PatchPreprocessor(bgr_to_rgb=bgr_to_rgb, **NORM)
+    expected = preprocessor(batch)['inputs']
+    # A device that is not the CPU, and casting that leaves everything there.
+    preprocessor._device = torch.device('meta')
+    copied = []
+    monkeypatch.setattr(preprocessor, 'cast_data', lambda data: copied.append(data) or data)
+    assert torch.equal(preprocessor(batch)['inputs'], expected)
+    assert [data['inputs'].shape for data in copied] == [(3, 3, 8, 6)]
+    assert isinstance(batch['inputs'], list)
+
+
+def test_on_another_device_everything_is_there():
+    batch = dict(inputs=images((8, 6), (8, 6)))
+    result = PatchPreprocessor(bgr_to_rgb=True, **NORM).to('meta')(batch)['inputs']
+    assert result.is_meta and result.shape == (2, 3, 8, 6) and result.dtype == torch.float32
