@@ -1,6 +1,6 @@
 """Transforms of patches, and of proxy masks in mmdet's pipelines."""
 
-from .box_variants import BoxFromMask, MoveBox
+from .box_variants import BoxFromMask, MoveBox, RandomMoveBox
 from .clutter import PasteClutter, RandomTruncate
 from .formatting import PackPatchInputs
 from .loading import LoadPatchImage
@@ -24,6 +24,7 @@ __all__ = [
     'PasteClutter',
     'RandomBoxPatch',
     'RandomDownscale',
+    'RandomMoveBox',
     'RandomSalientPatch',
     'RandomTruncate',
     'WholeImagePatch',
