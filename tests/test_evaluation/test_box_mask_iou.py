@@ -82,7 +82,7 @@ def test_a_mask_counts_beyond_its_box_too():
     target[2:5, 3:6] = True
     prob = np.zeros((4, 4))
     prob[:3, 1:] = 1
-    for slack, expected in ((0.5, 9 / 9), (None, 1 / 12)):
+    for slack, expected in ((0.5, 9 / 9), (None, 1 / 9)):
         sample = data_sample(prob, target, [3, 3, 5, 5])
         if slack:
             sample['slack'] = slack

@@ -4,7 +4,6 @@ import pytest
 from mmboxcaseg.proxy import (
     bbox_areas,
     bbox_iou,
-    bboxes_in_window,
     grow_bboxes,
     inclusive_bboxes,
     mask_windows,
