@@ -368,7 +368,7 @@ FIRST = BOXES['annotations'][0]
 def test_bad_input_ends_before_the_network_is_loaded(
     trained, data, run, monkeypatch, edit, message
 ):
-    monkeypatch.setattr('mmboxcaseg.apis.init_model', None)
+    monkeypatch.setattr('mmboxcaseg.apis.proxy_generation.init_model', None)
     code, _, err = run(arguments(trained, data, *edit(data)))
     assert code == 2
     assert_one_sentence(err, message)
