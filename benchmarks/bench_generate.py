@@ -165,7 +165,9 @@ class StandIn(BoxCasegPredictor):
 def run_ours(folder: Path) -> None:
     import mmboxcaseg.apis
 
-    mmboxcaseg.apis.init_model = lambda config, *_: SimpleNamespace(cfg=config, output_map='fused')
+    mmboxcaseg.apis.init_model = lambda config, *_: SimpleNamespace(
+        cfg=config, output_map='fused', slack=0.0
+    )
     mmboxcaseg.apis.BoxCasegPredictor = StandIn
     (folder / 'none.pth').touch()
     config = folder / 'small.py'

@@ -14,6 +14,7 @@ from mmengine.dataset import Compose, pseudo_collate
 from mmengine.model import revert_sync_batchnorm
 
 from mmboxcaseg.engine.checkpoint import load_model_weights
+from mmboxcaseg.engine.checks import check_slack
 from mmboxcaseg.engine.config import box_pipeline, build_model, config_errors, load_config
 from mmboxcaseg.errors import InputError, check_count
 from mmboxcaseg.models import BoxCaseg
@@ -76,12 +77,14 @@ class BoxCasegPredictor:
         batch_size: Boxes that go through the network at once.
         threshold: See :func:`mmboxcaseg.proxy.mask_of`. By default that of the model's
             ``test_cfg``.
+        slack: How far a mask may leave its box, so that boxes may be drawn loosely; see
+            :func:`mmboxcaseg.proxy.mask_windows`. By default that of the model's ``test_cfg``.
         amp: Whether the network runs in half precision where that does no harm: bfloat16 on a
             CPU, float16 on a GPU.
 
     Raises:
         InputError: If a number is out of its range, or the config has no such pipeline or one that
-            cannot be built.
+            cannot be built or shows less around a box than the slack.
 
     Example:
         >>> import mmboxcaseg
@@ -91,6 +94,11 @@ class BoxCasegPredictor:
         >>> masks, quality = predictor.predict([[10, 5, 30, 35], [20, 5, 60, 40]])
         >>> masks.shape, masks.dtype, quality.shape
         ((2, 40, 60), dtype('bool'), (2,))
+
+        The masks' own tight boxes, such as to correct loose ones by:
+
+        >>> mmboxcaseg.proxy.tight_bboxes(masks).shape
+        (2, 4)
     """
 
     def __init__(
@@ -100,14 +108,18 @@ class BoxCasegPredictor:
         batch_size: int = 32,
         threshold: float | str | None = None,
         amp: bool = False,
+        slack: float | None = None,
     ) -> None:
         check_count('batch_size', batch_size)
         if threshold is not None:
             check_threshold('threshold', threshold)
         if getattr(model, 'cfg', None) is None:
             raise InputError('the model has no config to take its pipeline from: use init_model')
+        self.slack = model.slack if slack is None else slack
+        pipeline = box_pipeline(model.cfg, tta)
+        check_slack(model.cfg, pipeline, self.slack)
         with config_errors(model.cfg):
-            self._pipeline = Compose(box_pipeline(model.cfg, tta))
+            self._pipeline = Compose(pipeline)
         # The same weights; which map of theirs is wanted, and what makes a mask of it, is not the
         # business of whoever else has the model.
         model = copy(model)
@@ -115,6 +127,7 @@ class BoxCasegPredictor:
         model.maps = (model.output_map,)
         if threshold is not None:
             model.threshold = threshold
+        model.slack = self.slack
         self.model = MODELS.build(dict(model.cfg.tta_model, module=model)) if tta else model
         self.batch_size = batch_size
         self.amp = amp
@@ -226,7 +239,7 @@ class BoxCasegPredictor:
             The mask, and how good it probably is.
         """
         prob = sample.pred_maps.get(self.output_map)[0].cpu().numpy()
-        mask = mask_of(prob, sample.bbox, sample.ori_shape, sample.threshold)
+        mask = mask_of(prob, sample.bbox, sample.ori_shape, sample.threshold, self.slack)
         return mask, expected_iou(prob, mask.threshold)
 
 

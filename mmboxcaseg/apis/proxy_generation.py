@@ -28,6 +28,7 @@ from mmboxcaseg.coco.proxies import refine_annotations
 from mmboxcaseg.coco.results import mask_result
 from mmboxcaseg.coco.shards import SHARD_IMAGES, ShardFolder, file_hash, text_hash
 from mmboxcaseg.datasets.transforms import LoadPatchImage
+from mmboxcaseg.engine.checks import check_slack
 from mmboxcaseg.engine.config import box_pipeline, load_config
 from mmboxcaseg.engine.device import check_device, default_device
 from mmboxcaseg.engine.distributed import is_first_process, join_processes
@@ -55,6 +56,7 @@ def generate_proxy_masks(
     tta: bool = False,
     amp: bool = False,
     batch_size: int = 32,
+    slack: float | None = None,
     workers: int = 2,
     device: str | None = None,
     launcher: str = 'none',
@@ -69,11 +71,13 @@ def generate_proxy_masks(
         checkpoint: Its checkpoint.
         ann_file: COCO file with boxes; its masks are not read.
         img_root: Folder of its images.
-        out: COCO file to write: the boxes with ``segmentation``, ``box_agreement`` and ``quality``.
+        out: COCO file to write: the boxes with ``segmentation``, ``box_agreement`` and ``quality``,
+            and with a slack ``mask_bbox``, the mask's own tight box.
         raw_out: COCO results file to write with the masks before merging.
         tta: Whether to average over the views of the config's ``tta_pipeline``.
         amp: Whether the network runs in half precision.
         batch_size: Boxes predicted at once.
+        slack: See :class:`BoxCasegPredictor`.
         workers: See :class:`ProxyGenerator`.
         device: Where the network runs; by default the GPU if there is one.
         launcher: ``'pytorch'`` in each of several processes that torchrun started.
@@ -95,7 +99,7 @@ def generate_proxy_masks(
     device = device or default_device()
     ann_file, img_root, out = Path(ann_file), Path(img_root), Path(out)
     if is_first_process():
-        box_pipeline(config, tta)
+        check_slack(config, box_pipeline(config, tta), slack)
         if not Path(checkpoint).is_file():
             raise InputError(f'checkpoint {checkpoint} does not exist')
         check_device(device)
@@ -128,6 +132,7 @@ def generate_proxy_masks(
                 'config': text_hash([json.dumps(config.to_dict(), default=repr)]),
                 'batch size': str(batch_size),
                 'choice of views (--tta)': str(tta),
+                'slack (--slack)': str(slack),
                 'precision (--amp)': str(amp),
                 'kind of device': torch.device(device).type,
                 'version of mmboxcaseg': mmboxcaseg.__version__,
@@ -140,7 +145,11 @@ def generate_proxy_masks(
         groups = ImageGroups(load_coco(ann_file))
         folder = ShardFolder(out, groups)
     predictor = BoxCasegPredictor(
-        init_model(config, checkpoint, device), batch_size=batch_size, tta=tta, amp=amp
+        init_model(config, checkpoint, device),
+        batch_size=batch_size,
+        tta=tta,
+        amp=amp,
+        slack=slack,
     )
     threads = torch.get_num_threads() if torch.device(device).type == 'cpu' else 0
     _write_shards(ProxyGenerator(groups, img_root, predictor, workers, threads), folder)
@@ -315,7 +324,10 @@ class ProxyGenerator:
         ]
         raw = {result['ann_id']: result['segmentation'] for result in results}
         scores = {result['ann_id']: result['score'] for result in results}
-        return refine_annotations(image, annotations, raw, scores=scores), results
+        proxies = refine_annotations(
+            image, annotations, raw, scores=scores, mask_bbox=self.predictor.slack > 0
+        )
+        return proxies, results
 
 
 @contextmanager

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from mmengine.config import Config
 
-from mmboxcaseg.engine.checks import check_data
+from mmboxcaseg.engine.checks import check_data, check_slack
 from mmboxcaseg.engine.config import load_config
 from mmboxcaseg.engine.device import check_gpus
 from mmboxcaseg.engine.steps import Step, Training, launch
@@ -90,6 +90,7 @@ def _plan(
         config = training.config
         if not config.get('tta_pipeline'):
             raise InputError(f'{path} has no tta_pipeline, through which proxy masks are predicted')
+        check_slack(config, config.tta_pipeline)
         taught = list(_taught_datasets(config.train_dataloader))
         if rounds and not taught:
             raise InputError(

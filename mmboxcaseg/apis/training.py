@@ -18,6 +18,7 @@ from mmboxcaseg.engine.checks import (
     check_mask_head,
     check_pretrained,
     check_sampler,
+    check_slack,
 )
 from mmboxcaseg.engine.config import box_pipeline, build_runner, innermost
 from mmboxcaseg.engine.distributed import is_first_process, start_process
@@ -103,6 +104,7 @@ def _compare_batch_size(config: Config, world_size: int) -> None:
 
 def _check_training(config: Config) -> None:
     check_sampler(config)
+    check_slack(config, config.get('val_dataloader') or {})
     check_mask_head(config)
     check_pretrained(config.model)
     path = config.get('load_from')
@@ -162,6 +164,7 @@ def test(
     if not config.get('test_dataloader'):
         raise InputError(f'{config.filename} has no test_dataloader, so there is nothing to score')
     pipeline = box_pipeline(config, tta=True) if tta else None
+    check_slack(config, pipeline or config.test_dataloader)
     if amp:
         config.test_cfg = dict(config.get('test_cfg') or {}, fp16=True)
     if show or show_dir:

@@ -38,6 +38,13 @@ def add_arguments(parser: ArgumentParser) -> None:
     )
     add_device_option(parser)
     parser.add_argument('--batch-size', type=int, default=32, help='boxes predicted at once')
+    parser.add_argument(
+        '--slack',
+        type=float,
+        help="how far a mask may leave its box, in parts of the box's width and height, at most "
+        "the margin of the patches (the model's test_cfg.slack, or 0); each mask's own tight box "
+        'is then its mask_bbox',
+    )
     add_tta_option(parser)
     add_amp_options(parser)
     parser.add_argument(
@@ -69,6 +76,7 @@ def main(args: Namespace) -> None:
         tta=args.tta,
         amp=choose_amp(args.amp, args.force_amp, device),
         batch_size=args.batch_size,
+        slack=args.slack,
         workers=args.workers,
         device=device,
         launcher=args.launcher,

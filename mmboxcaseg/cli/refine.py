@@ -25,6 +25,11 @@ def add_arguments(parser: ArgumentParser) -> None:
         'load them with ProxyCocoDataset, which keeps them so',
     )
     parser.add_argument(
+        '--mask-bbox',
+        action='store_true',
+        help="write each mask's own tight box too, as mask_bbox, such as to correct loose boxes by",
+    )
+    parser.add_argument(
         '--inclusive-boxes',
         action='store_true',
         help="measure agreement as the authors' release does: a box holds its last pixels, which "
@@ -37,7 +42,12 @@ def main(args: Namespace) -> None:
     from mmboxcaseg.coco import refine_proxy_masks
 
     summary, missing = refine_proxy_masks(
-        args.boxes, args.raw, args.out, merge=args.merge, inclusive_boxes=args.inclusive_boxes
+        args.boxes,
+        args.raw,
+        args.out,
+        merge=args.merge,
+        inclusive_boxes=args.inclusive_boxes,
+        mask_bbox=args.mask_bbox,
     )
     print(f'{args.out}: {summary}')
     if missing:

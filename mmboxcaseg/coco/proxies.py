@@ -13,7 +13,7 @@ from tqdm import trange
 
 from mmboxcaseg.errors import InputError
 from mmboxcaseg.fileio import check_output
-from mmboxcaseg.proxy import AGREEMENTS, combined_quality, empty_rle, refine_rles
+from mmboxcaseg.proxy import AGREEMENTS, combined_quality, empty_rle, refine_rles, rle_bboxes
 
 from .annotations import (
     Annotation,
@@ -133,6 +133,7 @@ def refine_annotations(
     scores: Mapping[Id, float] | None = None,
     merge: bool = True,
     inclusive_boxes: bool = False,
+    mask_bbox: bool = False,
 ) -> list[dict]:
     """Give one image's annotations their proxy masks.
 
@@ -146,12 +147,14 @@ def refine_annotations(
         scores: Annotation id to the score of its raw mask, for those that have one.
         merge: See :func:`refine_rles`.
         inclusive_boxes: See :func:`mmboxcaseg.proxy.box_agreement`.
+        mask_bbox: Whether to give the tight box of each mask that is not empty too.
 
     Returns:
         The annotations' fields with ``segmentation`` (compressed RLE) and ``box_agreement``, with
-        the score of a raw mask that has one as ``quality``, and with ``iscrowd`` (0) and ``area``
-        (the box's) where they had none: mmdet drops a box that has no area. Every other field is
-        as it was.
+        the score of a raw mask that has one as ``quality``, with ``mask_bbox`` (x, y, width,
+        height) if it is asked for, and with ``iscrowd`` (0) and ``area`` (the box's) where they had
+        none: mmdet drops a box that has no area. Every other field is as it was, but a
+        ``mask_bbox``, which was another mask's, is gone.
     """
     objects = [a for a in annotations if a.is_object and a.id in raw]
     rles, agreement = refine_rles(
@@ -167,10 +170,17 @@ def refine_annotations(
     }
     for id_ in fields.keys() & (scores or {}).keys():
         fields[id_]['quality'] = scores[id_]
+    if mask_bbox:
+        for own, (x1, y1, x2, y2) in zip(fields.values(), rle_bboxes(rles).tolist(), strict=True):
+            if x1 < x2:
+                own['mask_bbox'] = [x1, y1, x2 - x1, y2 - y1]
     empty = dict(segmentation=empty_rle(image.shape), box_agreement=0.0)
+    contents = [a.content() for a in annotations]
+    for content in contents:
+        content.pop('mask_bbox', None)
     return [
-        dict(iscrowd=0, area=a.bbox[2] * a.bbox[3]) | a.content() | fields.get(a.id, empty)
-        for a in annotations
+        dict(iscrowd=0, area=a.bbox[2] * a.bbox[3]) | content | fields.get(a.id, empty)
+        for a, content in zip(annotations, contents, strict=True)
     ]
 
 
@@ -181,6 +191,7 @@ def refine_proxy_masks(
     *,
     merge: bool = True,
     inclusive_boxes: bool = False,
+    mask_bbox: bool = False,
 ) -> tuple[str, int]:
     """Refine the raw masks of a COCO file image by image.
 
@@ -190,6 +201,7 @@ def refine_proxy_masks(
         out: COCO file to write, the boxes with their proxy masks (:func:`refine_annotations`).
         merge: See :func:`refine_rles`.
         inclusive_boxes: See :func:`mmboxcaseg.proxy.box_agreement`.
+        mask_bbox: See :func:`refine_annotations`.
 
     Returns:
         What :func:`summarize_agreement` says, and how many objects had no raw mask.
@@ -207,10 +219,10 @@ def refine_proxy_masks(
     del coco
     by_image = results_by_image(load_results(raw), (image.id for image in groups.images), raw)
     agreement: list[float] = []
-    missing = 0
+    missing = empty = 0
 
     def proxies() -> Iterator[bytes]:
-        nonlocal missing
+        nonlocal missing, empty
         for index in trange(len(groups), desc='refine', unit='image'):
             image, annotations = groups.image(index), groups.annotations(index)
             known = match_image(annotations, by_image.pop(image.id, []), raw)
@@ -221,15 +233,17 @@ def refine_proxy_masks(
                 scores={id_: r.score for id_, r in known.items() if r.score is not None},
                 merge=merge,
                 inclusive_boxes=inclusive_boxes,
+                mask_bbox=mask_bbox,
             )
             for annotation, proxy in zip(annotations, refined, strict=True):
                 if annotation.is_object:
                     agreement.append(proxy['box_agreement'])
+                    empty += Proxy(proxy['segmentation']).is_empty
                     missing += annotation.id not in known
                 yield json.dumps(proxy).encode()
 
     write_coco(groups.top, groups.in_file_order(proxies()), out)
-    return summarize_agreement(agreement), missing
+    return summarize_agreement(agreement, empty), missing
 
 
 def combine_rounds(rounds: Sequence[str | Path], out: str | Path) -> int:
@@ -283,28 +297,35 @@ def known_quality(proxy: Proxy, id_: Id, path: str | Path) -> float:
 
 def summarize_proxies(annotations: Iterable[ProxyAnnotation]) -> str:
     """Say in a few words how good proxy masks are; see :func:`summarize_agreement`."""
-    return summarize_agreement([a.box_agreement for a in annotations if a.is_object])
+    agreement, empty = [], 0
+    for annotation in annotations:
+        if annotation.is_object:
+            agreement.append(annotation.box_agreement)
+            # A mask that leaves its box may agree by 0 without being empty.
+            empty += not agreement[-1] and Proxy(annotation.segmentation).is_empty
+    return summarize_agreement(agreement, empty)
 
 
-def summarize_agreement(agreement: Sequence[float]) -> str:
+def summarize_agreement(agreement: Sequence[float], empty: int) -> str:
     """Say in a few words how good proxy masks are.
 
     Args:
         agreement: Box agreement of all objects.
+        empty: How many of their masks are empty.
 
     Returns:
         One line: how many boxes, how many empty masks, the share above each agreement that the
         paper compares.
 
     Example:
-        >>> summarize_agreement([0.0, 0.96]).split(';')[0]
+        >>> summarize_agreement([0.0, 0.96], empty=1).split(';')[0]
         '2 boxes, 1 empty masks'
     """
     agreement = np.asarray(agreement)
     if not len(agreement):
         return 'no box to give a mask'
     shares = ', '.join(f'{(agreement > t).mean():.1%} above {t:.2f}' for t in AGREEMENTS)
-    return f'{len(agreement)} boxes, {(agreement == 0).sum()} empty masks; agreement: {shares}'
+    return f'{len(agreement)} boxes, {empty} empty masks; agreement: {shares}'
 
 
 def _read_proxy(annotation: ProxyAnnotation, image: Image, path: str | Path) -> Proxy:

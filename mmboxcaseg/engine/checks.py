@@ -18,7 +18,7 @@ from mmboxcaseg.coco.checks import check_bboxes, image_paths
 from mmboxcaseg.coco.proxies import MASK_TOOL, known_quality, load_proxies
 from mmboxcaseg.datasets.box_instances import BoxInstanceDataset
 from mmboxcaseg.datasets.salient_objects import SalientObjectDataset
-from mmboxcaseg.datasets.transforms import DropProxyMasks
+from mmboxcaseg.datasets.transforms import BoxPatch, DropProxyMasks
 from mmboxcaseg.engine.checkpoint import (
     check_fits,
     check_kind,
@@ -27,7 +27,7 @@ from mmboxcaseg.engine.checkpoint import (
     load_checkpoint_file,
 )
 from mmboxcaseg.engine.config import build_model, config_errors
-from mmboxcaseg.errors import InputError
+from mmboxcaseg.errors import InputError, check_share
 from mmboxcaseg.models import BoxCaseg
 from mmboxcaseg.models.roi_heads import ProxyMaskHead
 
@@ -198,6 +198,31 @@ def check_mask_head(config: Config) -> None:
             f'{head} knows nothing: set model.roi_head.mask_head.type to '
             "'mmboxcaseg.ProxyMaskHead', which leaves dropped masks out of the loss"
         )
+
+
+def check_slack(config: Config, views: Any, slack: float | None = None) -> None:
+    """Check that the patches of a test show as much as masks may lie in.
+
+    Args:
+        config: Config of the run.
+        views: The pipeline, or a part of the config with pipelines in it.
+        slack: See :func:`mmboxcaseg.proxy.mask_windows`; by default that of the model's
+            ``test_cfg``.
+
+    Raises:
+        InputError: If it is not in [0, 1], or above the margin of a ``BoxPatch``.
+    """
+    if slack is None:
+        slack = (config.get('model', {}).get('test_cfg') or {}).get('slack', 0.0)
+    check_share('slack', slack)
+    for transform in _with_key(views, 'type') if slack else ():
+        margin = transform.get('margin', 0.0)
+        if issubclass(_class_of(transform, TRANSFORMS), BoxPatch) and margin < slack:
+            raise InputError(
+                f'masks may leave their boxes by a slack of {slack:g}, but a BoxPatch of '
+                f'{config.filename or "the config"} has a margin of {margin:g}: give each a margin '
+                'of at least the slack, or lower the slack'
+            )
 
 
 def check_pretrained(model: dict[str, Any]) -> None:

@@ -104,7 +104,9 @@ class BoxMaskIoUMetric(BaseMetric):
     """mIoU* and IoU@k of every map that the network predicts.
 
     Works on the test patches of ``BoxInstanceDataset(with_segmentation=True)``: each map is
-    turned into a mask as proxy masks are, and compared with the truth over the whole image.
+    turned into a mask as proxy masks are, and compared with the truth over the whole image. So
+    what a network's slack lets a mask take beyond its box counts, and so does what a box leaves out
+    of its object.
     Results are named ``<map>/mIoU``, ``<map>/IoU@50`` and so on.
 
     Args:
@@ -141,6 +143,7 @@ class BoxMaskIoUMetric(BaseMetric):
                     sample['bbox'],
                     sample['ori_shape'],
                     sample['threshold'],
+                    sample.get('slack', 0.0),
                 )
                 for sample in data_samples
             ]

@@ -15,6 +15,11 @@ def box_agreement(
     The paper does not say which pixels a box holds. By default the ground-truth box is measured on
     the pixel grid (:func:`pixel_bboxes`), so that a mask that fills its box agrees by exactly 1.
 
+    It takes boxes to be tight. Of boxes drawn loosely it says how loose they are, not how good
+    their masks are, most of all where masks may leave them by a slack: keep masks by their quality
+    (:func:`expected_iou`) then, and look for boxes to be corrected where the quality is high and
+    the agreement low.
+
     Args:
         masks: (N, H, W) bool or uint8.
         bboxes: (N, 4) ground-truth boxes xyxy in image pixels.

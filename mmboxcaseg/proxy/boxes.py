@@ -35,6 +35,70 @@ def pixel_bboxes(
     return np.concatenate([start, stop], axis=1)
 
 
+def grow_bboxes(pixels: np.ndarray, share: float) -> np.ndarray:
+    """Grow boxes on the pixel grid, by whole pixels.
+
+    Args:
+        pixels: (N, 4) int boxes xyxy of :func:`pixel_bboxes`.
+        share: How far an edge moves outwards, as a part of the box's width or height; halves of a
+            pixel up.
+
+    Returns:
+        (N, 4) int64 boxes xyxy, which may leave the image.
+
+    Example:
+        >>> grow_bboxes(np.array([[10, 10, 20, 13]]), 0.25).tolist()
+        [[7, 9, 23, 14]]
+    """
+    grown = np.floor(share * (pixels[:, 2:] - pixels[:, :2]) + 0.5).astype(np.int64)
+    return pixels + np.concatenate([-grown, grown], axis=1)
+
+
+def mask_windows(
+    bboxes: np.ndarray,
+    img_shape: tuple[int, int] | Sequence[tuple[int, int]],
+    slack: float = 0.0,
+) -> np.ndarray:
+    """Find where the masks of boxes may lie: the window that a map is of, and a mask is put into.
+
+    Args:
+        bboxes: (N, 4) boxes xyxy in pixels.
+        img_shape: As in :func:`pixel_bboxes`.
+        slack: How far a mask may leave its box on each side, as a part of the box's width and
+            height. A margin of at least as much shows all of the window.
+
+    Returns:
+        (N, 4) int64 windows xyxy: the boxes on the pixel grid, grown by the slack and cut at the
+        image's border.
+
+    Example:
+        >>> mask_windows([[2, 10, 12, 14.2]], (16, 20), slack=0.25).tolist()
+        [[0, 9, 15, 15]]
+    """
+    grown = grow_bboxes(pixel_bboxes(bboxes, img_shape), slack)
+    return np.clip(grown, 0, np.tile(np.asarray(img_shape)[..., ::-1], 2))
+
+
+def bboxes_in_window(bboxes: np.ndarray, window: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Map boxes from image pixels to the pixels of a window's patch.
+
+    Args:
+        bboxes: (N, 4), xyxy, image pixels.
+        window: (4,), xyxy, image pixels.
+        size: Height and width of the patch.
+
+    Returns:
+        (N, 4) float, xyxy; boxes may leave the patch.
+
+    Example:
+        >>> bboxes_in_window([[4, 2, 8, 6]], [2, 2, 12, 7], size=(10, 20)).tolist()
+        [[4.0, 0.0, 12.0, 8.0]]
+    """
+    window = np.asarray(window, dtype=np.float64)
+    factor = np.asarray(size[::-1]) / (window[2:] - window[:2])
+    return ((np.reshape(bboxes, (-1, 2, 2)) - window[:2]) * factor).reshape(-1, 4)
+
+
 def inclusive_bboxes(bboxes: np.ndarray) -> np.ndarray:
     """Read boxes as the released code reads ground-truth boxes when it measures the agreement.
 

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from .boxes import pixel_bboxes
+from .boxes import mask_windows
 from .quality import BEST, best_threshold
 from .rle import Edges, encode_edges, window_edges
 
@@ -66,10 +66,10 @@ def threshold_probability(prob: np.ndarray, size: tuple[int, int], threshold: fl
 
 
 class BoxMask(NamedTuple):
-    """A mask that lies in its box.
+    """A mask that lies in its box, or in its box grown by the slack.
 
     Attributes:
-        window: (h, w) bool, the box's pixels.
+        window: (h, w) bool, the pixels of :func:`mask_windows`.
         corner: x and y of the first of them in the image.
         threshold: Of the normalised map, above which a pixel belongs to the mask.
     """
@@ -80,7 +80,11 @@ class BoxMask(NamedTuple):
 
 
 def mask_of(
-    prob: np.ndarray, bbox: np.ndarray, img_shape: tuple[int, int], threshold: float | str
+    prob: np.ndarray,
+    bbox: np.ndarray,
+    img_shape: tuple[int, int],
+    threshold: float | str,
+    slack: float = 0.0,
 ) -> BoxMask:
     """Turn the probability map of a box into a mask.
 
@@ -88,11 +92,12 @@ def mask_of(
     by the same threshold.
 
     Args:
-        prob: (h, w) float probabilities of the patch cropped at ``bbox``.
+        prob: (h, w) float probabilities of the part of the image that :func:`mask_windows` gives.
         bbox: (4,) box xyxy in image pixels.
         img_shape: (height, width) of the image.
         threshold: See :func:`threshold_probability`; ``'best'`` for that of
             :func:`best_threshold`.
+        slack: See :func:`mask_windows`; with 0 the mask ends at its box.
 
     Returns:
         The mask.
@@ -104,7 +109,7 @@ def mask_of(
     """
     if threshold == BEST:
         threshold = best_threshold(prob)
-    x1, y1, x2, y2 = pixel_bboxes(bbox, img_shape)[0].tolist()
+    x1, y1, x2, y2 = mask_windows(bbox, img_shape, slack)[0].tolist()
     window = threshold_probability(prob, (x2 - x1, y2 - y1), threshold)
     return BoxMask(window, (x1, y1), threshold)
 

@@ -42,7 +42,7 @@ def best_threshold(prob: np.ndarray) -> float:
     costs less than to miss it, as long as the IoU of the whole mask is below 0.4 / 0.6.
 
     Args:
-        prob: (h, w) float probabilities of a patch cropped at its box.
+        prob: (h, w) float probabilities of a box, or of one grown by the slack.
 
     Returns:
         The threshold of the normalised map, a multiple of 1/256 below 1; 0.5 of a flat map.
@@ -72,8 +72,12 @@ def expected_iou(prob: np.ndarray, threshold: float) -> float:
     with it: their quotient. Beside the box agreement of the paper, which looks at the outline
     alone, this sees what the network is unsure of inside it.
 
+    The box is that which the map is of. Where masks may leave their boxes by a slack, this is the
+    IoU with the part of the object in the grown box, and as meaningful for a box drawn too small
+    or beside its object as for a tight one.
+
     Args:
-        prob: (h, w) float probabilities of a patch cropped at its box, not normalised.
+        prob: (h, w) float probabilities of a box, or of one grown by the slack, not normalised.
         threshold: That of the mask, as in :class:`BoxMask`: it is where the normalised map is
             above it.
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
-from mmboxcaseg.proxy import pixel_bboxes
+from mmboxcaseg.proxy import pixel_bboxes, tight_bboxes
 
 Colour = tuple[int, int, int]
 
@@ -76,12 +76,16 @@ def draw_instance(
         true_mask: (H, W) bool, if it is known.
 
     Returns:
-        (h, w, 3) uint8, the box and a fifth of its longer side on each side of it.
+        (h, w, 3) uint8, box and predicted mask, and a fifth of their longer side on each side.
     """
     drawn = draw_mask(img, mask, _PREDICTED)
     if true_mask is not None:
         drawn = draw_mask(drawn, true_mask, _TRUE, opacity=0)
-    return draw_bbox(drawn, bbox, _BOX)[surroundings(bbox, img.shape[:2], context=0.2)]
+    shown = np.asarray(bbox)
+    if mask.any():
+        tight = tight_bboxes(mask[None])[0]
+        shown = np.append(np.minimum(shown[:2], tight[:2]), np.maximum(shown[2:], tight[2:]))
+    return draw_bbox(drawn, bbox, _BOX)[surroundings(shown, img.shape[:2], context=0.2)]
 
 
 def surroundings(

@@ -10,7 +10,7 @@ from mmengine.structures import PixelData
 from mmboxcaseg.apis import BoxCasegPredictor, init_model
 from mmboxcaseg.datasets.transforms import MoveBox
 from mmboxcaseg.errors import InputError
-from mmboxcaseg.proxy import BoxMask
+from mmboxcaseg.proxy import BoxMask, tight_bboxes
 from mmboxcaseg.registry import DATASETS, MODELS, TRANSFORMS
 
 SIZE = 32
@@ -235,6 +235,140 @@ def test_mask_is_where_the_object_is_whatever_the_margin(config, monkeypatch):
         assert (mask ^ masks[0]).sum() <= 8
 
 
+def see_through(monkeypatch, config):
+    """Take the network away: the map is the brightness of what it was shown, in a prompt's box."""
+    config.model.update(weak_head=None, transferred_head=None)
+    config.model.data_preprocessor = dict(
+        type='mmengine.ImgDataPreprocessor', mean=[0, 0, 0], std=[255, 255, 255]
+    )
+    model = init_model(config)
+    monkeypatch.setattr(model, 'extract_feat', lambda inputs, *boxes: inputs[:, :1])
+    model.salient_head = torch.nn.Identity()
+    return model
+
+
+def window_by_hand(bbox, slack, width, height):
+    x1, y1, x2, y2 = (int(edge) for edge in bbox)
+    grow_x, grow_y = int(slack * (x2 - x1) + 0.5), int(slack * (y2 - y1) + 0.5)
+    return np.s_[
+        max(y1 - grow_y, 0) : min(y2 + grow_y, height),
+        max(x1 - grow_x, 0) : min(x2 + grow_x, width),
+    ]
+
+
+FLIPS = [
+    dict(type='RandomFlip', prob=float(direction is not None), direction=direction or 'horizontal')
+    for direction in (None, 'horizontal', 'vertical', 'diagonal')
+]
+
+
+@pytest.mark.parametrize('flips', [None, *[[flip] for flip in FLIPS], FLIPS])
+def test_slack_gives_all_of_the_object_in_the_grown_box(config, monkeypatch, flips):
+    """Of any box, also at the image's border, where the patch shows what is not there."""
+    rng = np.random.default_rng(0)
+    cut = 0
+    for _ in range(16):
+        width, height = rng.integers(24, 60, 2).tolist()
+        image, true = np.zeros((height, width, 3), np.uint8), np.zeros((height, width), bool)
+        for _ in range(2):
+            x, y = rng.integers(-8, width - 4), rng.integers(-8, height - 4)
+            sides = rng.integers(6, 24, 2)
+            true[max(y, 0) : y + sides[1], max(x, 0) : x + sides[0]] = True
+        image[true] = 255
+        corner = rng.integers(0, [width - 11, height - 11])
+        bbox = np.append(corner, np.minimum(corner + rng.integers(11, 25, 2), [width, height]))
+        slack = float(rng.choice([0, 0.1, 0.2, 0.35]))
+        margin = slack + float(rng.choice([0, 0.1, 0.3]))
+        window = window_by_hand(bbox, slack, width, height)
+        if true[window].all() or not true[window].any():
+            continue  # the map is normalised: nothing is told from nothing
+        # A patch of as many pixels as there are: nothing is lost by scaling.
+        sides = bbox[2:] - bbox[:2]
+        size = (sides + 2 * np.floor(margin * sides + 0.5).astype(int))[::-1].tolist()
+        crop = box_patch(size=size, margin=margin)
+        if flips:
+            with_tta(config, [crop], flips)
+        else:
+            config.test_dataloader.dataset.pipeline[1] = crop
+        predictor = BoxCasegPredictor(
+            see_through(monkeypatch, config), tta=bool(flips), slack=slack
+        )
+        predictor.set_image(image)
+        (mask,), _ = predictor.predict(bbox)
+        expected = np.zeros_like(true)
+        expected[window] = true[window]
+        assert np.array_equal(mask, expected)
+        cut += slack > 0 and 0 in (window[0].start, window[1].start)
+    assert cut > 2
+
+
+def test_views_of_several_margins_lie_on_each_other(config, image, monkeypatch):
+    y, x = np.mgrid[:40, :48]
+    image = np.uint8(255 * ((x - 20) ** 2 / 90 + (y - 12) ** 2 / 50 < 1.5))[..., None].repeat(3, 2)
+    views = [box_patch(size=128, margin=margin) for margin in (0.2, 0.4, 1)]
+    model = see_through(monkeypatch, with_tta(config, views, FLIPS))
+    predictor = BoxCasegPredictor(model, tta=True, slack=0.2)
+    predictor.set_image(image)
+    bbox = np.array([14, 1, 34, 21])  # cuts the disk on the left, and grown it leaves the image
+    (mask,), _ = predictor.predict(bbox)
+    expected = np.zeros(image.shape[:2], bool)
+    window = window_by_hand(bbox, 0.2, 48, 40)
+    expected[window] = image[window][..., 0] > 0
+    assert window == np.s_[0:25, 10:38]
+    # A pixel of the outline here and there, which the views' patches blur.
+    assert (mask ^ expected).sum() <= 6
+    assert mask[:, 10:14].any() and not mask[:, :10].any()
+
+
+class TestSlack:
+    @pytest.mark.parametrize('tta', [False, True])
+    def test_is_that_of_the_config_unless_it_is_given(self, config, image, tta):
+        config.model.test_cfg = dict(slack=0.2)
+        with_tta(margin_of(config, 0.3), [box_patch(margin=0.3)], FLIPS)
+        model = init_model(config)
+        masks = []
+        for settings in (dict(), dict(slack=0.2), dict(slack=0.0), dict(slack=0.3)):
+            predictor = BoxCasegPredictor(model, tta=tta, **settings)
+            predictor.set_image(image)
+            masks.append(predictor.predict(BBOXES)[0])
+            (sample, *_) = predictor.predict_packed(predictor.pack(image, BBOXES))
+            assert sample.slack == predictor.slack == settings.get('slack', 0.2)
+        assert np.array_equal(masks[0], masks[1])
+        assert model.slack == 0.2
+        for box, plain, slack in zip(BBOXES.astype(int), masks[2], masks[0], strict=True):
+            assert not plain.any() or tight_bboxes(plain[None])[0, 0] >= box[0]
+            window = window_by_hand(box, 0.2, 48, 40)
+            assert slack[window].sum() == slack.sum()
+        assert any((slack & ~masks[2].any(0)).any() for slack in masks[3])
+
+    def test_none_is_what_there_was(self, config, image):
+        model = prompted(with_tta(margin_of(config, 0.25)))
+        for tta in (False, True):
+            maps = [
+                predict_maps(BoxCasegPredictor(model, tta=tta, **settings), image)
+                for settings in (dict(), dict(slack=0.0), dict(slack=1e-9))
+            ]
+            assert np.array_equal(maps[0], maps[1])
+            # Boxes of no slack to speak of are looked for in another way, to the same end.
+            np.testing.assert_allclose(maps[0], maps[2], atol=1e-5)
+
+    @pytest.mark.parametrize('tta', [False, True])
+    def test_more_than_a_view_shows(self, config, tta):
+        with_tta(margin_of(config, 0.1), [box_patch(margin=0.3), box_patch(margin=0.1)], FLIPS)
+        with pytest.raises(
+            InputError, match=r'a slack of 0\.2, .* has a margin of 0\.1: give each'
+        ):
+            BoxCasegPredictor(init_model(config), tta=tta, slack=0.2)
+        BoxCasegPredictor(init_model(config), tta=tta, slack=0.1)
+        config.model.test_cfg = dict(slack=0.2)
+        with pytest.raises(InputError, match=r'a slack of 0\.2'):
+            BoxCasegPredictor(init_model(config), tta=tta)
+
+    def test_no_margin_at_all(self, config):
+        with pytest.raises(InputError, match='has a margin of 0: give'):
+            BoxCasegPredictor(init_model(config), slack=0.01)
+
+
 def test_half_precision(model, image):
     maps = []
     for amp in (False, True):
@@ -398,7 +532,9 @@ def test_one_box_may_stand_alone(model, image):
     assert quality.shape == (1,)
 
 
-@pytest.mark.parametrize('setting', [dict(batch_size=0), dict(threshold=2), dict(threshold=np.nan)])
+@pytest.mark.parametrize(
+    'setting', [dict(batch_size=0), dict(threshold=2), dict(threshold=np.nan), dict(slack=2)]
+)
 def test_bad_settings(model, setting):
     with pytest.raises(InputError, match=f'{next(iter(setting))} must be'):
         BoxCasegPredictor(model, **setting)

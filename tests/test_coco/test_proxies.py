@@ -94,24 +94,44 @@ def test_crowds_and_degenerate_boxes_take_no_part(refine, other):
     assert two['iscrowd'] == other.get('iscrowd', 0)
 
 
+def test_tight_boxes_of_the_merged_masks(refine):
+    raw = {1: encode_rle(LARGE), 2: encode_rle(SMALL), 4: encode_rle(LARGE & False)}
+    annotations = [
+        annotation(1, [0, 0, 4, 3], mask_bbox=[9, 9, 9, 9]),
+        annotation(2, [1, 3, 1, 1]),
+        annotation(3, [0, 0, 4, 4], mask_bbox=[9, 9, 9, 9]),
+        annotation(4, [0, 0, 4, 4], mask_bbox=[9, 9, 9, 9]),
+    ]
+    proxies = refine(annotations, raw, mask_bbox=True)
+    # A box may lie beside its mask; empty masks have none, and no other mask's.
+    boxes = [proxy.get('mask_bbox') for proxy in proxies]
+    assert boxes == [[0, 0, 4, 2], [0, 2, 4, 1], None, None]
+    assert [proxy['bbox'] for proxy in proxies] == [a['bbox'] for a in annotations]
+    assert all('mask_bbox' not in proxy for proxy in refine(annotations, raw))
+
+
 def test_image_without_annotations(refine):
     assert refine([], {}) == []
 
 
+EMPTY = empty_rle((4, 4))
+FULL = encode_rle(np.ones((4, 4), bool))
+
+
 def test_summarize_proxies(as_coco):
     proxies = [
-        annotation(n, [0, 0, 1, 1], box_agreement=value)
-        for n, value in enumerate((0, 0.75, 0.8, 0.96))
+        annotation(n, [0, 0, 1, 1], box_agreement=value, segmentation=rle)
+        for n, (value, rle) in enumerate([(0, EMPTY), (0, FULL), (0.75, 0), (0.8, 0), (0.96, 0)])
     ]
     proxies.append(annotation(9, [0, 0, 1, 1], iscrowd=1, box_agreement=0))
     assert summarize_proxies(as_coco(content(*proxies), ProxyAnnotation).annotations) == (
-        '4 boxes, 1 empty masks; agreement: 50.0% above 0.75, 25.0% above 0.85, '
-        '25.0% above 0.90, 25.0% above 0.95'
+        # One mask left its box altogether.
+        '5 boxes, 1 empty masks; agreement: 40.0% above 0.75, 20.0% above 0.85, '
+        '20.0% above 0.90, 20.0% above 0.95'
     )
     assert summarize_proxies([]) == 'no box to give a mask'
 
 
-EMPTY = empty_rle((4, 4))
 #: Two objects, of which the second one has lost its mask, and a crowd.
 PROXIES = [
     annotation(1, [0, 0, 4, 3], segmentation=encode_rle(LARGE), box_agreement=0.9, quality=0.7),

@@ -61,7 +61,7 @@ def test_joined_file_is_the_one_written_from_memory(tmp_path, content, folder):
     assert (tmp_path / 'out.json').read_text() == json.dumps(expected)
     assert (tmp_path / 'raw.json').read_text() == json.dumps(raw)
     agreement = [p['box_agreement'] for p in proxies if p['bbox'][3] > 0]
-    assert folder.summarize() == summarize_agreement(agreement)
+    assert folder.summarize() == summarize_agreement(agreement, empty=0)
     folder.remove()
     assert sorted(path.name for path in tmp_path.iterdir()) == ['out.json', 'raw.json']
 

@@ -8,7 +8,7 @@ from mmengine.config import Config
 from mmengine.registry import MODELS
 
 from mmboxcaseg.coco import Category
-from mmboxcaseg.datasets.transforms import DropProxyMasks
+from mmboxcaseg.datasets.transforms import BoxPatch, DropProxyMasks
 from mmboxcaseg.engine.checks import (
     check_checkpoint,
     check_classes,
@@ -17,6 +17,7 @@ from mmboxcaseg.engine.checks import (
     check_mask_head,
     check_pretrained,
     check_sampler,
+    check_slack,
 )
 from mmboxcaseg.errors import InputError
 from mmboxcaseg.models.roi_heads import ProxyMaskHead
@@ -222,6 +223,31 @@ def test_batch_sizes_of_sampler_and_loader():
     loader['sampler']['batch_size'] = 8
     check_sampler(Config(dict(train_dataloader=loader)))
     check_sampler(Config(dict(train_dataloader=dict(batch_size=8))))
+
+
+class OwnPatch(BoxPatch):
+    pass
+
+
+@pytest.mark.parametrize('type_', ['mmboxcaseg.BoxPatch', BoxPatch, OwnPatch])
+def test_slack_and_the_margins_of_the_views(type_):
+    def views(*margins):
+        crops = [dict(type=type_, margin=margin) for margin in margins]
+        return [dict(type='TestTimeAug', transforms=[crops]), dict(type='RandomFlip')]
+
+    config = Config(dict(model=dict(test_cfg=dict(slack=0.1))))
+    check_slack(config, views(0.1, 0.2))
+    check_slack(config, dict(dataset=dict(pipeline=views(0.1))))
+    check_slack(config, dict(dataset=dict(pipeline=[dict(type='mmboxcaseg.WholeImagePatch')])))
+    check_slack(config, views(0.0, 0.2), slack=0.0)
+    with pytest.raises(InputError, match=r'slack of 0\.1, .* of the config has a margin of 0\.05'):
+        check_slack(config, views(0.2, 0.05))
+    with pytest.raises(InputError, match='has a margin of 0: give'):
+        check_slack(config, dict(dataset=dict(pipeline=[dict(type=type_)])))
+    with pytest.raises(InputError, match=r'slack of 0\.3, .* margin of 0\.2'):
+        check_slack(config, views(0.3, 0.2), slack=0.3)
+    for model in (dict(), dict(test_cfg=None), dict(test_cfg=dict(rcnn=dict()))):
+        check_slack(Config(dict(model=model)), views(0.0))
 
 
 class KnowingHead(ProxyMaskHead, HTCMaskHead):

@@ -76,6 +76,21 @@ def data_sample(prob, target, bbox, label=0, **maps):
     )
 
 
+def test_a_mask_counts_beyond_its_box_too():
+    # The map is that of the box grown by a pixel on each side, and finds the object's rows 2 to 4.
+    target = np.zeros((8, 10), dtype=bool)
+    target[2:5, 3:6] = True
+    prob = np.zeros((4, 4))
+    prob[:3, 1:] = 1
+    for slack, expected in ((0.5, 9 / 9), (None, 1 / 9)):
+        sample = data_sample(prob, target, [3, 3, 5, 5])
+        if slack:
+            sample['slack'] = slack
+        metric = BoxMaskIoUMetric()
+        metric.process({}, [sample])
+        assert metric.results[0]['ious']['fused'] == pytest.approx(expected)
+
+
 def test_map_is_pasted_into_the_image_as_proxy_masks_are():
     target = np.zeros((8, 10), dtype=bool)
     target[2:6, 4:8] = True

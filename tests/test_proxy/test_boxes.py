@@ -4,7 +4,9 @@ import pytest
 from mmboxcaseg.proxy import (
     bbox_areas,
     bbox_iou,
+    grow_bboxes,
     inclusive_bboxes,
+    mask_windows,
     pairwise_iou,
     pixel_bboxes,
     tight_bboxes,
@@ -34,6 +36,47 @@ def test_pixel_bboxes(bbox, expected):
 
 def test_pixel_bboxes_empty():
     assert pixel_bboxes(np.zeros((0, 4)), (8, 10)).shape == (0, 4)
+
+
+@pytest.mark.parametrize(
+    ('bbox', 'slack', 'expected'),
+    [
+        pytest.param([3.4, 2.6, 7.4, 5.4], 0, [3, 3, 7, 5], id='none'),
+        pytest.param([3.4, 2.6, 7.4, 5.4], 0.25, [2, 2, 8, 6], id='of 4 and 2 pixels, halves up'),
+        pytest.param([3.4, 2.6, 7.4, 5.4], 0.2, [2, 3, 8, 5], id='0.8 and 0.4 of a pixel'),
+        pytest.param([1, 3, 5, 7], 0.5, [0, 1, 7, 8], id='cut at the border'),
+        pytest.param([6, 1, 12, 4], 1, [2, 0, 10, 7], id='of the part in the image'),
+        pytest.param([-4, -4, 30, 30], 1, [0, 0, 10, 8], id='the whole image'),
+        pytest.param([3.1, 3.1, 3.3, 3.3], 0.4, [3, 3, 4, 4], id='one pixel, not grown'),
+    ],
+)
+def test_mask_windows(bbox, slack, expected):
+    result = mask_windows(np.array([bbox]), (8, 10), slack)
+    assert result.dtype == np.int64
+    assert result.tolist() == [expected]
+
+
+def test_mask_windows_of_several_images():
+    bboxes, shapes = np.array([[1, 1, 5, 5], [1, 1, 5, 5]]), [(8, 10), (6, 5)]
+    assert mask_windows(bboxes, shapes, 0.5).tolist() == [[0, 0, 7, 7], [0, 0, 5, 6]]
+
+
+def test_without_slack_a_mask_has_the_pixels_of_its_box():
+    rng = np.random.default_rng(0)
+    bboxes = rng.uniform(-20, 60, (500, 4))
+    assert (mask_windows(bboxes, (40, 48)) == pixel_bboxes(bboxes, (40, 48))).all()
+
+
+def test_a_margin_shows_every_slack_up_to_it():
+    rng = np.random.default_rng(0)
+    bboxes = rng.uniform(-20, 60, (500, 4))
+    pixels = pixel_bboxes(bboxes, (40, 48))
+    for margin in (0, 0.08, 0.15, 0.25, 1):
+        shown = grow_bboxes(pixels, margin)
+        for share in (0.5, 0.99, 1):
+            windows = mask_windows(bboxes, (40, 48), share * margin)
+            assert (windows[:, :2] >= shown[:, :2]).all()
+            assert (windows[:, 2:] <= shown[:, 2:]).all()
 
 
 @pytest.mark.parametrize(

@@ -47,6 +47,17 @@ def test_dropping_again_brings_nothing_back():
     assert (drop_masks(once, BBOXES, np.ones(3), 0.95) == once).all()
 
 
+def test_masks_that_leave_their_boxes():
+    beside = np.array([[1, 0, 0, 0], [1, 0, 0, 0], [0, 0, 0, 0], [0, 0, 0, 0]], np.uint8)
+    masks, bboxes = np.array([beside, beside]), np.array([[2, 2, 4, 4], [2, 2, 4, 4]])
+    kept, dropped = drop_masks(masks, bboxes, np.array([1, 0]), 0.5)
+    # A kept mask is one wherever it lies; of a dropped one no pixel is left beside its box.
+    assert (kept == beside).all()
+    d = DROPPED
+    assert dropped.tolist() == [[0, 0, 0, 0], [0, 0, 0, 0], [0, 0, d, d], [0, 0, d, d]]
+    assert is_kept(np.array([kept, dropped])).tolist() == [True, False]
+
+
 def test_no_masks():
     masks = np.zeros((0, 4, 4), np.uint8)
     assert drop_masks(masks, np.zeros((0, 4)), np.zeros(0), 0.5).shape == (0, 4, 4)

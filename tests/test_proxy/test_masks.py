@@ -65,6 +65,15 @@ def test_mask_box_over_the_border():
     assert mask.astype(int).tolist() == expected
 
 
+def test_mask_leaves_its_box_by_the_slack_up_to_the_border():
+    # Of 4x2 pixels grown by half: 2 and 1 on each side, of which the first column is outside.
+    prob = np.tile(np.float32([1, 0, 0, 0, 0, 0, 1]), (4, 1))
+    mask = mask_of(prob, np.array([1, 2, 5, 4]), (6, 9), 0.5, slack=0.5)
+    assert mask.corner == (0, 1)
+    assert mask.window.astype(int).tolist() == [[1, 0, 0, 0, 0, 0, 1]] * 4
+    assert mask_rles([mask], [(6, 9)])[0]['size'] == [6, 9]
+
+
 def draw_probability(rng, kind):
     size = tuple(rng.integers(1, 40, 2).tolist())
     prob = rng.random((5, 4)).astype(np.float32)

@@ -199,6 +199,7 @@ def test_an_interrupted_run_does_not_go_on_otherwise(trained, data, run, monkeyp
     for options, names in {
         (): r'choice of views \(--tta\)',
         ('--tta', '--force-amp'): r'precision \(--amp\)',
+        ('--tta', '--slack', '0.1'): r'slack \(--slack\)',
     }.items():
         code, _, err = run(arguments(trained, data, *options))
         assert code == 2
@@ -237,6 +238,36 @@ def test_raw_out_refines_to_the_same_file(trained, data, run):
     refine = [TOOLS / 'refine_proxy_masks.py', data / 'boxes.json', data / 'raw.json']
     assert run([*refine, data / 'refined.json'])[0] == 0
     assert read(data / 'refined.json') == read(data / 'proxy.json')
+
+
+@pytest.mark.parametrize(
+    'options', [('--slack', 0.2), ('--cfg-options', 'model.test_cfg.slack=.2')]
+)
+def test_masks_that_leave_their_boxes(trained, data, run, options):
+    code, _, err = run(arguments(trained, data, '--tta', *options, '--raw-out', data / 'raw.json'))
+    assert code == 0, err
+    proxies = {a['id']: a for a in read(data / 'proxy.json')['annotations']}
+    predictor = BoxCasegPredictor(init_model(*trained), tta=True, slack=0.2)
+    predictor.set_image(cv2.imread(str(data / 'img' / '5.png')))
+    bboxes = as_bboxes([proxies[id_] for id_ in (30, 10, 60)])
+    left = 0
+    for id_, mask in zip(
+        (30, 10, 60), merge_masks(predictor.predict(bboxes)[0], bboxes), strict=True
+    ):
+        x, y, w, h = proxies[id_]['bbox']
+        decoded = decode_rle(proxies[id_]['segmentation'], mask.shape)
+        assert (decoded != mask).mean() < 0.002
+        rows, columns = np.nonzero(decoded)
+        corner = [columns.min(), rows.min()]
+        sides = [columns.max() + 1 - corner[0], rows.max() + 1 - corner[1]]
+        assert proxies[id_]['mask_bbox'] == [*corner, *sides]
+        left += corner[0] < round(x) or corner[1] < round(y)
+    assert left
+    assert 'mask_bbox' not in proxies[40]
+
+    refine = [TOOLS / 'refine_proxy_masks.py', data / 'boxes.json', data / 'raw.json']
+    assert run([*refine, data / 'refined.json', '--mask-bbox'])[0] == 0
+    assert (data / 'refined.json').read_bytes() == (data / 'proxy.json').read_bytes()
 
 
 def test_segmentation_of_the_input_is_not_read(trained, data, run):
@@ -328,12 +359,16 @@ FIRST = BOXES['annotations'][0]
         (options('--device', 'cuda:77'), "device 'cuda:77' is not available"),
         (options('--batch-size', 0), 'batch-size must be a whole number of at least 1'),
         (options('--workers', -1), '--workers must be 0 or more, not -1'),
+        (options('--slack', 1.1), r'slack must be in \[0, 1\], not 1.1'),
+        (options('--slack', 0.1), r'slack of 0.1, but a BoxPatch of .*tiny\.py has a margin of 0:'),
+        (options('--tta', '--slack', 0.25), 'slack of 0.25, but .* has a margin of 0.2: give each'),
+        (options('--cfg-options', 'model.test_cfg.slack=0.1'), 'slack of 0.1, but a BoxPatch'),
     ],
 )
 def test_bad_input_ends_before_the_network_is_loaded(
     trained, data, run, monkeypatch, edit, message
 ):
-    monkeypatch.setattr('mmboxcaseg.apis.init_model', None)
+    monkeypatch.setattr('mmboxcaseg.apis.proxy_generation.init_model', None)
     code, _, err = run(arguments(trained, data, *edit(data)))
     assert code == 2
     assert_one_sentence(err, message)

@@ -190,6 +190,13 @@ def test_config_without_views_is_refused(self_train, configs):
     assert 'first.py has no tta_pipeline' in err
 
 
+def test_views_that_show_less_than_the_slack_are_refused(self_train, configs):
+    code, _, err = self_train(*configs, '--cfg-options', 'model.test_cfg.slack=0.1')
+    assert code == 2
+    assert 'a slack of 0.1, but a BoxPatch of' in err and 'has a margin of 0.08' in err
+    assert not Path('work_dirs').exists()
+
+
 def test_another_config_in_its_place_is_refused(self_train, configs):
     Path('out').mkdir()
     Path('out/round2.py').write_text('model = None\n')

@@ -59,6 +59,14 @@ def test_draw_instance_shows_what_was_predicted_what_is_true_and_what_was_asked(
     assert not (alone == green).all(2).any() and (alone == orange).all(2).any()
 
 
+def test_draw_instance_shows_all_of_a_mask_that_leaves_its_box():
+    mask = np.zeros((20, 20), bool)
+    mask[2:9, 5:9] = True
+    drawn = draw_instance(black(20, 20), (5, 5, 10, 10), mask)
+    # A fifth of the longer side, 8 pixels from the mask's top to the box's bottom, more.
+    assert drawn.shape[:2] == (2 + 8 + 2, 2 + 5 + 2)
+
+
 @pytest.mark.parametrize(
     ('bbox', 'rows', 'columns'),
     [

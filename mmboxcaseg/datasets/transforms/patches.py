@@ -10,7 +10,7 @@ from mmcv.transforms import BaseTransform
 from mmdet.structures.bbox import HorizontalBoxes
 
 from mmboxcaseg.errors import InputError, check_count, check_share
-from mmboxcaseg.proxy import pixel_bboxes, tight_bboxes
+from mmboxcaseg.proxy import bboxes_in_window, grow_bboxes, pixel_bboxes, tight_bboxes
 from mmboxcaseg.registry import TRANSFORMS
 
 # What lies outside an image, in BGR: ImageNet's mean, which the data preprocessors take to zero.
@@ -78,22 +78,6 @@ def _crop(image: np.ndarray, window: np.ndarray, outside: int | tuple[int, ...])
     return crop
 
 
-def bboxes_in_window(bboxes: np.ndarray, window: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Map boxes from image pixels to the pixels of a window's patch.
-
-    Args:
-        bboxes: (N, 4), xyxy, image pixels.
-        window: (4,), xyxy, image pixels.
-        size: Height and width of the patch.
-
-    Returns:
-        (N, 4) float, xyxy; boxes may leave the patch.
-    """
-    window = np.asarray(window, dtype=np.float64)
-    factor = np.asarray(size[::-1]) / (window[2:] - window[:2])
-    return ((np.reshape(bboxes, (-1, 2, 2)) - window[:2]) * factor).reshape(-1, 4)
-
-
 def context_windows(
     bboxes: np.ndarray, img_shape: tuple[int, int], margin: float
 ) -> tuple[np.ndarray, np.ndarray]:
@@ -109,8 +93,7 @@ def context_windows(
         (N, 4) int windows and (N, 4) int boxes on the pixel grid, xyxy, image pixels.
     """
     pixels = pixel_bboxes(bboxes, img_shape)
-    grown = np.floor(margin * (pixels[:, 2:] - pixels[:, :2]) + 0.5).astype(np.int64)
-    return pixels + np.concatenate([-grown, grown], axis=1), pixels
+    return grow_bboxes(pixels, margin), pixels
 
 
 def check_margin(margin: float) -> None:
@@ -311,7 +294,8 @@ class BoxPatch(BaseTransform):
     """Crop the ground-truth box and resize it: the test patch.
 
     Off in the paper's configs, a margin shows the network what is around the box too. The map
-    that it predicts is that of the box alone, whatever the margin.
+    that it predicts is that of the box, grown by the ``slack`` of the network if it has one,
+    whatever the margin.
 
     Required keys: ``img`` and ``bbox``, or ``gt_seg_map`` of a salient sample. Changed or added
     keys as in :class:`RandomBoxPatch`; ``gt_bboxes`` is the box on the pixel grid.

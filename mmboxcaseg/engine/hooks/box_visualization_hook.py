@@ -100,7 +100,7 @@ def draw_sample(sample: BaseDataElement) -> np.ndarray:
     tiles = []
     for name in names:
         prob = sample.pred_maps.get(name)[0].cpu().numpy()
-        window, (x, y), _ = mask_of(prob, bbox, shape, sample.threshold)
+        window, (x, y), _ = mask_of(prob, bbox, shape, sample.threshold, sample.get('slack', 0.0))
         mask = np.zeros(shape, dtype=bool)
         mask[y : y + window.shape[0], x : x + window.shape[1]] = window
         tiles.append(draw_instance(img, bbox, mask, true_mask))

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import torch
 from mmdet.structures import DetDataSample
+from mmdet.structures.bbox import HorizontalBoxes
 from mmengine.dist import all_reduce
 from mmengine.model import BaseModel
 from mmengine.structures import PixelData
@@ -19,7 +20,7 @@ from mmboxcaseg.models.layers import (
     whole_patches,
     widen_stem,
 )
-from mmboxcaseg.proxy import check_threshold
+from mmboxcaseg.proxy import bboxes_in_window, check_threshold, mask_windows
 from mmboxcaseg.registry import MODELS
 
 
@@ -55,14 +56,17 @@ class BoxCaseg(BaseModel):
         test_cfg: ``maps``: names of the maps to predict, out of ``'weak'``, ``'salient'``,
             ``'transferred'`` and ``'fused'``. By default :attr:`output_map` alone.
             ``threshold``: how masks are made of the maps, see
-            :func:`mmboxcaseg.proxy.mask_of`; by default 0.5, as in the paper.
+            :func:`mmboxcaseg.proxy.mask_of`; by default 0.5, as in the paper. ``slack``: how far
+            masks may leave their boxes, see :func:`mmboxcaseg.proxy.mask_windows`; every map is
+            then that of the grown box, which the margin of the test patches must show. The prompt
+            stays the given box. By default 0.
         data_preprocessor: Config of the data preprocessor.
         init_cfg: Initialisation, as in mmengine.
 
     Raises:
         InputError: If ``alpha`` is not in [0, 1], ``fuse`` is none of these, no head is left, a
             transferred head stands without a weak head, ``test_cfg`` asks for a map that the heads
-            do not give or has a wrong threshold, or a setting is one of an old config.
+            do not give or has a wrong threshold or slack, or a setting is one of an old config.
     """
 
     def __init__(
@@ -115,6 +119,8 @@ class BoxCaseg(BaseModel):
         test_cfg = test_cfg or {}
         self.threshold = test_cfg.get('threshold', 0.5)
         check_threshold('test_cfg.threshold', self.threshold)
+        self.slack = test_cfg.get('slack', 0.0)
+        check_share('test_cfg.slack', self.slack)
         self.maps = tuple(test_cfg.get('maps') or (self.output_map,))
         if missing := set(self.maps) - set(self.available_maps):
             raise InputError(
@@ -184,21 +190,29 @@ class BoxCaseg(BaseModel):
 
         Returns:
             The data samples, each with ``pred_maps``, a ``PixelData`` of (1, H, W)
-            probabilities by map name, see :meth:`probability_maps`, and with the ``threshold`` of
-            ``test_cfg`` in its metainfo.
+            probabilities by map name, see :meth:`probability_maps`, and with the ``threshold`` and
+            the ``slack`` of ``test_cfg`` in its metainfo.
+
+        Raises:
+            InputError: If a patch does not show its box grown by the slack.
         """
         maps = self._forward(inputs, data_samples)
         for index, sample in enumerate(data_samples):
             sample.pred_maps = PixelData(**{name: m[index].float() for name, m in maps.items()})
-            sample.set_metainfo(dict(threshold=self.threshold))
+            sample.set_metainfo(dict(threshold=self.threshold, slack=self.slack))
         return list(data_samples)
 
     def _forward(
         self, inputs: Tensor, data_samples: Sequence[DetDataSample] | None = None
     ) -> dict[str, Tensor]:
         """The maps of ``test_cfg.maps``, (N, 1, H, W) probabilities by name."""
-        boxes = (None, None) if data_samples is None else self._boxes(data_samples)
-        return self.probability_maps(inputs, self.maps, *boxes)
+        if data_samples is None:
+            return self.probability_maps(inputs, self.maps)
+        windows = None
+        if self.slack:
+            size = tuple(inputs.shape[-2:])
+            windows = torch.cat([_grown_box(sample, self.slack, size) for sample in data_samples])
+        return self.probability_maps(inputs, self.maps, *self._boxes(data_samples), windows)
 
     def _boxes(self, data_samples: Sequence[DetDataSample]) -> tuple[Tensor, list[Tensor] | None]:
         """The boxes (N, 4) of patches and, if the prompt draws them, the others, (K, 4) each."""
@@ -213,10 +227,11 @@ class BoxCaseg(BaseModel):
         names: Sequence[str],
         bboxes: Tensor | None = None,
         others: Sequence[Tensor] | None = None,
+        windows: Tensor | None = None,
     ) -> dict[str, Tensor]:
         """Predict maps; a head that none of them needs does not run.
 
-        A map is that of the box, stretched to the size of the patch, whatever else of the image
+        A map is that of the window, stretched to the size of the patch, whatever else of the image
         the patch shows: what comes after need not know of margins.
 
         Args:
@@ -224,17 +239,19 @@ class BoxCaseg(BaseModel):
             names: Out of :attr:`available_maps`.
             bboxes: (N, 4), xyxy, patch pixels; by default the whole patches.
             others: For each patch the other boxes (K, 4), xyxy, patch pixels; by default none.
+            windows: (N, 4), xyxy, patch pixels, what the maps are of; by default the boxes.
 
         Returns:
             (N, 1, H, W) probabilities by name.
         """
+        windows = bboxes if windows is None else windows
         features = self.extract_feat(inputs, bboxes, others)
         size = inputs.shape[-2:]
         maps = {}
         if 'weak' in names:
-            maps['weak'] = map_of_box(self.weak_head(features), size, bboxes)
+            maps['weak'] = map_of_box(self.weak_head(features), size, windows)
         if {'salient', 'transferred', 'fused'} & set(names):
-            maps['salient'], maps['transferred'] = self._pixel_logits(features, size, bboxes)
+            maps['salient'], maps['transferred'] = self._pixel_logits(features, size, windows)
             maps['fused'] = self._fuse(maps['salient'], maps['transferred'])
         return {name: maps[name].sigmoid() for name in names}
 
@@ -287,15 +304,32 @@ class BoxCaseg(BaseModel):
         return fuse_logits(salient, transferred, self.alpha, self.fuse)
 
     def _pixel_logits(
-        self, features: Tensor, size: torch.Size, bboxes: Tensor | None = None
+        self, features: Tensor, size: torch.Size, windows: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:
         # The other head stands in for a missing one: their fusion is then its map, for any alpha.
         salient = transferred = None
         if self.salient_head is not None:
-            salient = map_of_box(self.salient_head(features), size, bboxes)
+            salient = map_of_box(self.salient_head(features), size, windows)
         if self.transferred_head is not None:
-            transferred = map_of_box(self.transferred_head(features, self.weak_head), size, bboxes)
+            transferred = map_of_box(self.transferred_head(features, self.weak_head), size, windows)
         return (
             transferred if salient is None else salient,
             salient if transferred is None else transferred,
         )
+
+
+def _grown_box(sample: DetDataSample, slack: float, size: tuple[int, int]) -> Tensor:
+    """The window (1, 4) of a box's mask in the pixels of a patch of (height, width)."""
+    patch = sample.patch_bbox
+    # A salient image that is seen whole has no box beside that of its patch.
+    (window,) = mask_windows(sample.get('bbox', patch), sample.ori_shape, slack)
+    if (window[:2] < patch[:2]).any() or (window[2:] > patch[2:]).any():
+        raise InputError(
+            f'a patch of {sample.get("img_path") or "the image"} shows pixels {patch.tolist()} and '
+            f'its box with a slack of {slack:g} lies at {window.tolist()}: give BoxPatch a margin '
+            'of at least the slack, or lower the slack'
+        )
+    boxes = HorizontalBoxes(bboxes_in_window(window, patch, size), dtype=torch.float32)
+    if sample.get('flip'):
+        boxes.flip_(size, sample.flip_direction)
+    return boxes.tensor

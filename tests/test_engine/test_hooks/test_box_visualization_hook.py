@@ -30,6 +30,14 @@ def test_maps_become_masks_in_the_box(tmp_path):
     np.testing.assert_array_equal(drawn, make_sheet(tiles, ['fused', 'weak'], columns=2))
 
 
+def test_a_mask_that_leaves_its_box_is_drawn_whole(tmp_path):
+    fused, weak = np.zeros((2, 8, 12), bool)
+    fused[0:8, 2:6] = weak[0:4, 2:6] = weak[4:8, 6:10] = True
+    tiles = [draw_instance(image(), (4, 2, 8, 6), mask) for mask in (fused, weak)]
+    drawn = draw_sample(sample_of(tmp_path, bbox=[4, 2, 8, 6], slack=0.5))
+    np.testing.assert_array_equal(drawn, make_sheet(tiles, ['fused', 'weak'], columns=2))
+
+
 def test_a_salient_image_is_drawn_as_a_whole_with_its_mask(tmp_path):
     sample = sample_of(tmp_path, patch_bbox=np.array([0, 0, 12, 8]))
     true_mask = np.zeros((8, 12), bool)

@@ -1,7 +1,10 @@
 import math
 
+import numpy as np
 import pytest
 import torch
+from mmdet.structures import DetDataSample
+from mmengine.structures import InstanceData
 
 from mmboxcaseg.errors import InputError
 from mmboxcaseg.models.layers import box_maps, other_boxes_maps
@@ -49,6 +52,26 @@ def backward(model, batch):
     loss, _ = model.parse_losses(model(*batch, mode='loss'))
     loss.backward()
     return loss
+
+
+def slack_sample(**metainfo):
+    """A patch of a box of 20x18 pixels of an image of 48x40."""
+    sample = DetDataSample(metainfo=dict(bbox=[2, 3, 22, 21], ori_shape=(40, 48), **metainfo))
+    sample.gt_instances = InstanceData(bboxes=torch.tensor([[10.0, 10, 50, 46]]))
+    return sample
+
+
+def spy_boxes(monkeypatch):
+    """Collect the windows that maps are made of."""
+    windows = []
+    whole = box_caseg_module.map_of_box
+
+    def spy(logits, size, bboxes=None):
+        windows.append(bboxes)
+        return whole(logits, size, bboxes)
+
+    monkeypatch.setattr(box_caseg_module, 'map_of_box', spy)
+    return windows
 
 
 def batch_sizes_of(module):
@@ -316,6 +339,56 @@ class TestPrediction:
             assert {sample.threshold for sample in samples} == {expected}
         with pytest.raises(InputError, match='test_cfg.threshold must be in'):
             build(test_cfg=dict(threshold=2))
+
+    @pytest.mark.parametrize(
+        ('meta', 'window'),
+        [
+            # In the image the box grown by 5 of 20 and 4.5 of 18 pixels is [0, 0, 27, 26], cut on
+            # the left and above; a pixel of the patch is half of one.
+            (dict(), [6, 4, 60, 56]),
+            (dict(flip=False, flip_direction=None), [6, 4, 60, 56]),
+            (dict(flip=True, flip_direction='horizontal'), [0, 4, 54, 56]),
+            (dict(flip=True, flip_direction='vertical'), [6, 0, 60, 52]),
+            (dict(flip=True, flip_direction='diagonal'), [0, 0, 54, 52]),
+        ],
+    )
+    def test_maps_are_those_of_the_grown_boxes(self, build, monkeypatch, meta, window):
+        sample = slack_sample(patch_bbox=np.array([-3, -2, 27, 26]), **meta)
+        windows, prompts = spy_boxes(monkeypatch), []
+        model = build(test_cfg=dict(slack=0.25), prompt=OWN).eval()
+        model.prompt.register_forward_hook(lambda m, args, out: prompts.append(args[1]))
+        (predicted,) = model(torch.zeros(1, 3, 56, 60), [sample], mode='predict')
+        assert predicted.slack == 0.25
+        assert [w.tolist() for w in windows] == [[window]] * 2
+        # The prompt is the box itself.
+        assert prompts[0].tolist() == sample.gt_instances.bboxes.tolist()
+
+    def test_without_slack_the_boxes_are_as_they_were_given(self, build, make_batch, monkeypatch):
+        windows = spy_boxes(monkeypatch)
+        inputs, samples = make_batch(BOXES)
+        (predicted, *_) = build().eval()(inputs, samples, mode='predict')
+        assert predicted.slack == 0
+        given = torch.cat([sample.gt_instances.bboxes for sample in samples])
+        assert len(windows) == 2 and all(torch.equal(window, given) for window in windows)
+
+    def test_a_salient_image_has_no_box_to_leave(self, build, monkeypatch):
+        windows = spy_boxes(monkeypatch)
+        sample = slack_sample(patch_bbox=np.array([0, 0, 48, 40]))
+        del sample.bbox
+        build(test_cfg=dict(slack=0.25)).eval()(torch.zeros(1, 3, 32, 32), [sample], mode='predict')
+        assert windows[0].tolist() == [[0, 0, 32, 32]]
+
+    def test_patch_that_shows_less_than_the_slack(self, build):
+        model = build(test_cfg=dict(slack=0.25)).eval()
+        for patch in ([1, 0, 27, 26], [0, 1, 27, 26], [0, 0, 26, 26], [0, 0, 27, 25]):
+            sample = slack_sample(patch_bbox=np.array(patch), img_path='a.jpg')
+            with pytest.raises(InputError, match=r'a.jpg .* slack of 0.25 .*\[0, 0, 27, 26\]'):
+                model(torch.zeros(1, 3, 32, 32), [sample], mode='predict')
+
+    @pytest.mark.parametrize('slack', [-0.1, 1.5, 'wide'])
+    def test_slack_that_is_none(self, build, slack):
+        with pytest.raises(InputError, match=r'test_cfg.slack must be in \[0, 1\]'):
+            build(test_cfg=dict(slack=slack))
 
     def test_weak_head_runs_only_if_asked_for(self, build, make_batch):
         batch = make_batch(BOXES)
