@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,7 @@ import numpy as np
 from mmdet.datasets import CocoDataset
 from mmengine.config import Config
 
+from mmboxcaseg.engine.config import dicts
 from mmboxcaseg.proxy import decode_rle, encode_rle
 
 # Arguments of transforms that make their output small.
@@ -113,15 +113,6 @@ def shrink(config: Config, data_root: Path, work_dir: Path) -> None:
     config.load_from = None  # of a training that is not there
     config.work_dir = str(work_dir)
     config.log_level = 'ERROR'
-
-
-def dicts(node: Any) -> Iterator[dict]:
-    """All dicts of a config, outermost first."""
-    if isinstance(node, dict):
-        yield node
-    for child in node.values() if isinstance(node, dict) else node:
-        if isinstance(child, (dict, list, tuple)):
-            yield from dicts(child)
 
 
 def _use(ann_file: Path, dataset: dict, data_root: Path) -> None:

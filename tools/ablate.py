@@ -22,7 +22,7 @@ from mmengine.config import Config
 from mmboxcaseg import config_path
 from mmboxcaseg.coco import load_proxies
 from mmboxcaseg.engine.checks import check_data
-from mmboxcaseg.engine.config import load_config, override
+from mmboxcaseg.engine.config import class_name, load_config, override
 from mmboxcaseg.engine.device import check_gpus
 from mmboxcaseg.engine.steps import Step, Training, launch
 from mmboxcaseg.errors import InputError, run_tool
@@ -230,7 +230,7 @@ def plan_training(
 def word(value: Any) -> str:
     """A value in the name of a folder."""
     if isinstance(value, dict):
-        value = value['type'].rsplit('.', 1)[-1]
+        value = class_name(value)
     return '-'.join(map(str, value)) if isinstance(value, list) else str(value)
 
 

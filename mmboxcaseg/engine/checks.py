@@ -26,7 +26,7 @@ from mmboxcaseg.engine.checkpoint import (
     check_shares_weights,
     load_checkpoint_file,
 )
-from mmboxcaseg.engine.config import build_model, config_errors
+from mmboxcaseg.engine.config import build_model, config_errors, dicts
 from mmboxcaseg.errors import InputError
 from mmboxcaseg.models import BoxCaseg
 from mmboxcaseg.models.roi_heads import ProxyMaskHead
@@ -141,7 +141,7 @@ def check_data(config: Config, splits: Iterable[str]) -> None:
     init_default_scope(config.get('default_scope', 'mmdet'))
     for split in splits:
         loader = config.get(f'{split}_dataloader') or {}
-        for dataset in _datasets(loader.get('dataset')):
+        for dataset in _with_key(loader.get('dataset'), 'type', skip='pipeline'):
             type_ = _class_of(dataset, DATASETS)
             if issubclass(type_, CocoDataset):
                 check_coco_dataset(dataset, type_.METAINFO.get('classes', ()))
@@ -269,26 +269,8 @@ def _is_drop(transform: dict[str, Any]) -> bool:
     return issubclass(_class_of(transform, TRANSFORMS), DropProxyMasks)
 
 
-def _datasets(config: Any) -> Iterator[dict[str, Any]]:
-    # Every dict with a type but those of pipelines, however deep in wrappers and lists.
-    if isinstance(config, dict):
-        if 'type' in config:
-            yield config
-        config = [value for key, value in config.items() if key != 'pipeline']
-    if isinstance(config, (list, tuple)):
-        for value in config:
-            yield from _datasets(value)
-
-
-def _with_key(config: Any, key: str) -> Iterator[dict[str, Any]]:
-    # The dicts that have this key, however deep they lie in wrappers and lists.
-    if isinstance(config, dict):
-        if key in config:
-            yield config
-        config = list(config.values())
-    if isinstance(config, (list, tuple)):
-        for value in config:
-            yield from _with_key(value, key)
+def _with_key(config: Any, key: str, skip: str = '') -> Iterator[dict[str, Any]]:
+    return (part for part in dicts(config, skip) if key in part)
 
 
 def _some(names: Sequence[str], count: int = 8) -> str:
