@@ -36,9 +36,7 @@ def main(args: Namespace) -> None:
     """Refine."""
     from mmboxcaseg.coco import refine_proxy_masks
 
-    summary, missing = refine_proxy_masks(
-        args.boxes, args.raw, args.out, merge=args.merge, inclusive_boxes=args.inclusive_boxes
-    )
+    summary, missing = refine_proxy_masks(**vars(args))
     print(f'{args.out}: {summary}')
     if missing:
         print(f'{missing} boxes have no raw mask: their masks are empty, their agreement is 0')
