@@ -11,7 +11,7 @@ from pathlib import Path
 import msgspec
 
 from mmboxcaseg.errors import InputError
-from mmboxcaseg.fileio import remove_asides, replacing, write_bytes
+from mmboxcaseg.fileio import make_folder, remove_asides, replacing, write_bytes
 
 from .annotations import write_coco, write_list
 from .groups import ImageGroups
@@ -62,10 +62,7 @@ class ShardFolder:
             InputError: If the folder cannot be made, is not of this class, or holds masks that
                 were made with something else.
         """
-        try:
-            self.path.mkdir(exist_ok=True)
-        except OSError as error:
-            raise InputError(f'cannot make folder {self.path}: {error.strerror}') from None
+        make_folder(self.path)
         for aside in self.path.glob('*.tmp'):
             aside.unlink()
         path = self.path / _MANIFEST
