@@ -7,22 +7,20 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
+from mmdet.datasets import VOCDataset
 from PIL import Image
 from scipy.io import loadmat
 from scipy.optimize import linear_sum_assignment
 from tqdm import tqdm
 
+from mmboxcaseg.coco.annotations import object_annotation
 from mmboxcaseg.datasets.linking import check_apart, link_files
 from mmboxcaseg.datasets.transforms.loading import read_image_shape
 from mmboxcaseg.errors import InputError
 from mmboxcaseg.fileio import check_output, write_json
 from mmboxcaseg.proxy import encode_rle, pairwise_iou, tight_bboxes
 
-CLASSES = (
-    'aeroplane', 'bicycle', 'bird', 'boat', 'bottle', 'bus', 'car', 'cat', 'chair', 'cow',
-    'diningtable', 'dog', 'horse', 'motorbike', 'person', 'pottedplant', 'sheep', 'sofa',
-    'train', 'tvmonitor',
-)  # fmt: skip
+CLASSES = VOCDataset.METAINFO['classes']
 SPLITS = ('train', 'val')
 BOX_EDGES = ('xmin', 'ymin', 'xmax', 'ymax')
 VOID = 255
@@ -234,21 +232,12 @@ def convert(split: str, samples: list[Sample], reports: dict[str, Report]) -> di
             below = ious[(ious > 0) & (ious < MIN_IOU)]
             report.disagreeing += [(float(iou), sample.image.stem) for iou in below]
 
-            rows = zip(bitmaps.labels, bitmaps.masks, bboxes, matches, ious, strict=True)
-            for label, mask, bbox, match, iou in rows:
-                x1, y1, x2, y2 = bbox.tolist()
-                coco['annotations'].append(
-                    dict(
-                        id=len(coco['annotations']) + 1,
-                        image_id=img_id,
-                        category_id=int(label),
-                        bbox=[x1, y1, x2 - x1, y2 - y1],
-                        area=int(mask.sum()),
-                        iscrowd=0,
-                        segmentation=encode_rle(mask),
-                        difficult=int(objects.difficult[match]) if iou > 0 else 0,
-                    )
-                )
+            rows = zip(bitmaps.labels, bitmaps.masks, matches, ious, strict=True)
+            for label, mask, match, iou in rows:
+                id_ = len(coco['annotations']) + 1
+                annotation = object_annotation(id_, img_id, int(label), mask)
+                annotation['difficult'] = int(objects.difficult[match]) if iou > 0 else 0
+                coco['annotations'].append(annotation)
     return coco
 
 
