@@ -59,18 +59,15 @@ class Row:
     def _proxy_steps(self, num_gpus: int) -> Iterator[Step]:
         boxes = self.proxy_maker.config.train_dataloader.dataset.datasets[0]
         boxes_file = Path(boxes.data_root, boxes.ann_file)
-        images = ['--img-root', Path(boxes.data_root, boxes.data_prefix.img)]
         raw = self.proxy_file.with_name('raw.json')
         if self.source:
-            arguments = [boxes_file, raw, '--source', self.source, *images]
+            images = Path(boxes.data_root, boxes.data_prefix.img)
+            arguments = [boxes_file, raw, '--source', self.source, '--img-root', images]
             yield Step('masks', launch('baseline-masks', arguments), raw)
         else:
             yield train(self.proxy_maker, num_gpus)
             generated = raw.with_name('proxy.json')
-            arguments = [self.proxy_maker.config_file, self.proxy_maker.checkpoint, *images]
-            arguments += ['--ann', boxes_file, '--out', generated, '--raw-out', raw]
-            command = launch('generate', arguments, num_gpus)
-            yield Step('proxy masks', command, generated)
+            yield self.proxy_maker.generate(boxes, generated, num_gpus, '--raw-out', raw)
         merge = [] if self.merge else ['--no-merge']
         arguments = [boxes_file, raw, self.proxy_file, *merge]
         # Does nothing where the network's masks are merged, which are refined already.

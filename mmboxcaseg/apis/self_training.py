@@ -124,12 +124,7 @@ def _steps(rounds: list[Training], work_dir: Path, gpus: int, amp: list[str]) ->
         taught = _taught_datasets((following or training).config)
         if not taught:
             return
-        boxes = taught[0]
-        call = [training.config_file, training.checkpoint, '--tta', *amp]
-        call += ['--ann', Path(boxes.data_root, boxes.ann_file)]
-        call += ['--img-root', Path(boxes.data_root, boxes.data_prefix.img)]
-        call += ['--out', _proxy_file(training)]
-        yield Step('proxy masks', launch('generate', call, gpus), _proxy_file(training))
+        yield training.generate(taught[0], _proxy_file(training), gpus, '--tta', *amp)
     if len(rounds) > 1:
         out = work_dir / 'proxy.json'
         command = launch('combine-quality', [*map(_proxy_file, rounds), '--out', out])
