@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Iterable
 from pathlib import Path
 
 import torch
@@ -12,7 +11,7 @@ from torch import Tensor
 
 from mmboxcaseg.apis import init_model
 from mmboxcaseg.engine.checkpoint import load_checkpoint_file
-from mmboxcaseg.errors import InputError
+from mmboxcaseg.errors import InputError, listing
 from mmboxcaseg.fileio import check_output, write_bytes
 
 #: Modules of the release's network and of this package's; all others are the backbone's, whose
@@ -114,16 +113,9 @@ def convert_released(source: dict[str, Tensor], target: dict[str, Tensor]) -> di
         'of another type': mistyped,
     }
     if any(faults.values()):
-        said = '; '.join(f'{len(f)} {kind}: {shorten(f)}' for kind, f in faults.items() if f)
+        said = '; '.join(f'{len(f)} {kind}: {listing(f, 5)}' for kind, f in faults.items() if f)
         raise InputError(f'its weights are not those of this network ({said})')
     return weights
-
-
-def shorten(names: Iterable[str], count: int = 5) -> str:
-    """Join names, of many only the first few."""
-    names = list(names)
-    more = f' and {len(names) - count} more' if len(names) > count else ''
-    return ', '.join(names[:count]) + more
 
 
 def _released_name(key: str) -> str:

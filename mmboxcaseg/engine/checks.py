@@ -27,7 +27,7 @@ from mmboxcaseg.engine.checkpoint import (
     load_checkpoint_file,
 )
 from mmboxcaseg.engine.config import build_model, config_errors, dicts
-from mmboxcaseg.errors import InputError
+from mmboxcaseg.errors import InputError, listing
 from mmboxcaseg.models import BoxCaseg
 from mmboxcaseg.models.roi_heads import ProxyMaskHead
 
@@ -58,20 +58,20 @@ def check_classes(
     if missing:
         raise InputError(
             f"class {missing[0]!r} of the config's metainfo.classes is not in {ann_file}, "
-            f'whose categories are {_some(names)}'
+            f'whose categories are {listing(map(repr, names))}'
         )
     unknown = [c.name for c in categories if c.id in used_ids and c.name not in classes]
     if unknown:
         print_log(
-            f"categories {_some(unknown)} of {ann_file} are not in the config's metainfo.classes: "
-            'their annotations are left out',
+            f"categories {listing(map(repr, unknown))} of {ann_file} are not in the config's "
+            'metainfo.classes: their annotations are left out',
             'current',
             logging.WARNING,
         )
     if [name for name in names if name in classes] != list(classes):
         raise InputError(
             f"the config's metainfo.classes are in another order than the categories of {ann_file},"
-            f' which are {_some(names)}: mmdet numbers them in the order of the file'
+            f' which are {listing(map(repr, names))}: mmdet numbers them in the order of the file'
         )
 
 
@@ -271,8 +271,3 @@ def _is_drop(transform: dict[str, Any]) -> bool:
 
 def _with_key(config: Any, key: str, skip: str = '') -> Iterator[dict[str, Any]]:
     return (part for part in dicts(config, skip) if key in part)
-
-
-def _some(names: Sequence[str], count: int = 8) -> str:
-    shown = ', '.join(map(repr, names[:count]))
-    return f'{shown} and {len(names) - count} more' if len(names) > count else shown
