@@ -128,6 +128,12 @@ class Coco:
         """The annotations that are objects."""
         return [annotation for annotation in self.annotations if annotation.is_object]
 
+    def objects_by_image(self) -> Iterator[tuple[Image, list[Annotation]]]:
+        """Go through the images, each with its objects, in the file's order."""
+        groups = annotations_by_image(self)
+        for image in self.images:
+            yield image, [annotation for annotation in groups[image.id] if annotation.is_object]
+
 
 def load_coco(
     path: str | Path,
