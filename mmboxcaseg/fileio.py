@@ -1,4 +1,4 @@
-"""Files that are whole or not there: written aside, then renamed."""
+"""Files, read or refused in one sentence, and whole or not there: written aside, then renamed."""
 
 from __future__ import annotations
 
@@ -115,6 +115,18 @@ def remove_asides(path: str | Path) -> None:
     path = Path(path)
     for aside in path.parent.glob(f'{glob.escape(path.name)}.{"[0-9a-f]" * 16}.tmp'):
         aside.unlink(missing_ok=True)
+
+
+def read_bytes(path: str | Path) -> bytes:
+    """Read a file.
+
+    Raises:
+        InputError: If it cannot be read.
+    """
+    try:
+        return Path(path).read_bytes()
+    except OSError as error:
+        raise InputError(f'cannot read {path}: {error.strerror}') from None
 
 
 def write_json(content: dict | list, path: str | Path) -> None:

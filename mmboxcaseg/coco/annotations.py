@@ -15,7 +15,7 @@ import numpy as np
 from msgspec import Meta, Raw, Struct
 
 from mmboxcaseg.errors import InputError
-from mmboxcaseg.fileio import replacing
+from mmboxcaseg.fileio import read_bytes, replacing
 from mmboxcaseg.proxy import check_segmentation, decode_rle, encode_rle, read_rles, tight_bboxes
 
 # Of a box, in pixels: beyond it float32 no longer tells pixels apart.
@@ -178,18 +178,6 @@ def parse_coco(
     coco = Coco(Path(path), top, **rows)
     _check_ids(coco)
     return coco
-
-
-def read_bytes(path: str | Path) -> bytes:
-    """Read a file.
-
-    Raises:
-        InputError: If it cannot be read.
-    """
-    try:
-        return Path(path).read_bytes()
-    except OSError as error:
-        raise InputError(f'cannot read {path}: {error.strerror}') from None
 
 
 def decode_rows(data: bytes | Raw, type_: type[Row]) -> list[Row]:

@@ -17,7 +17,7 @@ from mmboxcaseg.coco.annotations import object_annotation
 from mmboxcaseg.datasets.linking import check_apart, link_files
 from mmboxcaseg.datasets.transforms.loading import read_image_shape
 from mmboxcaseg.errors import InputError
-from mmboxcaseg.fileio import check_output, write_json
+from mmboxcaseg.fileio import check_output, read_bytes, write_json
 from mmboxcaseg.proxy import encode_rle, pairwise_iou, tight_bboxes
 
 CLASSES = VOCDataset.METAINFO['classes']
@@ -176,9 +176,7 @@ def list_samples(voc: Path, sbd: Path) -> dict[str, list[Sample]]:
 def read_list(path: Path) -> set[str]:
     """Read the image names of a list file."""
     try:
-        return set(path.read_text(encoding='utf-8').split())
-    except OSError as error:
-        raise InputError(f'cannot read {path}: {error.strerror}') from None
+        return set(read_bytes(path).decode().split())
     except UnicodeDecodeError:
         raise InputError(
             f'{path} is not a list of image names: unpack the data set again'
