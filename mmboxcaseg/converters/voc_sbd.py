@@ -14,7 +14,7 @@ from scipy.optimize import linear_sum_assignment
 from tqdm import tqdm
 
 from mmboxcaseg.coco.annotations import object_annotation
-from mmboxcaseg.datasets.linking import check_apart, link_files
+from mmboxcaseg.converters.linking import check_apart, link_files
 from mmboxcaseg.datasets.transforms.loading import read_image_shape
 from mmboxcaseg.errors import InputError
 from mmboxcaseg.fileio import check_output, read_bytes, write_json
