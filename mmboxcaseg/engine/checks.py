@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Iterable, Iterator, Sequence
-from pathlib import Path
 from typing import Any
 
 from mmdet.datasets import CocoDataset
@@ -13,7 +12,7 @@ from mmengine.config import Config
 from mmengine.logging import print_log
 from mmengine.registry import DATASETS, METRICS, MODELS, TRANSFORMS, Registry, init_default_scope
 
-from mmboxcaseg.coco.annotations import Category, Id, check_mask, load_coco
+from mmboxcaseg.coco.annotations import Coco, check_mask, load_coco
 from mmboxcaseg.coco.checks import check_bboxes, image_paths
 from mmboxcaseg.coco.proxies import MASK_TOOL, known_quality, load_proxies
 from mmboxcaseg.datasets.box_instances import BoxInstanceDataset
@@ -32,12 +31,7 @@ from mmboxcaseg.models import BoxCaseg
 from mmboxcaseg.models.roi_heads import ProxyMaskHead
 
 
-def check_classes(
-    categories: Sequence[Category],
-    used_ids: set[Id],
-    classes: Sequence[str],
-    ann_file: str | Path,
-) -> None:
+def check_classes(coco: Coco, classes: Sequence[str]) -> None:
     """Compare a COCO file's categories with a config's classes.
 
     mmdet goes wrong in silence on each difference: it numbers classes in the file's order, and
@@ -45,32 +39,31 @@ def check_classes(
     annotations of other categories may be what is wanted, so this is a warning.
 
     Args:
-        categories: The file's ``categories``.
-        used_ids: Ids of the categories that its annotations have.
+        coco: The file.
         classes: The config's class names.
-        ann_file: The file, for the message.
 
     Raises:
         InputError: If a class is not in the file, or their order differs.
     """
-    names = [category.name for category in categories]
+    names = [category.name for category in coco.categories]
+    used_ids = {annotation.category_id for annotation in coco.annotations}
     missing = [name for name in classes if name not in names]
     if missing:
         raise InputError(
-            f"class {missing[0]!r} of the config's metainfo.classes is not in {ann_file}, "
+            f"class {missing[0]!r} of the config's metainfo.classes is not in {coco.path}, "
             f'whose categories are {listing(map(repr, names))}'
         )
-    unknown = [c.name for c in categories if c.id in used_ids and c.name not in classes]
+    unknown = [c.name for c in coco.categories if c.id in used_ids and c.name not in classes]
     if unknown:
         print_log(
-            f"categories {listing(map(repr, unknown))} of {ann_file} are not in the config's "
+            f"categories {listing(map(repr, unknown))} of {coco.path} are not in the config's "
             'metainfo.classes: their annotations are left out',
             'current',
             logging.WARNING,
         )
     if [name for name in names if name in classes] != list(classes):
         raise InputError(
-            f"the config's metainfo.classes are in another order than the categories of {ann_file},"
+            f"the config's metainfo.classes are in another order than the categories of {coco.path},"
             f' which are {listing(map(repr, names))}: mmdet numbers them in the order of the file'
         )
 
@@ -107,7 +100,7 @@ def check_coco_dataset(config: dict[str, Any], default_classes: Sequence[str] = 
             )
     classes = (config.get('metainfo') or {}).get('classes', default_classes)
     classes = [classes] if isinstance(classes, str) else classes
-    check_classes(coco.categories, {a.category_id for a in coco.annotations}, classes, ann_file)
+    check_classes(coco, classes)
     folder = os.path.join(root, (config.get('data_prefix') or {}).get('img', ''))
     image_paths(coco.images, folder, ann_file)
     if not drops and any(transform.get('with_mask') for transform in transforms):
