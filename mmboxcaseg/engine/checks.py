@@ -46,12 +46,13 @@ def check_classes(coco: Coco, classes: Sequence[str]) -> None:
         InputError: If a class is not in the file, or their order differs.
     """
     names = [category.name for category in coco.categories]
+    shown = listing(map(repr, names))
     used_ids = {annotation.category_id for annotation in coco.annotations}
     missing = [name for name in classes if name not in names]
     if missing:
         raise InputError(
             f"class {missing[0]!r} of the config's metainfo.classes is not in {coco.path}, "
-            f'whose categories are {listing(map(repr, names))}'
+            f'whose categories are {shown}'
         )
     unknown = [c.name for c in coco.categories if c.id in used_ids and c.name not in classes]
     if unknown:
@@ -63,8 +64,8 @@ def check_classes(coco: Coco, classes: Sequence[str]) -> None:
         )
     if [name for name in names if name in classes] != list(classes):
         raise InputError(
-            f"the config's metainfo.classes are in another order than the categories of {coco.path},"
-            f' which are {listing(map(repr, names))}: mmdet numbers them in the order of the file'
+            "the config's metainfo.classes are in another order than the categories of "
+            f'{coco.path}, which are {shown}: mmdet numbers them in the order of the file'
         )
 
 
