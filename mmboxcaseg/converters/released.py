@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import re
 from pathlib import Path
 
@@ -12,7 +11,7 @@ from torch import Tensor
 from mmboxcaseg.apis import init_model
 from mmboxcaseg.engine.checkpoint import load_checkpoint_file
 from mmboxcaseg.errors import InputError, listing
-from mmboxcaseg.fileio import check_output, write_bytes
+from mmboxcaseg.fileio import check_output, replacing
 
 #: Modules of the release's network and of this package's; all others are the backbone's, whose
 #: names are those of the original HRNet.
@@ -56,9 +55,8 @@ def convert_checkpoint(src: str | Path, dst: str | Path, config: str | Path) -> 
 
     # No optimizer and no epoch: training cannot be resumed from it, but can start from it.
     checkpoint = dict(state_dict=weights, meta=dict(converted_from=Path(src).name))
-    content = io.BytesIO()
-    torch.save(checkpoint, content)
-    write_bytes(content.getvalue(), dst)
+    with replacing(dst) as file:
+        torch.save(checkpoint, file)
     return len(weights)
 
 
