@@ -6,7 +6,7 @@ import os
 import signal
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from numbers import Integral, Real
 from types import FrameType
 from typing import Any, NoReturn
@@ -48,6 +48,13 @@ def check_count(name: str, value: Any) -> None:
     """
     if not isinstance(value, Integral) or value < 1:
         raise InputError(f'{name} must be a whole number of at least 1, not {value!r}')
+
+
+def listing(names: Iterable[str], count: int = 8) -> str:
+    """Join names for a message; of many only the first few."""
+    names = list(names)
+    more = f' and {len(names) - count} more' if len(names) > count else ''
+    return ', '.join(names[:count]) + more
 
 
 def run_tool(main: Callable[[], None]) -> None:

@@ -1,4 +1,4 @@
-"""Files that are whole or not there: written aside, then renamed."""
+"""Files, read or refused in one sentence, and whole or not there: written aside, then renamed."""
 
 from __future__ import annotations
 
@@ -38,10 +38,7 @@ def check_output(
     path = Path(path)
     if path.resolve() in {Path(file).resolve() for file in inputs}:
         raise InputError(f'{path} is an input file: give another output file')
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(f'cannot make folder {path.parent}: {error.strerror}') from None
+    make_folder(path.parent)
     if path.is_dir():
         raise InputError(f'cannot write {path}: it is a folder, give a file')
     if path.suffix.lower() not in suffixes:
@@ -49,6 +46,18 @@ def check_output(
     # Only trying tells: os.access says yes to root even where nothing can be written.
     with suppress(_OnlyATrial), replacing(path):
         raise _OnlyATrial
+
+
+def make_folder(path: Path) -> None:
+    """Make a folder and those above it that are missing.
+
+    Raises:
+        InputError: If it cannot be made.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f'cannot make folder {path}: {error.strerror}') from None
 
 
 @contextmanager
@@ -106,6 +115,18 @@ def remove_asides(path: str | Path) -> None:
     path = Path(path)
     for aside in path.parent.glob(f'{glob.escape(path.name)}.{"[0-9a-f]" * 16}.tmp'):
         aside.unlink(missing_ok=True)
+
+
+def read_bytes(path: str | Path) -> bytes:
+    """Read a file.
+
+    Raises:
+        InputError: If it cannot be read.
+    """
+    try:
+        return Path(path).read_bytes()
+    except OSError as error:
+        raise InputError(f'cannot read {path}: {error.strerror}') from None
 
 
 def write_json(content: dict | list, path: str | Path) -> None:

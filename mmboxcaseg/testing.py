@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,7 @@ import numpy as np
 from mmdet.datasets import CocoDataset
 from mmengine.config import Config
 
-from mmboxcaseg.proxy import decode_rle, encode_rle
+from mmboxcaseg.engine.config import dicts
 
 # Arguments of transforms that make their output small.
 _SMALL = {
@@ -37,7 +36,8 @@ def make_tiny_data(root: Path) -> None:
 
     Args:
         root: The folder; ``coco/`` in it gets COCO's layout, four images of 48x40 with three boxes
-            each, in two classes, and ``salient/`` that of DUTS, six images.
+            each, in two classes, whose masks pass for proxy masks, and ``salient/`` that of DUTS,
+            six images.
     """
     rng = np.random.default_rng(0)
     coco = dict(
@@ -62,6 +62,8 @@ def make_tiny_data(root: Path) -> None:
                     area=w * h,
                     iscrowd=0,
                     segmentation=[[x + w / 2, y, x + w, y + h / 2, x + w / 2, y + h, x, y + h / 2]],
+                    box_agreement=1.0,
+                    quality=0.9,
                 )
             )
         coco['images'].append(dict(id=img_id, file_name=name, width=48, height=40))
@@ -98,8 +100,7 @@ def shrink(config: Config, data_root: Path, work_dir: Path) -> None:
         if node.get('type') == 'mmboxcaseg.BoxInstanceDataset':
             _use(data_root / _COCO_FILE, node, data_root)
             if 'proxy_file' in node:
-                node['proxy_file'] = str(work_dir / 'proxy.json')
-                _write_proxies(data_root / _COCO_FILE, work_dir / 'proxy.json')
+                node['proxy_file'] = node['ann_file']
         elif node.get('type') == 'mmboxcaseg.SalientObjectDataset':
             node.update(data_root=str(data_root / 'salient'), ann_file='', hold_out=0)
         elif node.get('type') in _MMDET_DATASETS:
@@ -115,15 +116,6 @@ def shrink(config: Config, data_root: Path, work_dir: Path) -> None:
     config.log_level = 'ERROR'
 
 
-def dicts(node: Any) -> Iterator[dict]:
-    """All dicts of a config, outermost first."""
-    if isinstance(node, dict):
-        yield node
-    for child in node.values() if isinstance(node, dict) else node:
-        if isinstance(child, (dict, list, tuple)):
-            yield from dicts(child)
-
-
 def _use(ann_file: Path, dataset: dict, data_root: Path) -> None:
     images = dict(img=str(data_root / 'coco' / 'train'))
     dataset.update(data_root='', ann_file=str(ann_file), data_prefix=images)
@@ -136,21 +128,10 @@ def _write_with_classes(classes: str | tuple, source: Path, folder: Path) -> Non
     coco['categories'] = [dict(id=id_, name=name) for id_, name in enumerate(classes, start=1)]
     for annotation in coco['annotations']:
         annotation['category_id'] = annotation['category_id'] % len(classes) + 1
-        annotation.update(box_agreement=1.0, quality=0.9)
     _write_json(coco, folder / 'instances.json')
     for annotation in coco['annotations']:
         del annotation['segmentation']
     _write_json(coco, folder / 'boxes.json')
-
-
-def _write_proxies(source: Path, path: Path) -> None:
-    """Write the COCO file's own masks as if they were proxy masks."""
-    coco = json.loads(source.read_text())
-    shapes = {image['id']: (image['height'], image['width']) for image in coco['images']}
-    for annotation in coco['annotations']:
-        mask = decode_rle(annotation['segmentation'], shapes[annotation['image_id']])
-        annotation.update(segmentation=encode_rle(mask), box_agreement=1.0, quality=0.9)
-    _write_json(coco, path)
 
 
 def _shrink_model(model: Any) -> None:

@@ -14,8 +14,8 @@ from mmengine.registry import MODELS
 from mmengine.runner import Runner
 
 from mmboxcaseg import config_path
-from mmboxcaseg.engine.config import load_config, override
-from mmboxcaseg.testing import dicts, shrink
+from mmboxcaseg.engine.config import dicts, load_config, override
+from mmboxcaseg.testing import shrink
 
 ROOT = Path(config_path('boxcaseg/hrnet_w48_voc.py')).parents[1]
 CONFIGS = sorted(str(path.relative_to(ROOT)) for path in ROOT.glob('[!_]*/**/*.py'))

@@ -22,7 +22,7 @@ from mmengine.config import Config
 from mmboxcaseg import config_path
 from mmboxcaseg.coco import load_proxies
 from mmboxcaseg.engine.checks import check_data
-from mmboxcaseg.engine.config import load_config, override
+from mmboxcaseg.engine.config import class_name, load_config, override
 from mmboxcaseg.engine.device import check_gpus
 from mmboxcaseg.engine.steps import Step, Training, launch
 from mmboxcaseg.errors import InputError, run_tool
@@ -59,18 +59,15 @@ class Row:
     def _proxy_steps(self, num_gpus: int) -> Iterator[Step]:
         boxes = self.proxy_maker.config.train_dataloader.dataset.datasets[0]
         boxes_file = Path(boxes.data_root, boxes.ann_file)
-        images = ['--img-root', Path(boxes.data_root, boxes.data_prefix.img)]
         raw = self.proxy_file.with_name('raw.json')
         if self.source:
-            arguments = [boxes_file, raw, '--source', self.source, *images]
+            images = Path(boxes.data_root, boxes.data_prefix.img)
+            arguments = [boxes_file, raw, '--source', self.source, '--img-root', images]
             yield Step('masks', launch('baseline-masks', arguments), raw)
         else:
             yield train(self.proxy_maker, num_gpus)
             generated = raw.with_name('proxy.json')
-            arguments = [self.proxy_maker.config_file, self.proxy_maker.checkpoint, *images]
-            arguments += ['--ann', boxes_file, '--out', generated, '--raw-out', raw]
-            command = launch('generate', arguments, num_gpus)
-            yield Step('proxy masks', command, generated)
+            yield self.proxy_maker.generate(boxes, generated, num_gpus, '--raw-out', raw)
         merge = [] if self.merge else ['--no-merge']
         arguments = [boxes_file, raw, self.proxy_file, *merge]
         # Does nothing where the network's masks are merged, which are refined already.
@@ -230,7 +227,7 @@ def plan_training(
 def word(value: Any) -> str:
     """A value in the name of a folder."""
     if isinstance(value, dict):
-        value = value['type'].rsplit('.', 1)[-1]
+        value = class_name(value)
     return '-'.join(map(str, value)) if isinstance(value, list) else str(value)
 
 

@@ -1,6 +1,4 @@
 # BBTP with ResNet-50 on VOC 2012 + SBD; see bbtp_r101_fpn_voc.py.
 _base_ = './bbtp_r101_fpn_voc.py'
 
-model = dict(
-    backbone=dict(depth=50, init_cfg=dict(type='Pretrained', checkpoint='torchvision://resnet50'))
-)
+model = dict(backbone=dict(depth=50, init_cfg=dict(checkpoint='torchvision://resnet50')))

@@ -1,39 +1,30 @@
 # A small HRNet on the synthetic set of tools/make_toy_dataset.py; minutes on two cores. For a set
 # elsewhere tools/demo.py writes configs with its path.
-_base_ = [
-    '../_base_/models/boxcaseg_hrnet-w48.py',
-    '../_base_/datasets/coco-mini_patches.py',
-    '../_base_/schedules/adamw_8e.py',
-    '../_base_/default_runtime.py',
-]
+_base_ = '../boxcaseg/hrnet_w18s_coco-mini.py'
 
 data_root = 'work_dirs/demo/data'
 patch_size = 64
 max_epochs = 24
-norm_cfg = dict(type='BN')
-head = dict(in_channels=16 + 32 + 64 + 128, norm_cfg=norm_cfg)
-
+head = dict(in_channels=16 + 32 + 64 + 128)
 model = dict(
+    channels_last=False,
     backbone=dict(
-        norm_cfg=norm_cfg,
         extra=dict(
             stage1=dict(num_blocks=(1,), num_channels=(32,)),
             stage2=dict(num_blocks=(1, 1), num_channels=(16, 32)),
             stage3=dict(num_modules=1, num_blocks=(1, 1, 1), num_channels=(16, 32, 64)),
             stage4=dict(num_modules=1, num_blocks=(1, 1, 1, 1), num_channels=(16, 32, 64, 128)),
         ),
-        init_cfg=None,
     ),
     weak_head=head,
     salient_head=head,
     transferred_head=head,
-    test_cfg=dict(maps=['weak', 'salient', 'transferred', 'fused']),
 )
 
 box_crop = dict(_base_.box_crop, size=patch_size)
 # As for coco-mini: most of a test patch is object, most of a salient image is not.
-toy_crop = dict(
-    type='RandomChoice',
+salient_crop = dict(
+    _base_.salient_crop,
     prob=[0.5, 0.5],
     transforms=[
         [dict(type='mmboxcaseg.RandomSalientPatch', resize=72, size=patch_size)],
@@ -43,7 +34,7 @@ toy_crop = dict(
 flip = dict(_base_.flip, prob=0.75, direction=['horizontal', 'vertical', 'diagonal'])
 test_crop = dict(_base_.test_crop, size=patch_size)
 box_pipeline = [_base_.load, box_crop, flip, _base_.pack]
-salient_pipeline = [_base_.load, toy_crop, flip, _base_.pack]
+salient_pipeline = [_base_.load, salient_crop, flip, _base_.pack]
 test_pipeline = [_base_.load, test_crop, _base_.pack]
 train_dataloader = dict(
     num_workers=0,
@@ -56,17 +47,12 @@ train_dataloader = dict(
                 pipeline=box_pipeline,
             ),
             dict(
-                _base_.salient_dataset,
-                data_root=f'{data_root}/salient',
-                pipeline=salient_pipeline,
+                _base_.salient_dataset, data_root=f'{data_root}/salient', pipeline=salient_pipeline
             ),
         ]
     ),
 )
-val_dataloader = dict(
-    num_workers=0,
-    dataset=dict(data_root=data_root, pipeline=test_pipeline),
-)
+val_dataloader = dict(num_workers=0, dataset=dict(data_root=data_root, pipeline=test_pipeline))
 test_dataloader = val_dataloader
 val_evaluator = dict(by_size=False)
 test_evaluator = val_evaluator

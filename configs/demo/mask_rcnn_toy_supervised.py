@@ -40,27 +40,25 @@ resize = dict(_base_.resize, scale=(128, 128))
 flip = dict(_base_.flip, prob=0.75, direction=['horizontal', 'vertical', 'diagonal'])
 train_pipeline = [_base_.load, _base_.annotations, resize, flip, _base_.pack]
 test_pipeline = [_base_.load, resize, _base_.annotations, _base_.pack_test]
+loader = dict(num_workers=0, persistent_workers=False)
+toy = dict(data_root=data_root, metainfo=dict(classes=classes))
 train_dataloader = dict(
+    loader,
     batch_size=4,
-    num_workers=0,
-    persistent_workers=False,
     dataset=dict(
-        data_root=data_root,
+        toy,
         ann_file='annotations/instances_train.json',
         data_prefix=dict(img='train/'),
-        metainfo=dict(classes=classes),
         pipeline=train_pipeline,
     ),
 )
 val_dataloader = dict(
+    loader,
     batch_size=8,
-    num_workers=0,
-    persistent_workers=False,
     dataset=dict(
-        data_root=data_root,
+        toy,
         ann_file='annotations/instances_val.json',
         data_prefix=dict(img='val/'),
-        metainfo=dict(classes=classes),
         pipeline=test_pipeline,
     ),
 )

@@ -9,13 +9,7 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from mmboxcaseg.coco import (
-    Image,
-    annotation_bboxes,
-    annotations_by_image,
-    load_coco,
-    mask_result,
-)
+from mmboxcaseg.coco import Image, annotation_bboxes, load_coco, mask_result
 from mmboxcaseg.coco.checks import check_bboxes, check_images
 from mmboxcaseg.datasets.transforms import LoadPatchImage
 from mmboxcaseg.errors import InputError
@@ -56,11 +50,10 @@ def make_baseline_masks(
     check_output(out, inputs)
     if source == 'grabcut':
         check_images(coco, img_root)
-    groups = annotations_by_image(coco)
     results = []
     with tqdm(total=len(coco.objects), desc=source, unit='box') as progress:
-        for image in coco.images:
-            if objects := [annotation for annotation in groups[image.id] if annotation.is_object]:
+        for image, objects in coco.objects_by_image():
+            if objects:
                 draw = _drawer(source, image, img_root)
                 for annotation, bbox in zip(objects, annotation_bboxes(objects), strict=True):
                     results.append(mask_result(annotation, encode_rle(draw(bbox))))

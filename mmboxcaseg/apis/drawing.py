@@ -14,7 +14,6 @@ from mmboxcaseg.coco import (
     Coco,
     Image,
     annotation_bboxes,
-    annotations_by_image,
     decode_annotation,
     load_coco,
 )
@@ -96,17 +95,15 @@ def _score_masks(
 ) -> list[tuple[float, Image, Annotation, np.ndarray]]:
     """IoU, image, annotation and (H, W) bool mask of each box that can be drawn, best first."""
     scored = []
-    groups = annotations_by_image(coco)
-    for image in tqdm(coco.images, desc='predict'):
-        annotations = [annotation for annotation in groups[image.id] if annotation.is_object]
-        drawable = [_is_drawable(annotation, min_side) for annotation in annotations]
+    for image, objects in tqdm(coco.objects_by_image(), 'predict', len(coco.images)):
+        drawable = [_is_drawable(annotation, min_side) for annotation in objects]
         if not any(drawable):
             continue
         img = read_image(img_root / image.file_name)
         predictor.set_image(img)
         # Of all boxes: a network may be told the others too.
-        masks, _ = predictor.predict(annotation_bboxes(annotations))
-        for annotation, mask in zip(compress(annotations, drawable), masks[drawable], strict=True):
+        masks, _ = predictor.predict(annotation_bboxes(objects))
+        for annotation, mask in zip(compress(objects, drawable), masks[drawable], strict=True):
             true = decode_annotation(annotation, img.shape[:2], coco.path)
             scored.append((mask_iou(mask, true), image, annotation, mask))
     return sorted(scored, key=lambda entry: -entry[0])

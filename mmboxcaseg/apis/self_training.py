@@ -11,7 +11,7 @@ import torch
 from mmengine.config import Config
 
 from mmboxcaseg.engine.checks import check_data, check_slack
-from mmboxcaseg.engine.config import load_config
+from mmboxcaseg.engine.config import dicts, load_config
 from mmboxcaseg.engine.device import check_gpus
 from mmboxcaseg.engine.steps import Step, Training, launch
 from mmboxcaseg.errors import InputError, check_count
@@ -91,7 +91,7 @@ def _plan(
         if not config.get('tta_pipeline'):
             raise InputError(f'{path} has no tta_pipeline, through which proxy masks are predicted')
         check_slack(config, config.tta_pipeline)
-        taught = list(_taught_datasets(config.train_dataloader))
+        taught = _taught_datasets(config)
         if rounds and not taught:
             raise InputError(
                 f'{path} is no later round: none of its training sets has a proxy_file'
@@ -122,14 +122,10 @@ def _steps(rounds: list[Training], work_dir: Path, gpus: int, amp: list[str]) ->
         yield training.train(gpus, *amp)
         if following is None and training.config.val_dataloader:
             yield training.test(gpus, '--tta', *amp)
-        boxes = next(_taught_datasets((following or training).config.train_dataloader), None)
-        if boxes is None:
+        taught = _taught_datasets((following or training).config)
+        if not taught:
             return
-        call = [training.config_file, training.checkpoint, '--tta', *amp]
-        call += ['--ann', Path(boxes.data_root, boxes.ann_file)]
-        call += ['--img-root', Path(boxes.data_root, boxes.data_prefix.img)]
-        call += ['--out', _proxy_file(training)]
-        yield Step('proxy masks', launch('generate', call, gpus), _proxy_file(training))
+        yield training.generate(taught[0], _proxy_file(training), gpus, '--tta', *amp)
     if len(rounds) > 1:
         out = work_dir / 'proxy.json'
         command = launch('combine-quality', [*map(_proxy_file, rounds), '--out', out])
@@ -140,11 +136,6 @@ def _proxy_file(training: Training) -> Path:
     return training.work_dir / 'proxy.json'
 
 
-def _taught_datasets(node: Any) -> Iterator[Config]:
-    """The datasets in a config that have a proxy file."""
-    if isinstance(node, dict):
-        if node.get('proxy_file'):
-            yield node
-        node = node.values()
-    for child in node if isinstance(node, list | tuple | type({}.values())) else ():
-        yield from _taught_datasets(child)
+def _taught_datasets(config: Config) -> list[dict[str, Any]]:
+    """The training sets that have a proxy file."""
+    return [part for part in dicts(config.train_dataloader) if part.get('proxy_file')]

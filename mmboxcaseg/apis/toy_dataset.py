@@ -9,10 +9,10 @@ import cv2
 import numpy as np
 from tqdm import tqdm
 
+from mmboxcaseg.coco.annotations import object_annotation
 from mmboxcaseg.datasets.toy import TOY_CLASSES, draw_salient_image, draw_scene
 from mmboxcaseg.errors import InputError
 from mmboxcaseg.fileio import replacing_folder, write_json
-from mmboxcaseg.proxy import encode_rle, tight_bboxes
 
 _DESCRIPTION = 'mmboxcaseg toy data set'
 _MAX_OBJECTS = 5
@@ -91,19 +91,9 @@ def _draw_split(folder: Path, seed: int, split: int, count: int, size: int) -> d
         file_name = f'{index:06d}.jpg'
         _write_image(folder / file_name, image)
         coco['images'].append(dict(id=index, file_name=file_name, width=size, height=size))
-        for mask, bbox, label in zip(masks, tight_bboxes(masks), labels, strict=True):
-            x1, y1, x2, y2 = bbox.tolist()
-            coco['annotations'].append(
-                dict(
-                    id=len(coco['annotations']) + 1,
-                    image_id=index,
-                    category_id=int(label) + 1,
-                    bbox=[x1, y1, x2 - x1, y2 - y1],
-                    area=int(mask.sum()),
-                    iscrowd=0,
-                    segmentation=encode_rle(mask),
-                )
-            )
+        for mask, label in zip(masks, labels, strict=True):
+            id_ = len(coco['annotations']) + 1
+            coco['annotations'].append(object_annotation(id_, index, int(label) + 1, mask))
     return coco
 
 

@@ -1,8 +1,9 @@
 """The command ``mmboxcaseg``, whose subcommands are ``tools/*.py`` too.
 
 A module has one subcommand: ``add_arguments`` says what it takes, ``main`` does it, and the
-docstring's first line is what ``--help`` says. Only the module of the subcommand that is called is
-imported, and what takes long to import only in its ``main``: help comes at once.
+docstring's first line is what ``--help`` says. Where one function does all the work, options have
+the names of its parameters. Only the module of the subcommand that is called is imported, and
+what takes long to import only in its ``main``: help comes at once.
 """
 
 from __future__ import annotations

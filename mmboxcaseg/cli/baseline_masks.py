@@ -27,5 +27,5 @@ def main(args: Namespace) -> None:
     """Draw."""
     from mmboxcaseg.apis.baseline_masks import make_baseline_masks
 
-    count = make_baseline_masks(args.boxes, args.out, source=args.source, img_root=args.img_root)
+    count = make_baseline_masks(**vars(args))
     print(f'{args.out}: {count} masks')

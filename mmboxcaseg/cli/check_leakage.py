@@ -29,7 +29,7 @@ def main(args: Namespace) -> None:
     try:
         from mmboxcaseg.converters.leakage import check_leakage
 
-        count, lines = check_leakage(args.a, args.b, args.distance)
+        count, lines = check_leakage(**vars(args))
     except InputError:
         raise
     except Exception as error:

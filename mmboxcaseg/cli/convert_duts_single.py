@@ -16,6 +16,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     )
     parser.add_argument(
         '--list',
+        dest='list_file',
         type=Path,
         help='take the images of this file, a name a line, instead of looking at the masks',
     )
@@ -54,14 +55,4 @@ def main(args: Namespace) -> None:
     """Convert."""
     from mmboxcaseg.converters.duts_single import convert_duts_single
 
-    lines = convert_duts_single(
-        args.duts,
-        args.out,
-        list_file=args.list,
-        level=args.level,
-        max_rest=args.max_rest,
-        min_area=args.min_area,
-        subsets=args.subsets,
-        seed=args.seed,
-    )
-    print(*lines, sep='\n')
+    print(*convert_duts_single(**vars(args)), sep='\n')

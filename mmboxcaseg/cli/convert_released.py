@@ -24,5 +24,5 @@ def main(args: Namespace) -> None:
     """Convert."""
     from mmboxcaseg.converters.released import convert_checkpoint
 
-    count = convert_checkpoint(args.src, args.dst, args.config)
+    count = convert_checkpoint(**vars(args))
     print(f'{args.dst}: {count} weights for {args.config}')

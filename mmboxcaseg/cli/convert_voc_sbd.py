@@ -19,4 +19,4 @@ def main(args: Namespace) -> None:
     """Convert."""
     from mmboxcaseg.converters.voc_sbd import convert_voc_sbd
 
-    print(*convert_voc_sbd(args.voc, args.sbd, args.out), sep='\n')
+    print(*convert_voc_sbd(**vars(args)), sep='\n')

@@ -12,7 +12,9 @@ def add_arguments(parser: ArgumentParser) -> None:
     """What it takes."""
     parser.add_argument('config', help='of a BoxCaseg')
     parser.add_argument('checkpoint')
-    parser.add_argument('--ann', type=Path, required=True, help='COCO file with true masks')
+    parser.add_argument(
+        '--ann', dest='ann_file', type=Path, required=True, help='COCO file with true masks'
+    )
     parser.add_argument('--img-root', type=Path, required=True, help='folder of its images')
     parser.add_argument('--out', type=Path, required=True, help='sheet to write (.jpg or .png)')
     parser.add_argument('--count', type=int, default=12, help='masks to draw, half good, half bad')
@@ -27,15 +29,5 @@ def main(args: Namespace) -> None:
     """Draw."""
     from mmboxcaseg.apis.drawing import draw_masks
 
-    draw_masks(
-        args.config,
-        args.checkpoint,
-        args.ann,
-        args.img_root,
-        args.out,
-        count=args.count,
-        min_side=args.min_side,
-        device=args.device,
-        tta=args.tta,
-    )
+    draw_masks(**vars(args))
     print(f'wrote {args.out}: orange the predicted mask, green the true one, white the box')

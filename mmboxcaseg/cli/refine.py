@@ -41,14 +41,7 @@ def main(args: Namespace) -> None:
     """Refine."""
     from mmboxcaseg.coco import refine_proxy_masks
 
-    summary, missing = refine_proxy_masks(
-        args.boxes,
-        args.raw,
-        args.out,
-        merge=args.merge,
-        inclusive_boxes=args.inclusive_boxes,
-        mask_bbox=args.mask_bbox,
-    )
+    summary, missing = refine_proxy_masks(**vars(args))
     print(f'{args.out}: {summary}')
     if missing:
         print(f'{missing} boxes have no raw mask: their masks are empty, their agreement is 0')

@@ -20,4 +20,4 @@ def main(args: Namespace) -> None:
     """Draw."""
     from mmboxcaseg.apis.toy_dataset import make_toy_dataset
 
-    make_toy_dataset(args.out, args.seed, args.num_train, args.num_val, args.num_salient, args.size)
+    make_toy_dataset(**vars(args))

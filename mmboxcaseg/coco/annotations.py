@@ -15,8 +15,8 @@ import numpy as np
 from msgspec import Meta, Raw, Struct
 
 from mmboxcaseg.errors import InputError
-from mmboxcaseg.fileio import replacing
-from mmboxcaseg.proxy import check_segmentation, decode_rle, read_rles
+from mmboxcaseg.fileio import read_bytes, replacing
+from mmboxcaseg.proxy import check_segmentation, decode_rle, encode_rle, read_rles, tight_bboxes
 
 # Of a box, in pixels: beyond it float32 no longer tells pixels apart.
 _FARTHEST = 10_000_000
@@ -128,6 +128,12 @@ class Coco:
         """The annotations that are objects."""
         return [annotation for annotation in self.annotations if annotation.is_object]
 
+    def objects_by_image(self) -> Iterator[tuple[Image, list[Annotation]]]:
+        """Go through the images, each with its objects, in the file's order."""
+        groups = annotations_by_image(self)
+        for image in self.images:
+            yield image, [annotation for annotation in groups[image.id] if annotation.is_object]
+
 
 def load_coco(
     path: str | Path,
@@ -172,18 +178,6 @@ def parse_coco(
     coco = Coco(Path(path), top, **rows)
     _check_ids(coco)
     return coco
-
-
-def read_bytes(path: str | Path) -> bytes:
-    """Read a file.
-
-    Raises:
-        InputError: If it cannot be read.
-    """
-    try:
-        return Path(path).read_bytes()
-    except OSError as error:
-        raise InputError(f'cannot read {path}: {error.strerror}') from None
 
 
 def decode_rows(data: bytes | Raw, type_: type[Row]) -> list[Row]:
@@ -307,6 +301,34 @@ def decode_annotation(
     """
     with naming_mask(f'mask of annotation {annotation.id}', path):
         return decode_rle(annotation.segmentation, img_shape)
+
+
+def object_annotation(id_: int, image_id: int, category_id: int, mask: np.ndarray) -> dict:
+    """Write an object whose mask is known as an annotation; its box is the tight one.
+
+    Args:
+        id_: Of the annotation.
+        image_id: Of its image.
+        category_id: Of its category.
+        mask: (H, W) bool.
+
+    Returns:
+        The annotation, ready for JSON.
+
+    Example:
+        >>> object_annotation(1, 1, 3, np.array([[False, True]]))['bbox']
+        [1, 0, 1, 1]
+    """
+    x1, y1, x2, y2 = tight_bboxes(mask[None])[0].tolist()
+    return dict(
+        id=id_,
+        image_id=image_id,
+        category_id=category_id,
+        bbox=[x1, y1, x2 - x1, y2 - y1],
+        area=int(mask.sum()),
+        iscrowd=0,
+        segmentation=encode_rle(mask),
+    )
 
 
 def check_mask(annotation: Annotation, image: Image, path: str | Path, missing: str) -> None:

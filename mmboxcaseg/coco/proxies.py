@@ -12,7 +12,7 @@ import numpy as np
 from tqdm import trange
 
 from mmboxcaseg.errors import InputError
-from mmboxcaseg.fileio import check_output
+from mmboxcaseg.fileio import check_output, read_bytes
 from mmboxcaseg.proxy import AGREEMENTS, combined_quality, empty_rle, refine_rles, rle_bboxes
 
 from .annotations import (
@@ -24,7 +24,6 @@ from .annotations import (
     annotation_bboxes,
     check_mask,
     load_coco,
-    read_bytes,
     read_masks,
     write_coco,
 )

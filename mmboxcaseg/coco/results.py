@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from mmboxcaseg.errors import InputError
+from mmboxcaseg.fileio import read_bytes
 
 from .annotations import (
     Annotation,
@@ -23,7 +24,6 @@ from .annotations import (
     decode_rows,
     explain_entry,
     explaining,
-    read_bytes,
 )
 
 #: Farthest, in pixels, that an edge of a raw mask's box may lie from the annotation's.

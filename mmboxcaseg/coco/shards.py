@@ -11,7 +11,7 @@ from pathlib import Path
 import msgspec
 
 from mmboxcaseg.errors import InputError
-from mmboxcaseg.fileio import remove_asides, replacing, write_bytes
+from mmboxcaseg.fileio import make_folder, remove_asides, replacing, write_bytes
 
 from .annotations import write_coco, write_list
 from .groups import ImageGroups
@@ -62,30 +62,25 @@ class ShardFolder:
             InputError: If the folder cannot be made, is not of this class, or holds masks that
                 were made with something else.
         """
-        try:
-            self.path.mkdir(exist_ok=True)
-        except OSError as error:
-            raise InputError(f'cannot make folder {self.path}: {error.strerror}') from None
+        make_folder(self.path)
         for aside in self.path.glob('*.tmp'):
             aside.unlink()
         path = self.path / _MANIFEST
-        if not path.exists():
-            if any(self.path.iterdir()):
-                raise InputError(f'{self.path} is in the way: it holds no shards, move it away')
-            write_bytes(json.dumps(manifest, indent=1).encode(), path)
+        if not path.exists() and any(self.path.iterdir()):
+            raise InputError(f'{self.path} is in the way: it holds no shards, move it away')
         try:
-            before = json.loads(path.read_bytes())
+            before = json.loads(path.read_bytes()) if path.exists() else {}
         except (OSError, ValueError):
             raise InputError(f'{path} cannot be read: delete the folder to start afresh') from None
         changed = [name for name in manifest if before.get(name) != manifest[name]]
-        if changed and not any(map(self.is_done, range(len(self)))):
-            write_bytes(json.dumps(manifest, indent=1).encode(), path)
-        elif changed:
+        if changed and any(map(self.is_done, range(len(self)))):
             raise InputError(
                 f'{self.path} holds masks of an interrupted run with another '
                 f'{" and another ".join(changed)}: go on with what it had, or delete the folder to '
                 'start afresh'
             )
+        if changed:
+            write_bytes(json.dumps(manifest, indent=1).encode(), path)
 
     def is_done(self, shard: int) -> bool:
         """Whether a shard is finished."""
@@ -99,7 +94,8 @@ class ShardFolder:
             proxies: The annotations of its images, image after image, with their proxy masks.
             raw: Entries of a COCO results file with the masks before merging.
         """
-        write_bytes(b''.join(map(_line, [*proxies, *raw])), self._file(shard))
+        lines = (json.dumps(entry) + '\n' for entry in (*proxies, *raw))
+        write_bytes(''.join(lines).encode(), self._file(shard))
 
     def proxies(self, shard: int) -> list[bytes]:
         """The JSON texts of a shard's proxy annotations, in the order of the images."""
@@ -171,7 +167,3 @@ def text_hash(texts: Iterable[str]) -> str:
     for text in texts:
         digest.update(text.encode() + b'\0')
     return digest.hexdigest()
-
-
-def _line(entry: dict) -> bytes:
-    return json.dumps(entry).encode() + b'\n'

@@ -11,8 +11,8 @@ import cv2
 import numpy as np
 from tqdm import tqdm
 
+from mmboxcaseg.converters.linking import check_apart, link_files
 from mmboxcaseg.datasets import SalientObjectDataset
-from mmboxcaseg.datasets.linking import check_apart, link_files
 from mmboxcaseg.datasets.salient_objects import IMAGE_SUFFIXES
 from mmboxcaseg.datasets.transforms.loading import read_image_shape, read_mask
 from mmboxcaseg.errors import InputError, check_count, check_share

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import io
 import re
-from collections.abc import Iterable
 from pathlib import Path
 
 import torch
@@ -12,8 +10,8 @@ from torch import Tensor
 
 from mmboxcaseg.apis import init_model
 from mmboxcaseg.engine.checkpoint import load_checkpoint_file
-from mmboxcaseg.errors import InputError
-from mmboxcaseg.fileio import check_output, write_bytes
+from mmboxcaseg.errors import InputError, listing
+from mmboxcaseg.fileio import check_output, replacing
 
 #: Modules of the release's network and of this package's; all others are the backbone's, whose
 #: names are those of the original HRNet.
@@ -57,9 +55,8 @@ def convert_checkpoint(src: str | Path, dst: str | Path, config: str | Path) -> 
 
     # No optimizer and no epoch: training cannot be resumed from it, but can start from it.
     checkpoint = dict(state_dict=weights, meta=dict(converted_from=Path(src).name))
-    content = io.BytesIO()
-    torch.save(checkpoint, content)
-    write_bytes(content.getvalue(), dst)
+    with replacing(dst) as file:
+        torch.save(checkpoint, file)
     return len(weights)
 
 
@@ -114,16 +111,9 @@ def convert_released(source: dict[str, Tensor], target: dict[str, Tensor]) -> di
         'of another type': mistyped,
     }
     if any(faults.values()):
-        said = '; '.join(f'{len(f)} {kind}: {shorten(f)}' for kind, f in faults.items() if f)
+        said = '; '.join(f'{len(f)} {kind}: {listing(f, 5)}' for kind, f in faults.items() if f)
         raise InputError(f'its weights are not those of this network ({said})')
     return weights
-
-
-def shorten(names: Iterable[str], count: int = 5) -> str:
-    """Join names, of many only the first few."""
-    names = list(names)
-    more = f' and {len(names) - count} more' if len(names) > count else ''
-    return ', '.join(names[:count]) + more
 
 
 def _released_name(key: str) -> str:

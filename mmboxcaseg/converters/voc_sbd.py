@@ -7,22 +7,20 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
+from mmdet.datasets import VOCDataset
 from PIL import Image
 from scipy.io import loadmat
 from scipy.optimize import linear_sum_assignment
 from tqdm import tqdm
 
-from mmboxcaseg.datasets.linking import check_apart, link_files
+from mmboxcaseg.coco.annotations import object_annotation
+from mmboxcaseg.converters.linking import check_apart, link_files
 from mmboxcaseg.datasets.transforms.loading import read_image_shape
 from mmboxcaseg.errors import InputError
-from mmboxcaseg.fileio import check_output, write_json
+from mmboxcaseg.fileio import check_output, read_bytes, write_json
 from mmboxcaseg.proxy import encode_rle, pairwise_iou, tight_bboxes
 
-CLASSES = (
-    'aeroplane', 'bicycle', 'bird', 'boat', 'bottle', 'bus', 'car', 'cat', 'chair', 'cow',
-    'diningtable', 'dog', 'horse', 'motorbike', 'person', 'pottedplant', 'sheep', 'sofa',
-    'train', 'tvmonitor',
-)  # fmt: skip
+CLASSES = VOCDataset.METAINFO['classes']
 SPLITS = ('train', 'val')
 BOX_EDGES = ('xmin', 'ymin', 'xmax', 'ymax')
 VOID = 255
@@ -84,15 +82,12 @@ class Report:
     """What a user should know of the bitmaps of one data set.
 
     Attributes:
-        checked: Instances compared with the box of their object.
-        disagreeing: IoU of both boxes and the image's name, of those below :data:`MIN_IOU`.
-        unmatched: Instances where the XML file has no box of their class.
+        ious: IoU of each instance's box with that of its object, and the image's name; 0 where the
+            XML file has no box of its class.
         left_out: Objects without a pixel or a class.
     """
 
-    checked: int = 0
-    disagreeing: list[tuple[float, str]] = field(default_factory=list)
-    unmatched: int = 0
+    ious: list[tuple[float, str]] = field(default_factory=list)
     left_out: int = 0
 
 
@@ -181,9 +176,7 @@ def list_samples(voc: Path, sbd: Path) -> dict[str, list[Sample]]:
 def read_list(path: Path) -> set[str]:
     """Read the image names of a list file."""
     try:
-        return set(path.read_text(encoding='utf-8').split())
-    except OSError as error:
-        raise InputError(f'cannot read {path}: {error.strerror}') from None
+        return set(read_bytes(path).decode().split())
     except UnicodeDecodeError:
         raise InputError(
             f'{path} is not a list of image names: unpack the data set again'
@@ -229,26 +222,14 @@ def convert(split: str, samples: list[Sample], reports: dict[str, Report]) -> di
             report = reports['VOC' if is_voc else 'SBD']
             matches, ious = match_objects(bitmaps, bboxes, objects, by_number=is_voc)
             report.left_out += bitmaps.left_out
-            report.unmatched += int((ious == 0).sum())
-            report.checked += int((ious > 0).sum())
-            below = ious[(ious > 0) & (ious < MIN_IOU)]
-            report.disagreeing += [(float(iou), sample.image.stem) for iou in below]
+            report.ious += [(iou, sample.image.stem) for iou in ious.tolist()]
 
-            rows = zip(bitmaps.labels, bitmaps.masks, bboxes, matches, ious, strict=True)
-            for label, mask, bbox, match, iou in rows:
-                x1, y1, x2, y2 = bbox.tolist()
-                coco['annotations'].append(
-                    dict(
-                        id=len(coco['annotations']) + 1,
-                        image_id=img_id,
-                        category_id=int(label),
-                        bbox=[x1, y1, x2 - x1, y2 - y1],
-                        area=int(mask.sum()),
-                        iscrowd=0,
-                        segmentation=encode_rle(mask),
-                        difficult=int(objects.difficult[match]) if iou > 0 else 0,
-                    )
-                )
+            rows = zip(bitmaps.labels, bitmaps.masks, matches, ious, strict=True)
+            for label, mask, match, iou in rows:
+                id_ = len(coco['annotations']) + 1
+                annotation = object_annotation(id_, img_id, int(label), mask)
+                annotation['difficult'] = int(objects.difficult[match]) if iou > 0 else 0
+                coco['annotations'].append(annotation)
     return coco
 
 
@@ -410,15 +391,16 @@ def count_lines(cocos: dict[str, dict]) -> list[str]:
 
 def report_lines(source: str, report: Report) -> list[str]:
     """Say how the bitmaps of a data set agree with the boxes of VOC's annotations."""
-    total = report.checked + report.unmatched
+    unmatched = sum(iou == 0 for iou, _ in report.ious)
+    disagreeing = sorted((iou, name) for iou, name in report.ious if 0 < iou < MIN_IOU)
     lines = [
-        f'{source}: the tight box of {len(report.disagreeing)} of {total} bitmaps has an IoU under '
-        f'{MIN_IOU} with the box in Annotations, {report.unmatched} have none of their class there'
+        f'{source}: the tight box of {len(disagreeing)} of {len(report.ious)} bitmaps has an IoU '
+        f'under {MIN_IOU} with the box in Annotations, {unmatched} have none of their class there'
     ]
-    if report.disagreeing:
-        worst = ', '.join(f'{name} ({iou:.2f})' for iou, name in sorted(report.disagreeing)[:5])
+    if disagreeing:
+        worst = ', '.join(f'{name} ({iou:.2f})' for iou, name in disagreeing[:5])
         lines.append(f'  the worst: {worst}')
-    if report.disagreeing or report.unmatched:
+    if disagreeing or unmatched:
         lines.append(
             '  bitmaps leave out the void border and what hides the object, and others drew them '
             'than the boxes; bbox is the tight box of the bitmap'

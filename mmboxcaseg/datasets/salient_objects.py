@@ -77,12 +77,10 @@ class SalientObjectDataset(BaseDataset):
                     supervision=self.METAINFO['supervision'],
                 )
             )
-        if self.hold_out:
-            data_list = [
-                sample
-                for index, sample in enumerate(data_list)
-                if (index % self.hold_out == 0) is self.test_mode
-            ]
+        if self.hold_out and self.test_mode:
+            data_list = data_list[:: self.hold_out]
+        elif self.hold_out:
+            del data_list[:: self.hold_out]
         if not data_list:
             raise InputError(f'no salient image in {self.data_prefix["img"]}')
         return data_list
@@ -95,12 +93,10 @@ class SalientObjectDataset(BaseDataset):
             names = [line.strip() for line in path.read_text(encoding='utf-8').splitlines()]
         except UnicodeDecodeError:
             raise InputError(f'list file {path} is not text: give one image name a line') from None
-        suffixes = IMAGE_SUFFIXES
-        stems = [
-            name[: name.rindex('.')] if name.lower().endswith(suffixes) else name
-            for name in names
-            if name
-        ]
+        stems: list[str] = []
+        for name in filter(None, names):
+            stem = name[: name.rindex('.')] if name.lower().endswith(IMAGE_SUFFIXES) else name
+            stems.append(stem)
         twice = [stem for stem, count in Counter(stems).items() if count > 1]
         if twice:
             raise InputError(f'list file {path} names image {twice[0]} twice: remove one')

@@ -14,6 +14,7 @@ from mmengine.logging import HistoryBuffer
 from mmengine.optim.scheduler.param_scheduler import OneCycleParamScheduler
 from torch import nn
 
+from mmboxcaseg.engine.config import class_name
 from mmboxcaseg.errors import InputError
 
 # The methods by which mmengine's checkpoints name functions: a HistoryBuffer keeps its statistics,
@@ -206,8 +207,8 @@ def check_kind(
     if not isinstance(prompt, dict):  # before the network drew its prompts
         prompt = dict(own=bool(prompt), others=bool(theirs.get('neighbours')))
     others = {
-        'model': _class_name(theirs),
-        'backbone': _class_name(backbone) if isinstance(backbone, dict) else 'NoneType',
+        'model': class_name(theirs),
+        'backbone': class_name(backbone) if isinstance(backbone, dict) else 'NoneType',
         'prompt': (bool(prompt.get('own', True)), bool(prompt.get('others', False))),
     }
     for part in parts:
@@ -218,10 +219,6 @@ def check_kind(
                 f'{path} is a checkpoint of another kind of network than the config: its {part} '
                 f'is {told}{others[part]}, not {kind}; give the config that it was trained with'
             )
-
-
-def _class_name(config: dict[str, Any]) -> str:
-    return str(config.get('type')).rsplit('.', 1)[-1]
 
 
 def _written_model(checkpoint: dict[str, Any]) -> dict[str, Any] | None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Iterable, Iterator, Sequence
-from pathlib import Path
 from typing import Any
 
 from mmdet.datasets import CocoDataset
@@ -13,7 +12,7 @@ from mmengine.config import Config
 from mmengine.logging import print_log
 from mmengine.registry import DATASETS, METRICS, MODELS, TRANSFORMS, Registry, init_default_scope
 
-from mmboxcaseg.coco.annotations import Category, Id, check_mask, load_coco
+from mmboxcaseg.coco.annotations import Coco, check_mask, load_coco
 from mmboxcaseg.coco.checks import check_bboxes, image_paths
 from mmboxcaseg.coco.proxies import MASK_TOOL, known_quality, load_proxies
 from mmboxcaseg.datasets.box_instances import BoxInstanceDataset
@@ -26,18 +25,13 @@ from mmboxcaseg.engine.checkpoint import (
     check_shares_weights,
     load_checkpoint_file,
 )
-from mmboxcaseg.engine.config import build_model, config_errors
-from mmboxcaseg.errors import InputError, check_share
+from mmboxcaseg.engine.config import build_model, config_errors, dicts
+from mmboxcaseg.errors import InputError, check_share, listing
 from mmboxcaseg.models import BoxCaseg
 from mmboxcaseg.models.roi_heads import ProxyMaskHead
 
 
-def check_classes(
-    categories: Sequence[Category],
-    used_ids: set[Id],
-    classes: Sequence[str],
-    ann_file: str | Path,
-) -> None:
+def check_classes(coco: Coco, classes: Sequence[str]) -> None:
     """Compare a COCO file's categories with a config's classes.
 
     mmdet goes wrong in silence on each difference: it numbers classes in the file's order, and
@@ -45,33 +39,33 @@ def check_classes(
     annotations of other categories may be what is wanted, so this is a warning.
 
     Args:
-        categories: The file's ``categories``.
-        used_ids: Ids of the categories that its annotations have.
+        coco: The file.
         classes: The config's class names.
-        ann_file: The file, for the message.
 
     Raises:
         InputError: If a class is not in the file, or their order differs.
     """
-    names = [category.name for category in categories]
+    names = [category.name for category in coco.categories]
+    shown = listing(map(repr, names))
+    used_ids = {annotation.category_id for annotation in coco.annotations}
     missing = [name for name in classes if name not in names]
     if missing:
         raise InputError(
-            f"class {missing[0]!r} of the config's metainfo.classes is not in {ann_file}, "
-            f'whose categories are {_some(names)}'
+            f"class {missing[0]!r} of the config's metainfo.classes is not in {coco.path}, "
+            f'whose categories are {shown}'
         )
-    unknown = [c.name for c in categories if c.id in used_ids and c.name not in classes]
+    unknown = [c.name for c in coco.categories if c.id in used_ids and c.name not in classes]
     if unknown:
         print_log(
-            f"categories {_some(unknown)} of {ann_file} are not in the config's metainfo.classes: "
-            'their annotations are left out',
+            f"categories {listing(map(repr, unknown))} of {coco.path} are not in the config's "
+            'metainfo.classes: their annotations are left out',
             'current',
             logging.WARNING,
         )
     if [name for name in names if name in classes] != list(classes):
         raise InputError(
-            f"the config's metainfo.classes are in another order than the categories of {ann_file},"
-            f' which are {_some(names)}: mmdet numbers them in the order of the file'
+            "the config's metainfo.classes are in another order than the categories of "
+            f'{coco.path}, which are {shown}: mmdet numbers them in the order of the file'
         )
 
 
@@ -107,7 +101,7 @@ def check_coco_dataset(config: dict[str, Any], default_classes: Sequence[str] = 
             )
     classes = (config.get('metainfo') or {}).get('classes', default_classes)
     classes = [classes] if isinstance(classes, str) else classes
-    check_classes(coco.categories, {a.category_id for a in coco.annotations}, classes, ann_file)
+    check_classes(coco, classes)
     folder = os.path.join(root, (config.get('data_prefix') or {}).get('img', ''))
     image_paths(coco.images, folder, ann_file)
     if not drops and any(transform.get('with_mask') for transform in transforms):
@@ -141,7 +135,7 @@ def check_data(config: Config, splits: Iterable[str]) -> None:
     init_default_scope(config.get('default_scope', 'mmdet'))
     for split in splits:
         loader = config.get(f'{split}_dataloader') or {}
-        for dataset in _datasets(loader.get('dataset')):
+        for dataset in _with_key(loader.get('dataset'), 'type', skip='pipeline'):
             type_ = _class_of(dataset, DATASETS)
             if issubclass(type_, CocoDataset):
                 check_coco_dataset(dataset, type_.METAINFO.get('classes', ()))
@@ -294,28 +288,5 @@ def _is_drop(transform: dict[str, Any]) -> bool:
     return issubclass(_class_of(transform, TRANSFORMS), DropProxyMasks)
 
 
-def _datasets(config: Any) -> Iterator[dict[str, Any]]:
-    # Every dict with a type but those of pipelines, however deep in wrappers and lists.
-    if isinstance(config, dict):
-        if 'type' in config:
-            yield config
-        config = [value for key, value in config.items() if key != 'pipeline']
-    if isinstance(config, (list, tuple)):
-        for value in config:
-            yield from _datasets(value)
-
-
-def _with_key(config: Any, key: str) -> Iterator[dict[str, Any]]:
-    # The dicts that have this key, however deep they lie in wrappers and lists.
-    if isinstance(config, dict):
-        if key in config:
-            yield config
-        config = list(config.values())
-    if isinstance(config, (list, tuple)):
-        for value in config:
-            yield from _with_key(value, key)
-
-
-def _some(names: Sequence[str], count: int = 8) -> str:
-    shown = ', '.join(map(repr, names[:count]))
-    return f'{shown} and {len(names) - count} more' if len(names) > count else shown
+def _with_key(config: Any, key: str, skip: str = '') -> Iterator[dict[str, Any]]:
+    return (part for part in dicts(config, skip) if key in part)

@@ -153,8 +153,7 @@ def _by_place(config: Config, key: str, value: Any) -> dict[str, Any]:
 def _place(entries: list, name: str) -> int:
     if name.isdigit() and int(name) < len(entries):
         return int(name)
-    types = [entry.get('type') if isinstance(entry, dict) else None for entry in entries]
-    types = [str(type_).rsplit('.', 1)[-1] for type_ in types]
+    types = [class_name(entry) if isinstance(entry, dict) else 'None' for entry in entries]
     if types.count(name) != 1:
         raise ValueError(f'{name} must name one of {", ".join(types)}')
     return types.index(name)
@@ -278,6 +277,29 @@ def innermost(dataset: dict[str, Any]) -> dict[str, Any]:
     while 'dataset' in dataset:
         dataset = dataset['dataset']
     return dataset
+
+
+def class_name(config: dict[str, Any]) -> str:
+    """Name of the class that a part of a config is to be of, without its scope."""
+    return str(config.get('type')).rsplit('.', 1)[-1]
+
+
+def dicts(node: Any, skip: str = '') -> Iterator[dict[str, Any]]:
+    """Find all dicts of a part of a config, however deep they lie in wrappers and lists.
+
+    Args:
+        node: The part.
+        skip: Key whose values are not looked at.
+
+    Yields:
+        The dicts, outermost first.
+    """
+    if isinstance(node, dict):
+        yield node
+        node = [value for key, value in node.items() if key != skip]
+    if isinstance(node, list | tuple):
+        for child in node:
+            yield from dicts(child, skip)
 
 
 @contextmanager

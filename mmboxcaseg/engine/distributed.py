@@ -14,6 +14,7 @@ import torch.distributed
 from mmengine.config import Config
 from mmengine.device import get_device
 
+from mmboxcaseg.engine.config import class_name, dicts
 from mmboxcaseg.errors import InputError
 
 
@@ -95,12 +96,7 @@ def replace_sync_bn(config: Any) -> int:
     Returns:
         How many were replaced.
     """
-    if isinstance(config, (list, tuple)):
-        return sum(replace_sync_bn(value) for value in config)
-    if not isinstance(config, dict):
-        return 0
-    count = 0
-    if str(config.get('type')).split('.')[-1] in ('SyncBN', 'MMSyncBN'):
-        config['type'] = 'BN'
-        count = 1
-    return count + sum(replace_sync_bn(value) for value in config.values())
+    found = [part for part in dicts(config) if class_name(part) in ('SyncBN', 'MMSyncBN')]
+    for part in found:
+        part['type'] = 'BN'
+    return len(found)

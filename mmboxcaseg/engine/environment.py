@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
-from importlib.metadata import PackageNotFoundError, requires, version
+from importlib.metadata import PackageNotFoundError, requires
 
 import mmboxcaseg
 
@@ -26,7 +26,7 @@ def describe_environment() -> dict[str, str]:
             twice.append(' and '.join(installed))
     found.update(_describe_torch())
     found['ops'] = _describe_ops()
-    missing = [name for name in _required() if not _is_installed(name)]
+    missing = [name for name in _required() if not mmboxcaseg.installed_distributions(name)]
     if missing:
         found['missing'] = ', '.join(missing)
     if twice:
@@ -67,11 +67,3 @@ def _required() -> list[str]:
         return list(mmboxcaseg.TESTED_VERSIONS)
     names = [line.split(';')[0] for line in lines if 'extra ==' not in line]
     return [*mmboxcaseg.TESTED_VERSIONS, *(name.split('>')[0].strip() for name in names)]
-
-
-def _is_installed(name: str) -> bool:
-    try:
-        version(name)
-    except PackageNotFoundError:
-        return bool(mmboxcaseg.installed_distributions(name))
-    return True

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from mmengine.config import Config
 
@@ -101,6 +102,15 @@ class Training:
         if last.is_file():
             call.append('--resume')
         return Step('train', launch('train', call, num_gpus), last, self.checkpoint.name)
+
+    def generate(
+        self, boxes: dict[str, Any], out: Path, num_gpus: int, *arguments: str | Path
+    ) -> Step:
+        """Give the boxes of a training set proxy masks by the last checkpoint."""
+        call = [self.config_file, self.checkpoint, *arguments]
+        call += ['--ann', Path(boxes.data_root, boxes.ann_file)]
+        call += ['--img-root', Path(boxes.data_root, boxes.data_prefix.img)]
+        return Step('proxy masks', launch('generate', [*call, '--out', out], num_gpus), out)
 
     def test(self, num_gpus: int, *arguments: str) -> Step:
         """Score the last checkpoint."""

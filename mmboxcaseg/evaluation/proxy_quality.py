@@ -13,7 +13,6 @@ from mmboxcaseg.coco.annotations import (
     Coco,
     Id,
     annotation_bboxes,
-    annotations_by_image,
     decode_annotation,
     naming_mask,
 )
@@ -99,10 +98,8 @@ def score_proxies(
     ious = {kind: [] for kind in kinds}
     agreement = {kind: [] for kind in kinds}
     ids: list[Id] = []
-    groups = annotations_by_image(truth)
-    for image in truth.images:
+    for image, objects in truth.objects_by_image():
         shape = image.shape
-        objects = [annotation for annotation in groups[image.id] if annotation.is_object]
         bboxes = annotation_bboxes(objects)
         ids += [annotation.id for annotation in objects]
         true_masks = [decode_annotation(a, shape, truth.path) for a in objects]
@@ -237,8 +234,7 @@ def proxy_tables(
         means = ' | '.join(f'{mean:.3f}' for mean in row.mean_ious)
         lines.append(f'| {row.masks} | {row.measure} | {row.correlation:.2f} | {means} |')
     lines += ['', '| masks | mIoU* | IoU@50 | IoU@75 |', '|---|---|---|---|']
-    groups = annotations_by_image(truth).values()
-    labels = np.array([a.category_id for group in groups for a in group if a.is_object])
+    labels = np.array([a.category_id for _, objects in truth.objects_by_image() for a in objects])
     for masks, score in scores.items():
         values = summarize_ious(score.ious, labels, (0.5, 0.75)).values()
         lines.append(f'| {masks} | ' + ' | '.join(f'{value:.3f}' for value in values) + ' |')

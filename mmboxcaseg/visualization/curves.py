@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
@@ -13,7 +12,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from mmboxcaseg.errors import InputError
-from mmboxcaseg.fileio import write_bytes
+from mmboxcaseg.fileio import replacing
 
 _NOT_METRICS = ('step', 'time', 'data_time')
 
@@ -82,9 +81,8 @@ def plot_curves(runs: Mapping[str, Curves], out: Path) -> None:
     for (title, curves), (left, right) in zip(runs.items(), axes, strict=True):
         _draw(left, curves.losses, f'{title}: loss', curves.unit)
         _draw(right, curves.metrics, f'{title}: validation', curves.unit)
-    picture = io.BytesIO()
-    figure.savefig(picture, dpi=100, format=out.suffix[1:])
-    write_bytes(picture.getvalue(), out)
+    with replacing(out) as file:
+        figure.savefig(file, dpi=100, format=out.suffix[1:])
 
 
 def _read_records(path: Path) -> Iterator[dict]:

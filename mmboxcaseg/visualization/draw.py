@@ -114,15 +114,14 @@ def make_sheet(
     Args:
         images: (H, W, 3) uint8 BGR each, of any size; scaled so that the longer side is
             ``tile_size``.
-        captions: One per image; a line break starts another line.
+        captions: One per image.
         columns: Images in a row.
         tile_size: In pixels.
 
     Returns:
         (H, W, 3) uint8.
     """
-    num_lines = max(caption.count('\n') + 1 for caption in captions)
-    tile_height = tile_size + num_lines * _LINE_HEIGHT + _MARGIN
+    tile_height = tile_size + _LINE_HEIGHT + _MARGIN
     rows = -(-len(images) // columns)
     pitch = (tile_height + _MARGIN, tile_size + _MARGIN)
     sheet = np.full((rows * pitch[0] + _MARGIN, columns * pitch[1] + _MARGIN, 3), 255, np.uint8)
@@ -132,9 +131,8 @@ def make_sheet(
         tile = _fit(img, tile_size)
         height, width = tile.shape[:2]
         sheet[top : top + height, left : left + width] = tile
-        for number, line in enumerate(caption.split('\n'), start=1):
-            baseline = (left, top + tile_size + number * _LINE_HEIGHT - _MARGIN)
-            cv2.putText(sheet, line, baseline, _FONT, _FONT_SCALE, (0, 0, 0), 1, cv2.LINE_AA)
+        baseline = (left, top + tile_size + _LINE_HEIGHT - _MARGIN)
+        cv2.putText(sheet, caption, baseline, _FONT, _FONT_SCALE, (0, 0, 0), 1, cv2.LINE_AA)
     return sheet
 
 

@@ -7,7 +7,7 @@ from mmdet.models.roi_heads.mask_heads import HTCMaskHead
 from mmengine.config import Config
 from mmengine.registry import MODELS
 
-from mmboxcaseg.coco import Category
+from mmboxcaseg.coco import Annotation, Category, Coco
 from mmboxcaseg.datasets.transforms import BoxPatch, DropProxyMasks
 from mmboxcaseg.engine.checks import (
     check_checkpoint,
@@ -25,6 +25,13 @@ from mmboxcaseg.models.roi_heads import ProxyMaskHead
 CATEGORIES = [Category(7, 'cat'), Category(2, 'dog'), Category(5, 'cow')]
 
 
+def coco_file(used_ids, categories=CATEGORIES):
+    annotations = [
+        Annotation(id=id_, image_id=1, category_id=id_, bbox=(0, 0, 4, 4)) for id_ in used_ids
+    ]
+    return Coco('x.json', {}, [], annotations, categories)
+
+
 @pytest.mark.parametrize(
     ('classes', 'used_ids', 'message'),
     [
@@ -37,23 +44,23 @@ CATEGORIES = [Category(7, 'cat'), Category(2, 'dog'), Category(5, 'cow')]
 )
 def test_check_classes(classes, used_ids, message):
     if message is None:
-        check_classes(CATEGORIES, used_ids, classes, 'x.json')
+        check_classes(coco_file(used_ids), classes)
     else:
         with pytest.raises(InputError, match=message):
-            check_classes(CATEGORIES, used_ids, classes, 'x.json')
+            check_classes(coco_file(used_ids), classes)
 
 
 def test_other_categories_are_left_out_with_a_warning(monkeypatch):
     said = []
     monkeypatch.setattr('mmboxcaseg.engine.checks.print_log', lambda *args: said.append(args[0]))
-    check_classes(CATEGORIES, {2, 7}, ['cat', 'cow'], 'x.json')
+    check_classes(coco_file({2, 7}), ['cat', 'cow'])
     assert "categories 'dog' of x.json are not in" in said[0]
 
 
 def test_long_lists_of_names_are_cut():
     categories = [Category(i, f'name{i}') for i in range(80)]
     with pytest.raises(InputError, match="'name7' and 72 more$"):
-        check_classes(categories, set(), ['bird'], 'x.json')
+        check_classes(coco_file(set(), categories), ['bird'])
 
 
 @pytest.fixture

@@ -7,7 +7,9 @@ from mmengine.config import Config
 from mmboxcaseg.engine.config import (
     box_pipeline,
     build_runner,
+    class_name,
     config_errors,
+    dicts,
     innermost,
     load_config,
     override,
@@ -221,3 +223,18 @@ def test_a_config_of_the_package_by_its_name(tmp_path, monkeypatch):
     (tmp_path / 'boxcaseg').mkdir()
     (tmp_path / 'boxcaseg/hrnet_w48_voc.py').write_text('lr = 1')
     assert load_config('boxcaseg/hrnet_w48_voc.py').lr == 1
+
+
+def test_dicts_lie_anywhere_in_a_config():
+    paste = dict(type='Paste', dataset=dict(type='Salient'))
+    boxes = dict(type='Boxes', pipeline=[paste])
+    node = dict(datasets=[(boxes,)], sampler=None)
+    assert [*dicts(node)] == [node, boxes, paste, paste['dataset']]
+    assert [*dicts(node, skip='pipeline')] == [node, boxes]
+    assert [*dicts(None)] == [*dicts('text')] == []
+
+
+def test_class_name():
+    assert class_name(dict(type='mmboxcaseg.BoxCaseg')) == 'BoxCaseg'
+    assert class_name(dict(type='ResNet')) == 'ResNet'
+    assert class_name({}) == 'None'

@@ -43,7 +43,6 @@ def install(monkeypatch):
             return required
 
         monkeypatch.setattr(metadata, 'version', version)
-        monkeypatch.setattr(environment, 'version', version)
         monkeypatch.setattr(environment, 'requires', requires)
 
     return install

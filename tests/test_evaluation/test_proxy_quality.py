@@ -8,8 +8,13 @@ from scipy.stats import spearmanr
 from mmboxcaseg.coco import Proxy
 from mmboxcaseg.coco.annotations import parse_coco
 from mmboxcaseg.errors import InputError
-from mmboxcaseg.evaluation import ProxyScores, compare_drops, compare_rankings, score_proxies
-from mmboxcaseg.evaluation.proxy_quality import rank_correlation
+from mmboxcaseg.evaluation.proxy_quality import (
+    ProxyScores,
+    compare_drops,
+    compare_rankings,
+    rank_correlation,
+    score_proxies,
+)
 from mmboxcaseg.proxy import encode_rle
 
 # Two objects of a 4x4 image: the small one lies in the large one's box.

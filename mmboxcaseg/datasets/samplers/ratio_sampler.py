@@ -93,9 +93,7 @@ class RatioSampler(Sampler[int]):
         self.boxes_per_batch, self.salient_per_batch = batch_counts(ratio, batch_size)
         self.num_batches = math.ceil(self.num_salient / (self.salient_per_batch * self.world_size))
         self.overlap_skip = overlap_skip
-        self.overlapping = None
-        if overlap_skip > 0:
-            self.overlapping = sources[0].overlapping(overlap_iou)
+        self.overlapping = sources[0].overlapping(overlap_iou) if overlap_skip else None
         self.seed = sync_random_seed() if seed is None else seed
         self.epoch = 0
 

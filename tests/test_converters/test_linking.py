@@ -2,7 +2,7 @@ import os
 
 import pytest
 
-from mmboxcaseg.datasets.linking import check_apart, link_files
+from mmboxcaseg.converters.linking import check_apart, link_files
 from mmboxcaseg.errors import InputError
 
 

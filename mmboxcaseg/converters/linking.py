@@ -10,7 +10,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from mmboxcaseg.errors import InputError
-from mmboxcaseg.fileio import replacing
+from mmboxcaseg.fileio import make_folder, replacing
 
 
 def link_files(sources: Sequence[Path], folder: Path) -> int:
@@ -30,10 +30,7 @@ def link_files(sources: Sequence[Path], folder: Path) -> int:
     Raises:
         InputError: If a file cannot be written, or the folder has another one of its name.
     """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(f'cannot make folder {folder}: {error.strerror}') from None
+    make_folder(folder)
     with tqdm(sources, desc=f'link {folder.name}', unit='file', leave=False) as progress:
         return sum(_link_file(source, folder / source.name) for source in progress)
 
