@@ -75,7 +75,8 @@ class RandomMoveBox(BaseTransform):
     whether that is moved or not.
 
     Required key: ``img_shape``, and ``bbox`` or ``gt_seg_map``. Changed or added keys: ``bbox``
-    (xyxy, image pixels), and ``other_bboxes`` if they are there.
+    (xyxy, image pixels), ``other_bboxes`` if they are there, and ``loose``, whether they are moved,
+    which a ``BoxPrompt(loose=True)`` tells the network.
 
     Args:
         prob: Probability by which the boxes of a sample are moved, each by a draw of its own.
@@ -105,7 +106,8 @@ class RandomMoveBox(BaseTransform):
         """Move the boxes, or not."""
         if 'bbox' not in results:
             results['bbox'] = tight_bboxes(results['gt_seg_map'][None])[0].tolist()
-        return _move_boxes(results, self._draw) if np.random.random() < self.prob else results
+        results['loose'] = np.random.random() < self.prob
+        return _move_boxes(results, self._draw) if results['loose'] else results
 
     def _draw(self) -> tuple[np.ndarray, np.ndarray]:
         return (

@@ -30,6 +30,7 @@ class PackPatchInputs(BaseTransform):
         self,
         meta_keys: tuple[str, ...] = (
             'supervision',
+            'loose',
             'img_path',
             'img_id',
             'ann_id',

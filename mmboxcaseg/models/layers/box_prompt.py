@@ -76,18 +76,25 @@ class BoxPrompt(nn.Module):
         own: Whether the box is one, as :func:`box_maps` draws it.
         others: Whether the other boxes of the image are one, as :func:`other_boxes_maps` draws
             them.
+        loose: Whether own boxes that may lie beside their object are drawn at half the value: the
+            network is told which boxes it can trust to the pixel, and loses nothing on those.
+            Training on both kinds (:class:`mmboxcaseg.RandomMoveBox`) teaches it the difference; in
+            a test boxes are loose if there is a slack.
 
     Attributes:
         channels: How many channels these are.
 
     Raises:
-        InputError: If neither is asked for.
+        InputError: If neither is asked for, or ``loose`` without ``own``.
     """
 
-    def __init__(self, own: bool = True, others: bool = False) -> None:
+    def __init__(self, own: bool = True, others: bool = False, loose: bool = False) -> None:
         super().__init__()
         if not (own or others):
             raise InputError('a BoxPrompt draws own or others or both: without, write prompt=None')
+        if loose and not own:
+            raise InputError('BoxPrompt(loose=True) says how its own box is drawn: add own=True')
+        self.loose = loose
         self.own = own
         self.others = others
 
@@ -97,7 +104,11 @@ class BoxPrompt(nn.Module):
         return self.own + self.others
 
     def forward(
-        self, size: tuple[int, int], bboxes: Tensor, others: Sequence[Tensor] | None = None
+        self,
+        size: tuple[int, int],
+        bboxes: Tensor,
+        others: Sequence[Tensor] | None = None,
+        loose: Tensor | None = None,
     ) -> Tensor:
         """Draw.
 
@@ -106,6 +117,7 @@ class BoxPrompt(nn.Module):
             bboxes: (N, 4), xyxy, patch pixels.
             others: For each patch (K, 4), xyxy, patch pixels, of as many as there are; by
                 default there are none.
+            loose: (N,) bool, which boxes may lie beside their object; by default none.
 
         Returns:
             (N, channels, height, width) float32 in [0, 1].
@@ -113,6 +125,8 @@ class BoxPrompt(nn.Module):
         # Half precision does not hold the edges of large patches.
         bboxes = bboxes.float()
         maps = [box_maps(bboxes, *size)] if self.own else []
+        if self.loose and loose is not None:
+            maps[0] = maps[0] * torch.where(loose.to(bboxes.device), 0.5, 1.0).view(-1, 1, 1, 1)
         if self.others:
             maps.append(other_boxes_maps(bboxes, others or [bboxes[:0]] * len(bboxes), *size))
         return torch.cat(maps, dim=1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from mmdet.structures import DetDataSample
@@ -175,12 +176,13 @@ class BoxCaseg(BaseModel):
 
     def loss(self, inputs: Tensor, data_samples: Sequence[DetDataSample]) -> dict[str, Tensor]:
         """Compute the losses of a mixed batch (Eq. 4) by name; arguments as in :meth:`forward`."""
-        bboxes, others = self._boxes(data_samples)
-        features = self.extract_feat(inputs, bboxes, others)
+        boxes = self._boxes(data_samples)
+        features = self.extract_feat(inputs, **boxes)
         size = inputs.shape[-2:]
         losses = {}
         if self.weak_head is not None:
-            losses.update(self.loss_mil(map_of_box(self.weak_head(features), size), bboxes))
+            maps = map_of_box(self.weak_head(features), size)
+            losses.update(self.loss_mil(maps, boxes['bboxes']))
         if self.output_map == 'fused':
             losses['loss_pixel'] = self._loss_pixel(features, data_samples, size)
         return losses
@@ -212,14 +214,19 @@ class BoxCaseg(BaseModel):
         if self.slack:
             size = tuple(inputs.shape[-2:])
             windows = torch.cat([_grown_box(sample, self.slack, size) for sample in data_samples])
-        return self.probability_maps(inputs, self.maps, *self._boxes(data_samples), windows)
+        boxes = self._boxes(data_samples)
+        return self.probability_maps(inputs, self.maps, **boxes, windows=windows)
 
-    def _boxes(self, data_samples: Sequence[DetDataSample]) -> tuple[Tensor, list[Tensor] | None]:
-        """The boxes (N, 4) of patches and, if the prompt draws them, the others, (K, 4) each."""
-        others = None
+    def _boxes(self, data_samples: Sequence[DetDataSample]) -> dict[str, Any]:
+        """The ``bboxes`` of patches, and what else the prompt draws."""
+        boxes = dict(bboxes=torch.cat([sample.gt_instances.bboxes for sample in data_samples]))
         if self.prompt and self.prompt.others:
-            others = [sample.other_instances.bboxes for sample in data_samples]
-        return torch.cat([sample.gt_instances.bboxes for sample in data_samples]), others
+            boxes['others'] = [sample.other_instances.bboxes for sample in data_samples]
+        if self.prompt and self.prompt.loose:
+            # In training RandomMoveBox says so.
+            loose = [sample.get('loose', self.slack > 0) for sample in data_samples]
+            boxes['loose'] = torch.tensor(loose, device=boxes['bboxes'].device)
+        return boxes
 
     def probability_maps(
         self,
@@ -227,6 +234,7 @@ class BoxCaseg(BaseModel):
         names: Sequence[str],
         bboxes: Tensor | None = None,
         others: Sequence[Tensor] | None = None,
+        loose: Tensor | None = None,
         windows: Tensor | None = None,
     ) -> dict[str, Tensor]:
         """Predict maps; a head that none of them needs does not run.
@@ -239,13 +247,14 @@ class BoxCaseg(BaseModel):
             names: Out of :attr:`available_maps`.
             bboxes: (N, 4), xyxy, patch pixels; by default the whole patches.
             others: For each patch the other boxes (K, 4), xyxy, patch pixels; by default none.
+            loose: (N,) bool, see :class:`BoxPrompt`; by default none is.
             windows: (N, 4), xyxy, patch pixels, what the maps are of; by default the boxes.
 
         Returns:
             (N, 1, H, W) probabilities by name.
         """
         windows = bboxes if windows is None else windows
-        features = self.extract_feat(inputs, bboxes, others)
+        features = self.extract_feat(inputs, bboxes, others, loose)
         size = inputs.shape[-2:]
         maps = {}
         if 'weak' in names:
@@ -260,6 +269,7 @@ class BoxCaseg(BaseModel):
         inputs: Tensor,
         bboxes: Tensor | None = None,
         others: Sequence[Tensor] | None = None,
+        loose: Tensor | None = None,
     ) -> Tensor:
         """Map patches to the features that the heads share; arguments as above.
 
@@ -270,7 +280,7 @@ class BoxCaseg(BaseModel):
             size = inputs.shape[-2:]
             if bboxes is None:
                 bboxes = whole_patches(inputs, *size)
-            maps = self.prompt(size, bboxes.to(inputs.device), others)
+            maps = self.prompt(size, bboxes.to(inputs.device), others, loose)
             inputs = torch.cat([inputs, maps.to(inputs)], dim=1)
         features = self.backbone(inputs)
         if self.neck is not None:

@@ -8,7 +8,7 @@ _base_ = [
 ]
 
 model = dict(data_preprocessor=dict(sizes=_base_.sizes))
-train_cfg = dict(max_epochs=30)
+train_cfg = dict(max_epochs=15)
 optim_wrapper = dict(optimizer=dict(lr=1.5e-3))
 auto_scale_lr = dict(base_batch_size=64)
 # Each size would be timed anew for every convolution, for longer than an epoch takes on a GPU.

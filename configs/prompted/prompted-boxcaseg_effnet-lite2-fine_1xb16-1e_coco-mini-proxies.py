@@ -1,12 +1,13 @@
 # The network that comes with the package, next round: and boxes, with masks of the round before.
-_base_ = './prompted-boxcaseg_effnet-lite2-fine_1xb64-30e_coco-mini.py'
+_base_ = './prompted-boxcaseg_effnet-lite2-fine_1xb64-15e_coco-mini.py'
 
-first_round = 'work_dirs/prompted-boxcaseg_effnet-lite2-fine_1xb64-30e_coco-mini'
-load_from = f'{first_round}/epoch_30.pth'
+first_round = 'work_dirs/prompted-boxcaseg_effnet-lite2-fine_1xb64-15e_coco-mini'
+load_from = f'{first_round}/epoch_15.pth'
 proxy_file = f'{first_round}/proxy.json'
 
 train_dataloader = dict(
-    sampler=dict(_base_.round_sampler, _delete_=True, batch_size=64),
+    batch_size=16,
+    sampler=dict(_base_.round_sampler, _delete_=True, batch_size=16),
     dataset=dict(
         _base_.both,
         _delete_=True,
@@ -16,5 +17,6 @@ train_dataloader = dict(
         ],
     ),
 )
-train_cfg = dict(max_epochs=5)
-optim_wrapper = dict(optimizer=dict(lr=1e-3))
+train_cfg = dict(max_epochs=1)
+optim_wrapper = dict(optimizer=dict(lr=5e-4))
+auto_scale_lr = dict(base_batch_size=16)
