@@ -22,7 +22,7 @@ from .masks import (
     threshold_probability,
 )
 from .merging import merge_masks, merge_rles
-from .quality import BEST, best_threshold, check_threshold, combined_quality, expected_iou
+from .quality import BEST, TIGHT, best_threshold, check_threshold, combined_quality, expected_iou
 from .refine import AGREEMENTS, refine_rles
 from .rle import (
     Edges,
@@ -42,6 +42,7 @@ from .sources import box_mask, ellipse_mask, grabcut_mask
 __all__ = [
     'AGREEMENTS',
     'BEST',
+    'TIGHT',
     'BoxMask',
     'DROPPED',
     'Edges',

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 
 from .boxes import mask_windows
-from .quality import BEST, best_threshold
+from .quality import BEST, TIGHT, best_threshold
 from .rle import Edges, encode_edges, window_edges
 
 # Rounding of float32 between a probability and its normalised and resized value, generously.
@@ -96,7 +96,7 @@ def mask_of(
         bbox: (4,) box xyxy in image pixels.
         img_shape: (height, width) of the image.
         threshold: See :func:`threshold_probability`; ``'best'`` for that of
-            :func:`best_threshold`.
+            :func:`best_threshold`, ``'tight'`` for that of a tight mask unless there is a slack.
         slack: See :func:`mask_windows`; with 0 the mask ends at its box.
 
     Returns:
@@ -107,8 +107,8 @@ def mask_of(
         >>> mask.window.tolist(), mask.corner
         ([[False, False, True]], (3, 1))
     """
-    if threshold == BEST:
-        threshold = best_threshold(prob)
+    if threshold in (BEST, TIGHT):
+        threshold = best_threshold(prob, tight=threshold == TIGHT and not slack)
     x1, y1, x2, y2 = mask_windows(bbox, img_shape, slack)[0].tolist()
     window = threshold_probability(prob, (x2 - x1, y2 - y1), threshold)
     return BoxMask(window, (x1, y1), threshold)

@@ -133,10 +133,15 @@ def test_threshold_is_that_of_the_mask(monkeypatch):
     # Whoever rates the mask by this threshold rates this mask: 2.24 / 3 with the third column.
     assert best.window.any(axis=0).tolist() == [True, True, True, False]
     assert expected_iou(prob, best.threshold) == pytest.approx(2.24 / 3)
+    # With a slack nobody says that the box is tight.
+    prob = np.tile(np.float32([0.9, 0.9, 0.4, 0]), (4, 1))
+    for slack, columns in ((0.0, 3), (0.1, 2)):
+        tight = mask_of(prob, whole, (4, 4), 'tight', slack).window
+        assert tight.any(axis=0).sum() == columns
     # It is looked for once, in the map as it is.
     seen = []
     monkeypatch.setattr(
-        'mmboxcaseg.proxy.masks.best_threshold', lambda prob: seen.append(prob) or 0.75
+        'mmboxcaseg.proxy.masks.best_threshold', lambda prob, tight: seen.append(prob) or 0.75
     )
     assert mask_of(prob, whole, (4, 4), 'best').threshold == 0.75
     assert len(seen) == 1 and seen[0] is prob

@@ -1,3 +1,4 @@
+import cv2
 import numpy as np
 import pytest
 
@@ -76,6 +77,33 @@ def test_best_threshold_beats_all_others():
             assert best > expected_iou(prob, 0.9)
 
 
+def test_tight_threshold_by_hand():
+    # Expected IoU of two columns 1.8 / 2.4, of three 2.2 / 3; they cover 2 and 3 of 4 columns, half
+    # of which counts: 1.000 against 1.108.
+    prob = np.array([[0.9, 0.9, 0.4, 0.0]])
+    assert threshold_probability(prob, (4, 1), best_threshold(prob)).sum() == 2
+    assert threshold_probability(prob, (4, 1), best_threshold(prob, tight=True)).sum() == 3
+    # 1.8 / 2.2 + 1 / 4 against 2 / 3 + 3 / 8: too unsure.
+    prob = np.array([[0.9, 0.9, 0.2, 0.0]])
+    assert threshold_probability(prob, (4, 1), best_threshold(prob, tight=True)).sum() == 2
+
+
+def test_tight_threshold_beats_all_others():
+    rng = np.random.default_rng(6)
+    for shape in ((12, 9), (5, 16)):
+        for prob in cv2.GaussianBlur(rng.random((*shape, 8)), (0, 0), 1.5).transpose(2, 0, 1):
+
+            def worth(threshold, prob=prob):
+                mask = normalize_probability(prob) > threshold
+                rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
+                covered = (np.ptp(rows) + 1) * (np.ptp(columns) + 1) / mask.size
+                return expected_iou(prob, threshold) + 0.5 * covered
+
+            others = [worth(threshold) for threshold in np.arange(256) / 256]
+            assert worth(best_threshold(prob, tight=True)) == pytest.approx(max(others), abs=1e-12)
+            assert np.ptp(others) > 0.05
+
+
 def test_best_threshold_of_a_narrow_map():
     # Normalised for the threshold, but rated as they are.
     for prob in 0.25 + 0.3 * np.random.default_rng(4).random((5, 20, 20)):
@@ -102,7 +130,7 @@ def test_best_threshold_of_a_flat_map_is_a_half():
 
 @pytest.mark.parametrize('value', [-0.1, 1.5, float('nan'), 'worst', None, True])
 def test_wrong_threshold_is_refused(value):
-    with pytest.raises(InputError, match=r"threshold must be in \[0, 1\] or 'best', not"):
+    with pytest.raises(InputError, match=r"threshold must be in \[0, 1\], 'best' or 'tight', not"):
         check_threshold('threshold', value)
 
 
