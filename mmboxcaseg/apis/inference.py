@@ -240,7 +240,7 @@ class BoxCasegPredictor:
         """
         prob = sample.pred_maps.get(self.output_map)[0].cpu().numpy()
         mask = mask_of(prob, sample.bbox, sample.ori_shape, sample.threshold, self.slack)
-        return mask, expected_iou(prob, mask.threshold)
+        return mask, expected_iou(prob, mask.threshold, sample.calibration)
 
 
 def _checked_bboxes(bboxes: np.ndarray, img_shape: tuple[int, int]) -> np.ndarray:

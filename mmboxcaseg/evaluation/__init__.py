@@ -1,6 +1,7 @@
 """Metrics of masks."""
 
 from .box_mask_iou import BoxMaskIoUMetric, mask_iou, summarize_ious
+from .calibration import calibration_error, fit_calibration
 from .coco_ap_metric import CocoAPMetric
 from .proxy_quality import ProxyQuality, compare_drops, score_proxies
 from .salient_object import SalientObjectMetric
@@ -12,7 +13,9 @@ __all__ = [
     'ProxyQuality',
     'SalientObjectMetric',
     'VOCInstanceMetric',
+    'calibration_error',
     'compare_drops',
+    'fit_calibration',
     'mask_iou',
     'score_proxies',
     'summarize_ious',

@@ -8,8 +8,16 @@ import numpy as np
 from mmengine.evaluator import BaseMetric
 
 from mmboxcaseg.errors import InputError
-from mmboxcaseg.proxy import Edges, mask_edges, mask_of, read_edges
+from mmboxcaseg.proxy import (
+    Edges,
+    expected_iou,
+    mask_edges,
+    mask_of,
+    read_edges,
+)
 from mmboxcaseg.registry import METRICS
+
+from .calibration import calibration_error, fit_calibration, rank_correlation
 
 # COCO's sizes: lower bounds of the area in pixels of small, medium and large objects.
 _SIZE_BOUNDS = (0, 32**2, 96**2)
@@ -114,6 +122,10 @@ class BoxMaskIoUMetric(BaseMetric):
         by_size: Whether to give mIoU* of small, medium and large objects too (COCO's bounds on
             the annotation's ``area``).
         classwise: Whether to give each class's mean IoU too, as ``<map>/mIoU_<class>``.
+        quality: Whether to rate the quality of the masks too: ``<map>/quality_spearman``, its rank
+            correlation with the true IoU, ``<map>/quality_error``, its expected calibration error,
+            and ``<map>/calibration_slope`` and ``_offset``, which a ``calibration`` would be of
+            these masks if ``test_cfg`` had none.
         **kwargs: As in mmengine's ``BaseMetric``.
     """
 
@@ -124,9 +136,11 @@ class BoxMaskIoUMetric(BaseMetric):
         thresholds: Sequence[float] = (0.25, 0.5, 0.7, 0.75),
         by_size: bool = False,
         classwise: bool = False,
+        quality: bool = False,
         **kwargs,
     ) -> None:
         super().__init__(**kwargs)
+        self.quality = quality
         self.thresholds = tuple(thresholds)
         self.by_size = by_size
         self.classwise = classwise
@@ -135,22 +149,30 @@ class BoxMaskIoUMetric(BaseMetric):
         """Score a batch; one entry for each data sample."""
         targets = _read_targets(data_samples)
         shapes = [sample['ori_shape'] for sample in data_samples]
-        ious = {}
+        ious, qualities = {}, {}
         for name in data_samples[0]['pred_maps']:
+            maps = [sample['pred_maps'][name][0].cpu().numpy() for sample in data_samples]
             masks = [
                 mask_of(
-                    sample['pred_maps'][name][0].cpu().numpy(),
+                    prob,
                     sample['bbox'],
                     sample['ori_shape'],
                     sample['threshold'],
                     sample.get('slack', 0.0),
                 )
-                for sample in data_samples
+                for prob, sample in zip(maps, data_samples, strict=True)
             ]
             ious[name] = edges_ious(mask_edges(masks, shapes), targets).tolist()
+            if self.quality:
+                qualities[name] = [
+                    expected_iou(prob, mask.threshold, sample['calibration'])
+                    for prob, mask, sample in zip(maps, masks, data_samples, strict=True)
+                ]
         for index, sample in enumerate(data_samples):
-            own = {name: values[index] for name, values in ious.items()}
-            self.results.append(dict(label=sample['label'], area=sample['area'], ious=own))
+            entry = dict(label=sample['label'], area=sample['area'])
+            for kind, values in (('ious', ious), ('quality', qualities)):
+                entry[kind] = {name: numbers[index] for name, numbers in values.items()}
+            self.results.append(entry)
 
     def compute_metrics(self, results: list[dict]) -> dict[str, float]:
         """Sum up all entries."""
@@ -173,6 +195,15 @@ class BoxMaskIoUMetric(BaseMetric):
                 for label in np.unique(labels):
                     class_ = self.dataset_meta['classes'][label]
                     summary[f'mIoU_{class_}'] = float(ious[labels == label].mean())
+            if self.quality:
+                quality = np.array([entry['quality'][name] for entry in results])
+                slope, offset = fit_calibration(quality, ious)
+                summary.update(
+                    quality_spearman=rank_correlation(quality, ious),
+                    quality_error=calibration_error(quality, ious),
+                    calibration_slope=slope,
+                    calibration_offset=offset,
+                )
             metrics.update({f'{name}/{key}': value for key, value in summary.items()})
         return metrics
 

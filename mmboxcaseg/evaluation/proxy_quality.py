@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from scipy.stats import rankdata
 
 from mmboxcaseg.coco.annotations import (
     Coco,
@@ -17,9 +16,16 @@ from mmboxcaseg.coco.annotations import (
     naming_mask,
 )
 from mmboxcaseg.coco.proxies import Proxy
-from mmboxcaseg.proxy import AGREEMENTS, box_agreement, decode_rle, merge_masks, pixel_bboxes
+from mmboxcaseg.proxy import (
+    AGREEMENTS,
+    box_agreement,
+    decode_rle,
+    merge_masks,
+    pixel_bboxes,
+)
 
 from .box_mask_iou import mask_iou, summarize_ious
+from .calibration import rank_correlation
 
 #: Shares of the masks that :func:`compare_rankings` keeps, the best ones by some measure.
 KEPT_SHARES = (1.0, 0.75, 0.5, 0.25)
@@ -183,25 +189,6 @@ def compare_rankings(scores: dict[str, ProxyScores]) -> list[Ranking]:
             means = tuple(float(best[:count].mean()) for count in counts)
             rows.append(Ranking(kind, measure, rank_correlation(values, ious), means))
     return rows
-
-
-def rank_correlation(values: np.ndarray, others: np.ndarray) -> float:
-    """Spearman's rank correlation.
-
-    Args:
-        values: (N,) float.
-        others: (N,) float.
-
-    Returns:
-        In [-1, 1]; NaN if all values of one side are alike.
-
-    Example:
-        >>> round(rank_correlation(np.array([1, 2, 3]), np.array([10, 40, 20])), 3)
-        0.5
-    """
-    if np.ptp(values) == 0 or np.ptp(others) == 0:
-        return float('nan')
-    return float(np.corrcoef(rankdata(values), rankdata(others))[0, 1])
 
 
 def proxy_tables(

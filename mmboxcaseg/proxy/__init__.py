@@ -22,7 +22,16 @@ from .masks import (
     threshold_probability,
 )
 from .merging import merge_masks, merge_rles
-from .quality import BEST, TIGHT, best_threshold, check_threshold, combined_quality, expected_iou
+from .quality import (
+    BEST,
+    TIGHT,
+    UNCALIBRATED,
+    best_threshold,
+    check_threshold,
+    combined_quality,
+    expected_iou,
+    log_odds,
+)
 from .refine import AGREEMENTS, refine_rles
 from .rle import (
     Edges,
@@ -43,6 +52,7 @@ __all__ = [
     'AGREEMENTS',
     'BEST',
     'TIGHT',
+    'UNCALIBRATED',
     'BoxMask',
     'DROPPED',
     'Edges',
@@ -67,6 +77,7 @@ __all__ = [
     'grow_bboxes',
     'inclusive_bboxes',
     'is_kept',
+    'log_odds',
     'mask_edges',
     'mask_of',
     'mask_rles',

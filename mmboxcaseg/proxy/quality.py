@@ -91,36 +91,70 @@ def _covered(levels: np.ndarray) -> np.ndarray:
     return (len(levels) - before - behind) / len(levels)
 
 
-def expected_iou(prob: np.ndarray, threshold: float) -> float:
+#: The expected IoU as it is, in place of a calibration.
+UNCALIBRATED = (1.0, 0.0)
+
+# Of a quality, before its odds are taken.
+_LEAST = 1e-3
+
+
+def log_odds(quality: np.ndarray) -> np.ndarray:
+    """The logarithm of the odds of qualities, which a calibration maps.
+
+    Args:
+        quality: Float in [0, 1], of any shape; taken as 0.001 to 0.999.
+
+    Returns:
+        Float64 of the same shape.
+
+    Example:
+        >>> log_odds(np.array([0.5, 0.9])).round(3).tolist()
+        [0.0, 2.197]
+    """
+    quality = np.clip(np.asarray(quality, dtype=np.float64), _LEAST, 1 - _LEAST)
+    return np.log(quality / (1 - quality))
+
+
+def expected_iou(
+    prob: np.ndarray, threshold: float, calibration: tuple[float, float] = UNCALIBRATED
+) -> float:
     """Expect the IoU of a map's mask with its object from the map's own probabilities.
 
     If every pixel of a box were object by its probability ``p``, a mask ``m`` would share
     ``sum(p m)`` pixels with the object on average, and cover ``sum(m) + sum(p (1 - m))`` together
     with it: their quotient. Beside the box agreement of the paper, which looks at the outline
-    alone, this sees what the network is unsure of inside it.
-
-    The box is that which the map is of. Where masks may leave their boxes by a slack, this is the
-    IoU with the part of the object in the grown box, and as meaningful for a box drawn too small
-    or beside its object as for a tight one.
+    alone, this sees what the network is unsure of inside it. A network is surer than it should be;
+    by a calibration, of :func:`mmboxcaseg.evaluation.fit_calibration`, the number is the mean IoU of
+    masks that have it.
 
     Args:
-        prob: (h, w) float probabilities of a box, or of one grown by the slack, not normalised.
+        prob: (h, w) float probabilities of a patch cropped at its box, not normalised.
         threshold: That of the mask, as in :class:`BoxMask`: it is where the normalised map is
             above it.
+        calibration: Slope and offset, by which the logarithm of the odds is mapped.
 
     Returns:
         In [0, 1]; 0 for an empty mask.
 
     Example:
-        >>> round(expected_iou(np.array([[0.9, 0.5], [0.7, 0.1]]), 0.5), 3)
+        >>> prob = np.array([[0.9, 0.5], [0.7, 0.1]])
+        >>> round(expected_iou(prob, 0.5), 3)
         0.615
+        >>> round(expected_iou(prob, 0.5, calibration=(1.0, -0.5)), 3)
+        0.493
     """
     low, high = prob.min(), prob.max()
     # A flat map is not normalised, as in normalize_probability.
     mask = ((prob - low) / (high - low) if high > low else prob) > threshold
     common = np.where(mask, prob, 0).sum(dtype=np.float64)
     union = np.count_nonzero(mask) + prob.sum(dtype=np.float64) - common
-    return float(common / union) if union > 0 else 0.0
+    if not union > 0 or not common > 0:
+        return 0.0
+    expected = common / union
+    if tuple(calibration) != UNCALIBRATED:
+        slope, offset = calibration
+        expected = 1 / (1 + np.exp(-slope * log_odds(expected) - offset))
+    return float(expected)
 
 
 def combined_quality(qualities: np.ndarray) -> np.ndarray:

@@ -3,7 +3,12 @@ import pytest
 import torch
 
 from mmboxcaseg.errors import InputError
-from mmboxcaseg.evaluation import BoxMaskIoUMetric, mask_iou, summarize_ious
+from mmboxcaseg.evaluation import (
+    BoxMaskIoUMetric,
+    fit_calibration,
+    mask_iou,
+    summarize_ious,
+)
 from mmboxcaseg.evaluation.box_mask_iou import edges_ious
 from mmboxcaseg.proxy import encode_rle, read_edges, window_edges
 
@@ -172,6 +177,31 @@ def test_sizes():
     )
     metric.results = [dict(label=0, area=10, ious=dict(fused=0.5))]
     assert metric.evaluate(1) == {'fused/mIoU': 0.5, 'fused/mIoU_S': 0.5}
+
+
+def test_quality():
+    prob = np.array([[0.9, 0.9, 0.1, 0.1]])
+    true = np.array([[True, True, True, False]])
+    # Its mask, the first two, has an expected IoU of 1.8 / 2.2 and a true one of 2 / 3.
+    sample = data_sample(prob, true, [0, 0, 4, 1]) | dict(calibration=(1.0, 0.0))
+    metric = BoxMaskIoUMetric(thresholds=(), quality=True)
+    metric.process({}, [sample])
+    (entry,) = metric.results
+    assert entry['quality'] == pytest.approx(dict(fused=1.8 / 2.2))
+    assert entry['ious'] == pytest.approx(dict(fused=2 / 3))
+    # The odds are 4.5, and half of that by an offset of -ln 2.
+    metric.process({}, [sample | dict(calibration=(1.0, -np.log(2)))])
+    assert metric.results[1]['quality'] == pytest.approx(dict(fused=2.25 / 3.25))
+    numbers = [(0.5, 0.4), (0.6, 0.7), (0.8, 0.6), (0.9, 0.8)]
+    metric.results = [
+        dict(label=0, area=10, ious=dict(fused=iou), quality=dict(fused=quality))
+        for quality, iou in numbers
+    ]
+    metrics = metric.evaluate(4)
+    assert metrics['fused/quality_spearman'] == pytest.approx(0.8)
+    assert metrics['fused/quality_error'] == pytest.approx((0.1 + 0.1 + 0.2 + 0.1) / 4)
+    slope, offset = (metrics[f'fused/calibration_{name}'] for name in ('slope', 'offset'))
+    assert (slope, offset) == pytest.approx(fit_calibration(*np.transpose(numbers)))
 
 
 def test_entries_that_fill_the_last_batch_of_a_distributed_test_are_cut_off():

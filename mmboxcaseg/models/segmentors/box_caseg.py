@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -21,7 +22,7 @@ from mmboxcaseg.models.layers import (
     whole_patches,
     widen_stem,
 )
-from mmboxcaseg.proxy import bboxes_in_window, check_threshold, mask_windows
+from mmboxcaseg.proxy import UNCALIBRATED, bboxes_in_window, check_threshold, mask_windows
 from mmboxcaseg.registry import MODELS
 
 
@@ -60,7 +61,8 @@ class BoxCaseg(BaseModel):
             :func:`mmboxcaseg.proxy.mask_of`; by default 0.5, as in the paper. ``slack``: how far
             masks may leave their boxes, see :func:`mmboxcaseg.proxy.mask_windows`; every map is
             then that of the grown box, which the margin of the test patches must show. The prompt
-            stays the given box. By default 0.
+            stays the given box. By default 0. ``calibration``: slope and offset of the masks'
+            quality, see :func:`mmboxcaseg.proxy.expected_iou`; by default it is taken as it is.
         data_preprocessor: Config of the data preprocessor.
         init_cfg: Initialisation, as in mmengine.
 
@@ -122,6 +124,11 @@ class BoxCaseg(BaseModel):
         check_threshold('test_cfg.threshold', self.threshold)
         self.slack = test_cfg.get('slack', 0.0)
         check_share('test_cfg.slack', self.slack)
+        self.calibration = tuple(test_cfg.get('calibration', UNCALIBRATED))
+        if len(self.calibration) != 2 or not all(map(math.isfinite, self.calibration)):
+            raise InputError(
+                f'test_cfg.calibration must be slope and offset, not {self.calibration}'
+            )
         self.maps = tuple(test_cfg.get('maps') or (self.output_map,))
         if missing := set(self.maps) - set(self.available_maps):
             raise InputError(
@@ -192,8 +199,8 @@ class BoxCaseg(BaseModel):
 
         Returns:
             The data samples, each with ``pred_maps``, a ``PixelData`` of (1, H, W)
-            probabilities by map name, see :meth:`probability_maps`, and with the ``threshold`` and
-            the ``slack`` of ``test_cfg`` in its metainfo.
+            probabilities by map name, see :meth:`probability_maps`, and with the ``threshold``, the
+            ``slack`` and the ``calibration`` of ``test_cfg`` in its metainfo.
 
         Raises:
             InputError: If a patch does not show its box grown by the slack.
@@ -201,7 +208,9 @@ class BoxCaseg(BaseModel):
         maps = self._forward(inputs, data_samples)
         for index, sample in enumerate(data_samples):
             sample.pred_maps = PixelData(**{name: m[index].float() for name, m in maps.items()})
-            sample.set_metainfo(dict(threshold=self.threshold, slack=self.slack))
+            sample.set_metainfo(
+                dict(threshold=self.threshold, slack=self.slack, calibration=self.calibration)
+            )
         return list(data_samples)
 
     def _forward(
