@@ -288,11 +288,18 @@ def test_configs_of_ablations_change_one_thing(name, expected):
 
 def test_boxes_of_a_test_are_moved_alone():
     """The configs of prompted/boxes see other boxes, and all else as the network was trained."""
-    base = 'prompted/prompted-boxcaseg_effnet-lite2_1xb16-3e_coco-mini-proxies.py'
+    base = 'prompted/prompted-boxcaseg_effnet-lite2-fine_1xb16-1e_coco-mini-proxies.py'
     for path in (ROOT / 'prompted' / 'boxes').glob('*coco-mini*.py'):
         found = changes(load(base), Config.fromfile(path))
-        assert all(key.endswith('pipeline.mmboxcaseg.MoveBox') for key in found), found
-        assert {'tta_pipeline.mmboxcaseg.MoveBox'} < found
+        assert found <= {
+            'model.test_cfg.slack',
+            'tta_pipeline.mmboxcaseg.MoveBox',
+            *(
+                f'{loader}_dataloader.dataset.pipeline.mmboxcaseg.MoveBox'
+                for loader in ('val', 'test')
+            ),
+        }, found
+        assert {'model.test_cfg.slack', 'tta_pipeline.mmboxcaseg.MoveBox'} < found
         # Before what crops the box.
         cfg = Config.fromfile(path)
         for pipeline in (cfg.test_dataloader.dataset.pipeline, cfg.tta_pipeline):

@@ -124,7 +124,7 @@ def expected_iou(
     ``sum(p m)`` pixels with the object on average, and cover ``sum(m) + sum(p (1 - m))`` together
     with it: their quotient. Beside the box agreement of the paper, which looks at the outline
     alone, this sees what the network is unsure of inside it. A network is surer than it should be;
-    by a calibration, of :func:`mmboxcaseg.evaluation.fit_calibration`, the number is the mean IoU of
+    by a calibration (:func:`mmboxcaseg.evaluation.fit_calibration`) the number is the mean IoU of
     masks that have it.
 
     Args:

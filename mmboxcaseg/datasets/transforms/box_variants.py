@@ -21,7 +21,7 @@ class BoxFromMask(BaseTransform):
     Stands after ``LoadPatchImage``.
 
     Required key: ``gt_seg_map``. Added keys: ``bbox`` (xyxy, image pixels, the tight box),
-    ``segmentation`` (the mask as compressed RLE), ``area`` (in pixels) and ``label`` (0).
+    ``segmentation`` (the mask as compressed RLE), ``area`` (in pixels) and ``label`` (0). ``ori_shape`` becomes the mask's.
 
     Raises:
         InputError: If a sample has no mask.
@@ -34,6 +34,7 @@ class BoxFromMask(BaseTransform):
         mask = results['gt_seg_map']
         results['bbox'] = tight_bboxes(mask[None])[0].tolist()
         results['segmentation'] = encode_rle(mask)
+        results['ori_shape'] = mask.shape  # of what is scored, if the image was cut
         results['area'] = int(np.count_nonzero(mask))
         results['label'] = 0
         return results
