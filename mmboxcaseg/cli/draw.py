@@ -5,13 +5,12 @@ from __future__ import annotations
 from argparse import ArgumentParser, Namespace
 from pathlib import Path
 
-from .options import add_device_option, add_tta_option
+from .options import add_device_option, add_network, add_tta_option
 
 
 def add_arguments(parser: ArgumentParser) -> None:
     """What it takes."""
-    parser.add_argument('config', help='of a BoxCaseg')
-    parser.add_argument('checkpoint')
+    add_network(parser)
     parser.add_argument('--ann', type=Path, required=True, help='COCO file with true masks')
     parser.add_argument('--img-root', type=Path, required=True, help='folder of its images')
     parser.add_argument('--out', type=Path, required=True, help='sheet to write (.jpg or .png)')
@@ -28,11 +27,11 @@ def main(args: Namespace) -> None:
     from mmboxcaseg.apis.drawing import draw_masks
 
     draw_masks(
-        args.config,
-        args.checkpoint,
         args.ann,
         args.img_root,
         args.out,
+        config=args.config,
+        checkpoint=args.checkpoint,
         count=args.count,
         min_side=args.min_side,
         device=args.device,
