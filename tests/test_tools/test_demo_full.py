@@ -1,3 +1,4 @@
+import argparse
 import runpy
 import subprocess
 import sys
@@ -12,7 +13,7 @@ from mmboxcaseg.datasets.toy import TOY_CLASSES
 from mmboxcaseg.errors import InputError
 from mmboxcaseg.registry import MODELS
 
-TOOL = Path(__file__).parents[2] / 'tools' / 'demo.py'
+TOOL = Path(__file__).parents[2] / 'tools' / 'demo_full.py'
 CONFIGS = ('boxcaseg_toy', 'proxy_mask_rcnn_toy', 'mask_rcnn_toy_supervised')
 
 
@@ -36,8 +37,11 @@ def test_configs_know_the_toy_classes():
 
 
 def test_configs_read_the_set_that_the_demo_makes(demo, tmp_path):
-    demo['write_configs'](tmp_path, Path('/elsewhere'))
+    args = argparse.Namespace(work_dir=tmp_path, seed=3, cfg_options=['train_cfg.max_epochs=2'])
+    made = demo['trainings'](args, Path('/elsewhere'))
+    assert [training.checkpoint.name for training in made] == ['epoch_2.pth'] * 3
     boxcaseg, *detectors = (Config.fromfile(tmp_path / f'{name}.py') for name in CONFIGS)
+    assert boxcaseg.randomness.seed == 3
     roots = [dataset.data_root for dataset in boxcaseg.train_dataloader.dataset.datasets]
     assert roots == ['/elsewhere', '/elsewhere/salient']
     assert boxcaseg.val_dataloader.dataset.data_root == '/elsewhere'
@@ -66,30 +70,6 @@ def test_twins_differ_only_in_their_masks():
     assert [t['type'] for t in own] == ['mmboxcaseg.MergeProxyMasks', 'mmboxcaseg.DropProxyMasks']
     datasets[0]['pipeline'] = [t for t in datasets[0]['pipeline'] if t not in own]
     assert proxy == supervised
-
-
-@pytest.mark.parametrize(
-    ('log', 'expected'),
-    [
-        ('Epoch(train) [1][10/38]  eta: 0:05:29  time: 0.7\n', '0:05:29'),
-        ('eta: 0:05:29\n\rpredict:  50%|##   | 5/10 [00:03<00:04,  1.2it/s]', '00:04'),
-        ('loading setuptools<81\n', '?'),
-        ('Epoch(train) [1][1/9]  eta: 0:05:29  \nEpoch(val) [1][5/9]    eta: 0:00:02\n', '0:05:29'),
-    ],
-)
-def test_remaining_time_is_the_last_one_logged(demo, tmp_path, log, expected):
-    path = tmp_path / 'train.log'
-    path.write_text('x' * 5000 + log)
-    assert demo['remaining_time'](path) == expected
-
-
-def test_a_failing_stage_ends_the_demo_with_its_output(demo, tmp_path):
-    (tmp_path / 'logs').mkdir()
-    broken, endless = tmp_path / 'broken.py', tmp_path / 'endless.py'
-    broken.write_text('print("no such thing"); raise SystemExit(3)')
-    endless.write_text('import time; time.sleep(600)')
-    with pytest.raises(SystemExit, match=r'(?s)no such thing.*broken ended with 3'):
-        demo['run_stage']('break', [[str(endless)], [str(broken)]], tmp_path)
 
 
 def test_only_an_earlier_demo_is_replaced(demo, tmp_path):
