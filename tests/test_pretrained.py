@@ -1,13 +1,17 @@
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+import yaml
 
 from mmboxcaseg.apis import BoxCasegPredictor, init_model
 from mmboxcaseg.engine.checkpoint import load_checkpoint_file
 from mmboxcaseg.errors import InputError
 from mmboxcaseg.pretrained import SHIPPED, or_shipped, weights_path
+
+ROOT = Path(__file__).parents[1]
 
 
 def test_shipped_weights_are_half_precision_and_small():
@@ -51,3 +55,18 @@ def test_config_and_checkpoint_come_together():
         or_shipped('a.py', None)
     with pytest.raises(InputError, match='^a config is missing: give both'):
         init_model(checkpoint='a.pth')
+
+
+def test_model_index_names_the_shipped_network():
+    index = yaml.safe_load((ROOT / 'model-index.yml').read_text())
+    (metafile,) = (yaml.safe_load((ROOT / path).read_text()) for path in index['Import'])
+    (collection,) = metafile['Collections']
+    (model,) = metafile['Models']
+    assert model['In Collection'] == collection['Name']
+    assert model['Name'] == SHIPPED.name
+    assert model['Config'] == f'configs/{SHIPPED.config}'
+    assert model['Weights'] == f'mmboxcaseg/pretrained/{SHIPPED.file}'
+    assert model['Metadata']['Seed'] == SHIPPED.seed
+    assert all((ROOT / path).is_file() for path in (model['Config'], collection['README']))
+    for result in model['Results']:
+        assert result.keys() == {'Task', 'Dataset', 'Metrics'}

@@ -1,5 +1,5 @@
 # A small HRNet on the synthetic set of tools/make_toy_dataset.py; minutes on two cores. For a set
-# elsewhere tools/demo.py writes configs with its path.
+# elsewhere tools/demo_full.py writes configs with its path.
 _base_ = [
     '../_base_/models/boxcaseg_hrnet-w48.py',
     '../_base_/datasets/coco-mini_patches.py',
