@@ -97,11 +97,8 @@ def mask_photographs(work_dir: Path) -> Part:
                 f'agreement {proxy.box_agreement:.2f}'
             )
         part.pictures[Path(image.file_name).stem] = drawn, '\n'.join(lines)
-    drawn = [picture for picture, _ in part.pictures.values()]
-    strip = [
-        cv2.resize(p, (240 * p.shape[1] // p.shape[0], 240), interpolation=cv2.INTER_AREA)
-        for p in drawn
-    ]
+    # All on one strip, for whoever wants to show them.
+    strip = [fit_height(picture, 240) for picture, _ in part.pictures.values()]
     write_bytes(cv2.imencode('.jpg', np.hstack(strip))[1].tobytes(), work_dir / 'photographs.jpg')
     return part
 
@@ -205,6 +202,11 @@ def draw_rles(img: np.ndarray, rles: list[dict], colours: list[tuple[int, int, i
     for rle, colour in zip(rles, colours, strict=True):
         drawn = draw_mask(drawn, decode_rle(rle, img.shape[:2]), colour)
     return drawn
+
+
+def fit_height(img: np.ndarray, height: int) -> np.ndarray:
+    size = round(height * img.shape[1] / img.shape[0]), height
+    return cv2.resize(img, size, interpolation=cv2.INTER_AREA)
 
 
 def greyed(img: np.ndarray) -> np.ndarray:
