@@ -83,5 +83,5 @@ def run(module: str, arguments: Sequence[str] | None = None, program: str | None
     command = import_module(f'mmboxcaseg.cli.{module}')
     parser = ArgumentParser(program, description=command.__doc__.split('\n\n')[0])
     command.add_arguments(parser)
-    # Intermixed: what may be left out may also come after the options.
+    # Intermixed: options may stand between words that may be left out.
     run_tool(lambda: command.main(parser.parse_intermixed_args(arguments)))

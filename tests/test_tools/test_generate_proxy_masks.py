@@ -138,9 +138,9 @@ def test_config_without_checkpoint_is_refused(trained, data, run):
     assert err.startswith('error: a checkpoint is missing: give both CONFIG and CHECKPOINT')
 
 
-def test_config_and_checkpoint_may_come_last(trained, data, run):
-    first, *more = arguments((), data)
-    code, out, err = run([first, *more, *trained])
+def test_options_may_stand_between_config_and_checkpoint(trained, data, run):
+    tool, *options = arguments((), data)
+    code, out, err = run([tool, trained[0], *options, trained[1]])
     assert code == 0 and '4 boxes' in out, err
 
 
