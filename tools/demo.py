@@ -99,7 +99,8 @@ def mask_photographs(work_dir: Path) -> Part:
         part.pictures[Path(image.file_name).stem] = drawn, '\n'.join(lines)
     # All on one strip, for whoever wants to show them.
     strip = [fit_height(picture, 240) for picture, _ in part.pictures.values()]
-    write_bytes(cv2.imencode('.jpg', np.hstack(strip))[1].tobytes(), work_dir / 'photographs.jpg')
+    _, content = cv2.imencode('.jpg', np.hstack(strip), [cv2.IMWRITE_JPEG_QUALITY, 80])
+    write_bytes(content.tobytes(), work_dir / 'photographs.jpg')
     return part
 
 

@@ -82,16 +82,18 @@ def test_its_detector_is_small_and_knows_the_shapes(demo):
 @pytest.mark.slow
 def test_whole_demo_and_again(tmp_path):
     command = [sys.executable, '-W', 'ignore', str(TOOL), '--work-dir', str(tmp_path)]
-    first, second = (
-        subprocess.run(command, capture_output=True, text=True, check=True).stdout for _ in '12'
-    )
-    page = Page(tmp_path / 'index.html')
+
+    def call():
+        said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+        return said, Page(tmp_path / 'index.html')
+
+    first, page = call()
     assert len(page.sources) == 4 + 3 * 4
     assert all(cv2.imread(str(tmp_path / source)) is not None for source in page.sources)
     assert '15 boxes have a mask' in page.text
-    box, raw = map(float, re.search(r'themselves ([\d.]+), the masks ([\d.]+)', first).groups())
-    assert raw > box + 0.2
-    assert float(re.search(r'mask AP ([\d.]+)', first)[1]) > 0.02
-    assert second.count('is done already') == 4
-    results = re.compile(r'^   [A-Z\d].*', re.M)
-    assert [*results.findall(second)][-1] and page.text == Page(tmp_path / 'index.html').text
+    box, masks = map(float, re.search(r'themselves ([\d.]+), the masks ([\d.]+)', first).groups())
+    assert masks > box + 0.2
+    assert float(re.search(r'mask AP ([\d.]+)', first)[1]) > 0.05
+    second, again = call()
+    assert first.count('is done already') == 0 and second.count('is done already') == 4
+    assert page.text == again.text
