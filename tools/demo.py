@@ -37,7 +37,7 @@ from mmboxcaseg.visualization.draw import distinct_colours, draw_bbox, draw_mask
 
 BOXES = Path(__file__).resolve().parents[1] / 'demo' / 'photographs.json'
 CONFIG = 'demo/proxy_mask_rcnn_toy_minutes.py'
-NUM_TRAIN, NUM_VAL, NUM_PICTURES = 160, 40, 4
+NUM_TRAIN, NUM_VAL, NUM_PICTURES = 200, 40, 4
 KEPT, DROPPED, BOX = (80, 220, 80), (80, 80, 255), (255, 255, 255)
 MIN_SCORE = 0.3
 TOY_FILES = ('boxes_train.json', 'instances_train.json')

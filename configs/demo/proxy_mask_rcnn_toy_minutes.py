@@ -13,4 +13,5 @@ model = dict(
     test_cfg=dict(rpn=proposals),
 )
 train_cfg = dict(max_epochs=max_epochs, val_interval=max_epochs)
-default_hooks = dict(checkpoint=dict(interval=max_epochs))
+# Whoever is interrupted goes on from the last epoch.
+default_hooks = dict(checkpoint=dict(interval=1))
