@@ -2,8 +2,8 @@
 # out slowly: a minute or two on one core.
 _base_ = './proxy_mask_rcnn_toy.py'
 
-max_epochs = 7
-proposals = dict(nms_pre=40, max_per_img=50)
+max_epochs = 6
+proposals = dict(nms_pre=20, max_per_img=40)
 
 model = dict(
     backbone=dict(_delete_=True, type='mmboxcaseg.EfficientNetLite', pretrained=True),
