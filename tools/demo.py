@@ -40,7 +40,8 @@ CONFIG = 'demo/proxy_mask_rcnn_toy_minutes.py'
 NUM_TRAIN, NUM_VAL, NUM_PICTURES = 200, 40, 4
 KEPT, DROPPED, BOX = (80, 220, 80), (80, 80, 255), (255, 255, 255)
 MIN_SCORE = 0.3
-TOY_FILES = ('boxes_train.json', 'instances_train.json')
+TOY_FILES, VAL_FILE = ('boxes_train.json', 'instances_train.json'), 'annotations/instances_val.json'
+RAW = 'shapes_raw.json'
 STYLE = 'body{font-family:sans-serif;max-width:70em;margin:auto}figure{display:inline-block}'
 STYLE += 'figure{margin:.5em}img{height:16em}figcaption{max-width:24em;white-space:pre-line}'
 
@@ -75,8 +76,10 @@ def mask_photographs(work_dir: Path) -> Part:
     images.mkdir(parents=True, exist_ok=True)
     coco = load_coco(BOXES)
     for image in coco.images:
-        pixels = getattr(skimage.data, Path(image.file_name).stem)()
-        cv2.imwrite(str(images / image.file_name), pixels[..., ::-1])
+        path = images / image.file_name
+        if not path.is_file():
+            pixels = getattr(skimage.data, path.stem)()[..., ::-1]
+            write_bytes(cv2.imencode(path.suffix, pixels)[1].tobytes(), path)
     call(work_dir, 'generate', out, '--ann', BOXES, '--img-root', images, '--out', out)
     proxies, groups = load_proxies(out), annotations_by_image(coco)
     names = {category.id: category.name for category in coco.categories}
@@ -106,14 +109,14 @@ def mask_photographs(work_dir: Path) -> Part:
 
 def mask_shapes(work_dir: Path) -> Part:
     """Mask drawn shapes, whose true masks are known."""
-    data, out = work_dir / 'data', work_dir / 'shapes' / 'proxy.json'
+    data, out, raw = (work_dir / name for name in ('shapes', 'shapes_masks.json', RAW))
     boxes, truth = (data / 'annotations' / name for name in TOY_FILES)
     if not truth.is_file():
         make_toy_dataset(data, 0, NUM_TRAIN, NUM_VAL, 1, 128)
-    arguments = ('--ann', boxes, '--img-root', data / 'train', '--out', out)
-    call(work_dir, 'generate', out, *arguments, '--raw-out', work_dir / 'shapes' / 'raw.json')
+    arguments = ('--ann', boxes, '--img-root', data / 'train', '--out', out, '--raw-out', raw)
+    call(work_dir, 'generate', out, *arguments)
     coco = load_coco(truth)
-    rows = compare_drops(score_proxies(coco, load_masks(work_dir / 'shapes' / 'raw.json', coco)))
+    rows = compare_drops(score_proxies(coco, load_masks(raw, coco)))
     ious = {row.masks: row.mean_iou for row in rows if row.min_agreement is None}
     part = Part(
         mask_shapes.__doc__,
@@ -131,9 +134,9 @@ def mask_shapes(work_dir: Path) -> Part:
 
 def refine_masks(work_dir: Path) -> Part:
     """Merge the masks of an image, and drop those that do not agree with their boxes."""
-    data, out = work_dir / 'data', work_dir / 'data' / 'annotations' / 'proxy_train.json'
+    data, out = work_dir / 'shapes', work_dir / 'shapes' / 'annotations' / 'proxy_train.json'
     boxes, truth = (data / 'annotations' / name for name in TOY_FILES)
-    call(work_dir, 'refine', out, boxes, work_dir / 'shapes' / 'raw.json', out)
+    call(work_dir, 'refine', out, boxes, work_dir / RAW, out)
     coco, proxies = load_coco(truth), load_proxies(out)
     least = load_config(CONFIG).min_agreement
     *_, kept = compare_drops(score_proxies(coco, proxies), (least,))
@@ -156,7 +159,7 @@ def refine_masks(work_dir: Path) -> Part:
 
 def train_detector(work_dir: Path) -> Part:
     """Train a Mask R-CNN on the masks."""
-    data, ann_file = work_dir / 'data', work_dir / 'data' / 'annotations' / 'instances_val.json'
+    data, ann_file = (work_dir / 'shapes' / name for name in ('', VAL_FILE))
     options = {f'{s}_dataloader.dataset.data_root': f'{data}/' for s in ('train', 'val', 'test')}
     options |= {f'{split}_evaluator.ann_file': str(ann_file) for split in ('val', 'test')}
     training = Training(load_config(CONFIG, options), work_dir / 'mask_rcnn')
@@ -194,7 +197,7 @@ def run(work_dir: Path, step: Step) -> None:
     if step.done:
         print('   is done already', flush=True)
     else:
-        step.run(work_dir / 'logs' / f'{step.output.parent.name}_{step.title}.log')
+        step.run(work_dir / 'logs' / f'{step.title}_{step.output.stem}.log')
 
 
 def draw_rles(img: np.ndarray, rles: list[dict], colours: list[tuple[int, int, int]]) -> np.ndarray:

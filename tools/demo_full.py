@@ -43,8 +43,8 @@ from mmboxcaseg.visualization.draw import (
     make_sheet,
 )
 
-# Where its configs have their set: that of tools/demo.py.
-DATA = 'work_dirs/demo/data'
+# Where its configs have their set.
+DATA = 'work_dirs/demo_full/data'
 BOXCASEG, PROXY, SUPERVISED = 'boxcaseg_toy', 'proxy_mask_rcnn_toy', 'mask_rcnn_toy_supervised'
 # By how much mean IoU proxy masks must beat filled boxes for the demo to pass.
 MIN_GAIN = 0.1

@@ -7,7 +7,7 @@ _base_ = [
     '../_base_/default_runtime.py',
 ]
 
-data_root = 'work_dirs/demo/data'
+data_root = 'work_dirs/demo_full/data'
 patch_size = 64
 max_epochs = 24
 norm_cfg = dict(type='BN')

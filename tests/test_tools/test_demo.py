@@ -69,7 +69,7 @@ def test_what_is_done_is_not_done_again(demo, tmp_path, capsys):
     for _ in range(2):
         demo['run'](tmp_path, Step('masks', [sys.executable, '-c', code, str(out)], out))
     assert out.read_text() == 'x'
-    assert (tmp_path / 'logs' / 'part_masks.log').read_text() == 'said\n'
+    assert (tmp_path / 'logs' / 'masks_out.log').read_text() == 'said\n'
     assert capsys.readouterr().out.splitlines()[-1] == '   is done already'
 
 
