@@ -73,6 +73,10 @@ raise SystemExit(3)"""
     [
         ('Epoch(train) [1][10/38]  eta: 0:05:29  time: 0.7\n', '0:05:29'),
         ('eta: 0:05:29\n\rpredict:  50%|##   | 5/10 [00:03<00:04,  1.2it/s]', '00:04'),
+        (
+            'Epoch(train) [1][1/9]  eta: 0:05:29  \nEpoch(train) [1][2/9]  eta: 0:05:01  \n',
+            '0:05:01',
+        ),
         ('loading setuptools<81\n', '?'),
         ('Epoch(train) [1][1/9]  eta: 0:05:29  \nEpoch(val) [1][5/9]    eta: 0:00:02\n', '0:05:29'),
     ],
