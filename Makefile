@@ -27,8 +27,12 @@ help: ## show this list
 	@grep -E '^[a-z-]+:.*## ' Makefile | sed -E 's/^([a-z-]+):.*## (.*)/make \1|\2/' | column -t -s '|'
 
 .PHONY: demo
-demo: $(READY) ## the whole pipeline on synthetic images: data, training, proxy masks, Mask R-CNN
+demo: $(READY) ## masks for photographs, and a Mask R-CNN trained on masks: a few minutes
 	OMP_NUM_THREADS=$${OMP_NUM_THREADS:-$(CORES)} $(PY) tools/demo.py
+
+.PHONY: demo-full
+demo-full: $(READY) ## the whole pipeline from nothing on synthetic images: 10 minutes or more
+	OMP_NUM_THREADS=$${OMP_NUM_THREADS:-$(CORES)} $(PY) tools/demo_full.py
 
 # One thread: the tests' tensors are tiny, and some tests start processes of their own.
 .PHONY: test

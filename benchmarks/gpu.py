@@ -901,10 +901,10 @@ def compiled_steps(connection: Connection, config: Config, device: str) -> None:
 def run_demo(machine: Machine) -> Iterator[Line]:
     """The whole pipeline, by its own command."""
     if machine.tiny:
-        yield Line('tools/demo.py', 'left out without a GPU: it has a test of its own')
+        yield Line('tools/demo_full.py', 'left out without a GPU: it has a test of its own')
         return
     start = time.perf_counter()
-    command = [sys.executable, '-W', 'ignore', ROOT / 'tools' / 'demo.py']
+    command = [sys.executable, '-W', 'ignore', ROOT / 'tools' / 'demo_full.py']
     done = subprocess.run(
         [*command, '--work-dir', machine.folder / 'demo'],
         capture_output=True,
@@ -914,7 +914,7 @@ def run_demo(machine: Machine) -> Iterator[Line]:
     )
     print(done.stdout[-3000:], done.stderr[-2000:], flush=True)
     seconds = time.perf_counter() - start
-    yield Line('tools/demo.py', duration(seconds), 'ends with 0', done.returncode == 0)
+    yield Line('tools/demo_full.py', duration(seconds), 'ends with 0', done.returncode == 0)
 
 
 @dataclass

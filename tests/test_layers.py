@@ -19,6 +19,7 @@ LAYERS = [
     ('visualization', 'datasets', 'models'),
     ('coco',),
     ('proxy',),
+    ('pretrained',),
     ('fileio', 'ops'),
     ('errors', 'registry'),
 ]

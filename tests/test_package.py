@@ -1,5 +1,6 @@
 import importlib
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -89,7 +90,7 @@ def test_wheel_of_the_sdist_has_everything(built):
         name if folder == 'mmboxcaseg' else f'mmboxcaseg/configs/{name}'
         for folder in ('mmboxcaseg', 'configs')
         for path in (ROOT / folder).rglob('*')
-        if path.suffix in ('.py', '.json') or path.name == 'py.typed'
+        if path.suffix in ('.py', '.json', '.pth') or path.name == 'py.typed'
         for name in [str(path.relative_to(ROOT if folder == 'mmboxcaseg' else ROOT / folder))]
     }
     assert expected <= names
@@ -132,6 +133,14 @@ def test_installed_elsewhere_its_configs_are_inherited(site, tmp_path):
     where, what = run_elsewhere(site, tmp_path, sys.executable, '-c', code).splitlines()
     assert Path(where) == site / 'mmboxcaseg/__init__.py'
     assert what == '50 mmboxcaseg.ProxyMaskHead'
+
+
+def test_installed_elsewhere_the_readme_begins_with_masks(site, tmp_path):
+    code = re.search('```python\n(.*?)```', (ROOT / 'README.md').read_text(), re.DOTALL)[1]
+    code += 'print(masks.shape, masks.any((1, 2)).all(), quality.min() > 0.5)'
+    answer = run_elsewhere(site, tmp_path, sys.executable, '-c', code)
+    assert answer == '(3, 400, 600) True True\n'
+    assert not any(tmp_path.iterdir())
 
 
 def test_installed_elsewhere_its_command_answers(site, tmp_path):

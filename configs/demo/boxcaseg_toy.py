@@ -1,8 +1,8 @@
 # A small HRNet on the synthetic set of tools/make_toy_dataset.py; minutes on two cores. For a set
-# elsewhere tools/demo.py writes configs with its path.
+# elsewhere tools/demo_full.py writes configs with its path.
 _base_ = '../boxcaseg/hrnet_w18s_coco-mini.py'
 
-data_root = 'work_dirs/demo/data'
+data_root = 'work_dirs/demo_full/data'
 patch_size = 64
 max_epochs = 24
 head = dict(in_channels=16 + 32 + 64 + 128)

@@ -5,7 +5,7 @@ _base_ = [
     '../_base_/datasets/instances.py',
 ]
 
-data_root = 'work_dirs/demo/data/'
+data_root = 'work_dirs/demo_full/data/'
 classes = ('star', 'crescent', 'blob', 'bracket', 'triangle', 'ellipse')
 max_epochs = 16
 channels = 64

@@ -23,6 +23,7 @@ from mmboxcaseg.engine.device import check_device, default_device
 from mmboxcaseg.errors import InputError, check_count
 from mmboxcaseg.evaluation import mask_iou
 from mmboxcaseg.fileio import check_output, write_bytes
+from mmboxcaseg.pretrained import or_shipped
 from mmboxcaseg.visualization.draw import draw_instance, make_sheet
 
 from .inference import BoxCasegPredictor, init_model
@@ -32,12 +33,12 @@ _SUFFIXES = ('.jpg', '.png')
 
 
 def draw_masks(
-    config: str | Path,
-    checkpoint: str | Path,
     ann_file: str | Path,
     img_root: str | Path,
     out: str | Path,
     *,
+    config: str | Path | None = None,
+    checkpoint: str | Path | None = None,
     count: int = 12,
     min_side: int = 32,
     device: str | None = None,
@@ -46,11 +47,11 @@ def draw_masks(
     """Draw masks, half of them the best and half the worst, with the true outlines and the boxes.
 
     Args:
-        config: Config file of a BoxCaseg.
-        checkpoint: Its checkpoint.
         ann_file: COCO file with true masks.
         img_root: Folder of its images.
         out: Picture to write, ``.jpg`` or ``.png``.
+        config: Config file of a BoxCaseg.
+        checkpoint: Its checkpoint; without both, the network that comes with the package.
         count: Number of masks.
         min_side: Boxes with a side of fewer pixels are left out.
         device: Where the network runs; by default the GPU if there is one.
@@ -61,10 +62,9 @@ def draw_masks(
 
     Example:
         >>> from mmboxcaseg.apis.drawing import draw_masks
-        >>> draw_masks(
-        ...     'configs/boxcaseg/hrnet_w48_voc.py', 'work_dirs/hrnet_w48_voc/epoch_40.pth',
-        ...     'instances_val.json', 'images', 'masks.jpg')  # doctest: +SKIP
+        >>> draw_masks('instances_val.json', 'images', 'masks.jpg')  # doctest: +SKIP
     """
+    config, checkpoint = or_shipped(config, checkpoint)
     device = device or default_device()
     img_root, out = Path(img_root), Path(out)
     check_count('--count', count)

@@ -18,18 +18,22 @@ from mmboxcaseg.engine.checks import check_slack
 from mmboxcaseg.engine.config import box_pipeline, build_model, config_errors, load_config
 from mmboxcaseg.errors import InputError, check_count
 from mmboxcaseg.models import BoxCaseg
+from mmboxcaseg.pretrained import or_shipped
 from mmboxcaseg.proxy import BoxMask, check_threshold, expected_iou, mask_of
 from mmboxcaseg.registry import MODELS
 
 
 def init_model(
-    config: str | Path | Config, checkpoint: str | Path | None = None, device: str = 'cpu'
+    config: str | Path | Config | None = None,
+    checkpoint: str | Path | None = None,
+    device: str = 'cpu',
 ) -> BoxCaseg:
     """Build the network of a config and load a checkpoint.
 
     Args:
-        config: Config file of a BoxCaseg, or the loaded config.
-        checkpoint: Checkpoint file; without one the weights are random.
+        config: Config file of a BoxCaseg, or the loaded config; without config and checkpoint this
+            is the trained network that comes with the package.
+        checkpoint: Checkpoint file; to a config without one the weights are random.
         device: Where the network runs.
 
     Returns:
@@ -45,6 +49,8 @@ def init_model(
         >>> model.output_map
         'fused'
     """
+    if config is None:
+        config, checkpoint = or_shipped(config, checkpoint)
     if isinstance(config, str | Path):
         config = load_config(config)
     if not isinstance(config, Config):

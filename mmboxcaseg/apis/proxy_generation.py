@@ -34,6 +34,7 @@ from mmboxcaseg.engine.device import check_device, default_device
 from mmboxcaseg.engine.distributed import is_first_process, join_processes
 from mmboxcaseg.errors import InputError, check_count
 from mmboxcaseg.fileio import check_output
+from mmboxcaseg.pretrained import or_shipped
 from mmboxcaseg.proxy import mask_rles
 
 from .inference import BoxCasegPredictor, init_model
@@ -46,12 +47,12 @@ _PIECE = 2
 
 
 def generate_proxy_masks(
-    config: Config | str | Path,
-    checkpoint: str | Path,
     ann_file: str | Path,
     img_root: str | Path,
     out: str | Path,
     *,
+    config: Config | str | Path | None = None,
+    checkpoint: str | Path | None = None,
     raw_out: str | Path | None = None,
     tta: bool = False,
     amp: bool = False,
@@ -67,12 +68,12 @@ def generate_proxy_masks(
     this goes on where it was.
 
     Args:
-        config: Config of the BoxCaseg, or its file.
-        checkpoint: Its checkpoint.
         ann_file: COCO file with boxes; its masks are not read.
         img_root: Folder of its images.
         out: COCO file to write: the boxes with ``segmentation``, ``box_agreement`` and ``quality``,
             and with a slack ``mask_bbox``, the mask's own tight box.
+        config: Config of the BoxCaseg, or its file.
+        checkpoint: Its checkpoint; without both, the network that comes with the package.
         raw_out: COCO results file to write with the masks before merging.
         tta: Whether to average over the views of the config's ``tta_pipeline``.
         amp: Whether the network runs in half precision.
@@ -91,10 +92,9 @@ def generate_proxy_masks(
 
     Example:
         >>> from mmboxcaseg.apis import generate_proxy_masks
-        >>> generate_proxy_masks(
-        ...     'configs/boxcaseg/hrnet_w48_voc.py', 'work_dirs/hrnet_w48_voc/epoch_40.pth',
-        ...     'boxes.json', 'images', 'proxy.json')  # doctest: +SKIP
+        >>> generate_proxy_masks('boxes.json', 'images', 'proxy.json')  # doctest: +SKIP
     """
+    config, checkpoint = or_shipped(config, checkpoint)
     config = config if isinstance(config, Config) else load_config(config)
     device = device or default_device()
     ann_file, img_root, out = Path(ann_file), Path(img_root), Path(out)

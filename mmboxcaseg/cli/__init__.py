@@ -31,6 +31,7 @@ COMMANDS = {
     'convert voc-sbd': ('convert_voc_sbd', 'VOC 2012 with SBD to COCO files'),
     'convert duts-single': ('convert_duts_single', 'DUTS to images with one object'),
     'convert released': ('convert_released', "the authors' checkpoints to ours"),
+    'publish-model': ('publish_model', 'a checkpoint to weights alone, in half precision'),
     'toy': ('toy', 'draw a synthetic data set'),
     'check-leakage': ('check_leakage', 'search for images that are in two data sets'),
     'env': ('env', 'what is installed, what computes and what is missing'),
@@ -83,4 +84,5 @@ def run(module: str, arguments: Sequence[str] | None = None, program: str | None
     command = import_module(f'mmboxcaseg.cli.{module}')
     parser = ArgumentParser(program, description=command.__doc__.split('\n\n')[0])
     command.add_arguments(parser)
-    run_tool(lambda: command.main(parser.parse_args(arguments)))
+    # Intermixed: options may stand between words that may be left out.
+    run_tool(lambda: command.main(parser.parse_intermixed_args(arguments)))

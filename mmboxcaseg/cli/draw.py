@@ -5,13 +5,12 @@ from __future__ import annotations
 from argparse import ArgumentParser, Namespace
 from pathlib import Path
 
-from .options import add_device_option, add_tta_option
+from .options import add_device_option, add_network, add_tta_option
 
 
 def add_arguments(parser: ArgumentParser) -> None:
     """What it takes."""
-    parser.add_argument('config', help='of a BoxCaseg')
-    parser.add_argument('checkpoint')
+    add_network(parser)
     parser.add_argument(
         '--ann', dest='ann_file', type=Path, required=True, help='COCO file with true masks'
     )

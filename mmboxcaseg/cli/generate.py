@@ -13,14 +13,14 @@ from .options import (
     add_config_options,
     add_device_option,
     add_launcher_option,
+    add_network,
     add_tta_option,
 )
 
 
 def add_arguments(parser: ArgumentParser) -> None:
     """What it takes."""
-    parser.add_argument('config', help='config of the BoxCaseg')
-    parser.add_argument('checkpoint', help='its checkpoint')
+    add_network(parser)
     parser.add_argument(
         '--ann', type=Path, required=True, help='COCO file with boxes; its masks are not read'
     )
@@ -64,14 +64,16 @@ def main(args: Namespace) -> None:
     from mmboxcaseg.engine.config import load_config, parse_options
     from mmboxcaseg.engine.device import choose_amp, default_device
     from mmboxcaseg.engine.distributed import is_first_process
+    from mmboxcaseg.pretrained import or_shipped
 
+    config, checkpoint = or_shipped(args.config, args.checkpoint)
     device = args.device or default_device()
     summary = generate_proxy_masks(
-        load_config(args.config, parse_options(args.cfg_options)),
-        args.checkpoint,
         args.ann,
         args.img_root,
         args.out,
+        config=load_config(config, parse_options(args.cfg_options)),
+        checkpoint=checkpoint,
         raw_out=args.raw_out,
         tta=args.tta,
         amp=choose_amp(args.amp, args.force_amp, device),

@@ -5,6 +5,14 @@ from __future__ import annotations
 from argparse import ArgumentParser
 
 
+def add_network(parser: ArgumentParser) -> None:
+    """CONFIG and CHECKPOINT, for :func:`mmboxcaseg.pretrained.or_shipped`."""
+    parser.add_argument(
+        'config', nargs='?', help='config of a BoxCaseg (the network that comes with the package)'
+    )
+    parser.add_argument('checkpoint', nargs='?', help='its checkpoint')
+
+
 def add_amp_options(parser: ArgumentParser) -> None:
     """``--amp`` and ``--force-amp``, for :func:`mmboxcaseg.engine.device.choose_amp`."""
     parser.add_argument(

@@ -194,7 +194,7 @@ def check_kind(
     Raises:
         InputError: If one of these is another.
     """
-    theirs = _written_model(checkpoint)
+    theirs = written_model(checkpoint)
     if not theirs:
         return
     prompt = getattr(model, 'prompt', None)
@@ -221,8 +221,15 @@ def check_kind(
             )
 
 
-def _written_model(checkpoint: dict[str, Any]) -> dict[str, Any] | None:
-    """The model's config in the text of a checkpoint; no code in it is run."""
+def written_model(checkpoint: dict[str, Any]) -> dict[str, Any] | None:
+    """The model's config in the text of a checkpoint; no code in it is run.
+
+    Args:
+        checkpoint: What :func:`load_checkpoint_file` returned.
+
+    Returns:
+        The config as plain dicts, or None if the checkpoint says nothing of it.
+    """
     text = (checkpoint.get('meta') or {}).get('cfg')
     try:
         tree = ast.parse(text) if isinstance(text, str) else ast.Module([], [])

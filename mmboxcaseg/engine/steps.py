@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import fcntl
+import re
 import subprocess
 import sys
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +15,9 @@ from mmengine.config import Config
 
 from mmboxcaseg.errors import InputError
 from mmboxcaseg.fileio import write_bytes
+
+# Seconds between two lines on a screen; a file gets fewer.
+_PAUSE = 1.0
 
 
 @dataclass
@@ -34,8 +39,11 @@ class Step:
             return False
         return not self.last or Path(self.output.read_text().strip()).name == self.last
 
-    def run(self) -> None:
+    def run(self, log: Path | None = None) -> None:
         """Call the tool.
+
+        Args:
+            log: File for what it says; how long it still takes is shown instead.
 
         Raises:
             InputError: If it fails, or another process is at work on the output's folder.
@@ -48,10 +56,10 @@ class Step:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 raise InputError(f'another call is at work on {folder}: wait for it') from None
-            code = subprocess.run(self.command).returncode
+            code = _run_aside(self.command, log) if log else subprocess.run(self.command).returncode
         if code:
             raise InputError(
-                f'{folder}: {self.title} ended with {code}, see above: mend that and '
+                f'{folder}: {self.title} ended with {code}, see {log or "above"}: mend that and '
                 'call again, what is done is kept'
             )
 
@@ -117,6 +125,44 @@ class Training:
         call = [self.config_file, self.checkpoint, '--work-dir', self.work_dir]
         call += ['--out', self.metrics, *arguments]
         return Step('test', launch('test', call, num_gpus), self.metrics)
+
+
+def _run_aside(command: list[str], log: Path) -> int:
+    """Run a command, its output in a file and on the screen how long it still takes."""
+    begin, end, pauses = ('\r\033[K', '', 1) if sys.stdout.isatty() else ('', '\n', 10)
+    log.parent.mkdir(parents=True, exist_ok=True)
+    start = time.monotonic()
+    with (
+        log.open('wb') as file,
+        subprocess.Popen(command, stdout=file, stderr=subprocess.STDOUT) as process,
+    ):
+        try:
+            while True:
+                try:
+                    return process.wait(pauses * _PAUSE)
+                except subprocess.TimeoutExpired:
+                    seconds = f'{time.monotonic() - start:.0f} s'
+                    print(f'{begin}   {seconds}, to go: {remaining_time(log)}', end=end, flush=True)
+        finally:
+            process.terminate()
+            print(begin, end='', flush=True)
+
+
+def remaining_time(log: Path) -> str:
+    """The last remaining time that mmengine or tqdm wrote.
+
+    Args:
+        log: File with what a tool has said so far.
+
+    Returns:
+        Hours, minutes and seconds, or ``'?'``.
+    """
+    with log.open('rb') as file:
+        file.seek(max(log.stat().st_size - 4096, 0))
+        text = file.read().decode(errors='replace')
+    # That of a training, not of the validation within it.
+    found = re.findall(r'\(train\).*eta: ([\d:]+)|<(\d+:[\d:]+)', text)
+    return ''.join(found[-1]) if found else '?'
 
 
 def launch(command: str, arguments: list[str | Path], num_gpus: int = 1) -> list[str]:

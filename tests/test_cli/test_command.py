@@ -16,7 +16,7 @@ ROOT = Path(__file__).parents[2]
 HEAVY = ['torch', 'mmengine', 'mmcv', 'mmdet', 'mmseg', 'cv2', 'numpy', 'scipy', 'matplotlib']
 HEAVY += ['pycocotools']
 # Scripts of their own, which run several of the commands.
-ALONE = {'ablate.py', 'demo.py'}
+ALONE = {'ablate.py', 'demo.py', 'demo_full.py'}
 SCRIPTS = {
     path: module[1]
     for path in sorted((ROOT / 'tools').rglob('*.py'))

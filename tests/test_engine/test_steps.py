@@ -4,7 +4,7 @@ import sys
 import pytest
 from mmengine.config import Config
 
-from mmboxcaseg.engine.steps import Step, Training, launch
+from mmboxcaseg.engine.steps import Step, Training, launch, remaining_time
 from mmboxcaseg.errors import InputError
 
 
@@ -41,6 +41,50 @@ def test_a_step_that_fails_is_told(tmp_path):
     command = [sys.executable, '-c', 'raise SystemExit(3)']
     with pytest.raises(InputError, match=f'^{tmp_path}: masks ended with 3, see above: mend that'):
         Step('masks', command, tmp_path / 'out.json').run()
+
+
+def test_with_a_log_the_screen_has_the_remaining_time_alone(tmp_path, monkeypatch, capfd):
+    log, more = tmp_path / 'logs' / 'step.log', tmp_path / 'more'
+    code = f"""
+import pathlib, time
+print('predict: 5/10 [00:03<00:04', flush=True)
+while not pathlib.Path({str(more)!r}).exists():
+    time.sleep(0.01)
+raise SystemExit(3)"""
+    step = Step('masks', [sys.executable, '-c', code], tmp_path / 'out.json')
+    monkeypatch.setattr('mmboxcaseg.engine.steps._PAUSE', 0.005)
+    shown = []
+
+    def see(text, **_):
+        shown.append(text)
+        if '00:04' in text:
+            more.touch()
+
+    monkeypatch.setattr('builtins.print', see)
+    with pytest.raises(InputError, match=f'masks ended with 3, see {log}: mend'):
+        step.run(log)
+    assert log.read_text() == 'predict: 5/10 [00:03<00:04\n'
+    assert capfd.readouterr() == ('', '')
+    assert any(text.endswith(' s, to go: 00:04') for text in shown)
+
+
+@pytest.mark.parametrize(
+    ('log', 'expected'),
+    [
+        ('Epoch(train) [1][10/38]  eta: 0:05:29  time: 0.7\n', '0:05:29'),
+        ('eta: 0:05:29\n\rpredict:  50%|##   | 5/10 [00:03<00:04,  1.2it/s]', '00:04'),
+        (
+            'Epoch(train) [1][1/9]  eta: 0:05:29  \nEpoch(train) [1][2/9]  eta: 0:05:01  \n',
+            '0:05:01',
+        ),
+        ('loading setuptools<81\n', '?'),
+        ('Epoch(train) [1][1/9]  eta: 0:05:29  \nEpoch(val) [1][5/9]    eta: 0:00:02\n', '0:05:29'),
+    ],
+)
+def test_remaining_time_is_the_last_one_logged(tmp_path, log, expected):
+    path = tmp_path / 'train.log'
+    path.write_text('x' * 5000 + log)
+    assert remaining_time(path) == expected
 
 
 def test_a_folder_has_one_call_at_a_time(tmp_path):

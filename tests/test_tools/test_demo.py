@@ -1,23 +1,20 @@
+import re
 import runpy
 import subprocess
 import sys
+from html.parser import HTMLParser
 from pathlib import Path
 
 import cv2
+import numpy as np
 import pytest
-from mmengine.config import Config
+import skimage.data
 
-from mmboxcaseg import config_path
-from mmboxcaseg.datasets.toy import TOY_CLASSES
-from mmboxcaseg.errors import InputError
-from mmboxcaseg.registry import MODELS
+from mmboxcaseg.coco import annotation_bboxes, annotations_by_image, load_coco
+from mmboxcaseg.engine.config import build_model, load_config
+from mmboxcaseg.engine.steps import Step
 
 TOOL = Path(__file__).parents[2] / 'tools' / 'demo.py'
-CONFIGS = ('boxcaseg_toy', 'proxy_mask_rcnn_toy', 'mask_rcnn_toy_supervised')
-
-
-def load(name):
-    return Config.fromfile(config_path(f'demo/{name}.py'))
 
 
 @pytest.fixture(scope='module')
@@ -25,104 +22,78 @@ def demo():
     return runpy.run_path(str(TOOL))
 
 
-@pytest.mark.parametrize('name', CONFIGS)
-def test_configs_build(name):
-    model = MODELS.build(load(name).model)
-    assert sum(parameter.numel() for parameter in model.parameters()) < 5e6
+class Page(HTMLParser):
+    """What a page holds: its text, and where its pictures lie."""
+
+    def __init__(self, path):
+        super().__init__()
+        self.text, self.sources = '', []
+        self.feed(path.read_text())
+
+    def handle_starttag(self, tag, attrs):
+        assert tag in ('html meta title style h1 h2 p figure img figcaption').split()
+        self.sources += [dict(attrs)['src']] if tag == 'img' else []
+
+    def handle_data(self, data):
+        self.text += data
 
 
-def test_configs_know_the_toy_classes():
-    assert load('mask_rcnn_toy_supervised').classes == TOY_CLASSES
+def test_boxes_lie_in_the_photographs_and_licences_are_named(demo):
+    coco = load_coco(demo['BOXES'])
+    groups = annotations_by_image(coco)
+    for image in coco.images:
+        pixels = getattr(skimage.data, image.file_name.removesuffix('.png'))()
+        assert pixels.shape == (*image.shape, 3)
+        bboxes = annotation_bboxes(groups[image.id])
+        assert len(bboxes) >= 3
+        assert (bboxes >= 0).all() and (bboxes[:, 2:] <= pixels.shape[1::-1]).all()
+    text = demo['BOXES'].read_text()
+    assert len(re.findall('"license": ', text)) == len(coco.images)
+    assert len(re.findall('"(CC0|public domain), ', text)) == len(coco.images)
 
 
-def test_configs_read_the_set_that_the_demo_makes(demo, tmp_path):
-    demo['write_configs'](tmp_path, Path('/elsewhere'))
-    boxcaseg, *detectors = (Config.fromfile(tmp_path / f'{name}.py') for name in CONFIGS)
-    roots = [dataset.data_root for dataset in boxcaseg.train_dataloader.dataset.datasets]
-    assert roots == ['/elsewhere', '/elsewhere/salient']
-    assert boxcaseg.val_dataloader.dataset.data_root == '/elsewhere'
-    for config in detectors:
-        assert config.train_dataloader.dataset.data_root == '/elsewhere/'
-        assert config.val_evaluator.ann_file == '/elsewhere/annotations/instances_val.json'
+def test_page_escapes_and_names_its_pictures_relatively(demo, tmp_path):
+    picture = np.full((8, 6, 3), 90, np.uint8)
+    part = demo['Part']('a < b & c', '<script>', {'one"': (picture, '"quoted" <img src=x>')})
+    demo['write_page'](tmp_path / 'index.html', [part, demo['Part']('next', 'text')])
+    page = Page(tmp_path / 'index.html')
+    for text in ('a < b & c', '<script>', '"quoted" <img src=x>', 'next'):
+        assert text in page.text
+    assert page.sources == ['pictures/one".jpg']
+    assert cv2.imread(str(tmp_path / page.sources[0])).shape == picture.shape
 
 
-def test_twins_differ_only_in_their_masks():
-    proxy, supervised = (load(name).to_dict() for name in CONFIGS[1:])
-    for config in (proxy, supervised):
-        # mmengine keeps the top-level names that the configs are built with.
-        for name in ('train_pipeline', 'min_agreement', 'drop_masks'):
-            config.pop(name, None)
-    assert proxy['model']['roi_head']['mask_head'].pop('type') == 'mmboxcaseg.ProxyMaskHead'
-    assert supervised['model']['roi_head']['mask_head'].pop('type') == 'FCNMaskHead'
-    datasets = [config['train_dataloader']['dataset'] for config in (proxy, supervised)]
-    proxy_file, true_file = (dataset.pop('ann_file') for dataset in datasets)
-    assert (proxy_file, true_file) == (
-        'annotations/proxy_train.json',
-        'annotations/instances_train.json',
-    )
-    assert datasets[0].pop('type') == 'mmboxcaseg.ProxyCocoDataset'
-    assert datasets[1].pop('type') == 'CocoDataset'
-    own = [t for t in datasets[0]['pipeline'] if t['type'].startswith('mmboxcaseg.')]
-    assert [t['type'] for t in own] == ['mmboxcaseg.MergeProxyMasks', 'mmboxcaseg.DropProxyMasks']
-    datasets[0]['pipeline'] = [t for t in datasets[0]['pipeline'] if t not in own]
-    assert proxy == supervised
+def test_what_is_done_is_not_done_again(demo, tmp_path, capsys):
+    out = tmp_path / 'part' / 'out.json'
+    code = 'import sys; open(sys.argv[1], "a").write("x"); print("said")'
+    for _ in range(2):
+        demo['run'](tmp_path, Step('masks', [sys.executable, '-c', code, str(out)], out))
+    assert out.read_text() == 'x'
+    assert (tmp_path / 'logs' / 'masks_out.log').read_text() == 'said\n'
+    assert capsys.readouterr().out.splitlines()[-1] == '   is done already'
 
 
-@pytest.mark.parametrize(
-    ('log', 'expected'),
-    [
-        ('Epoch(train) [1][10/38]  eta: 0:05:29  time: 0.7\n', '0:05:29'),
-        ('eta: 0:05:29\n\rpredict:  50%|##   | 5/10 [00:03<00:04,  1.2it/s]', '00:04'),
-        ('loading setuptools<81\n', '?'),
-        ('Epoch(train) [1][1/9]  eta: 0:05:29  \nEpoch(val) [1][5/9]    eta: 0:00:02\n', '0:05:29'),
-    ],
-)
-def test_remaining_time_is_the_last_one_logged(demo, tmp_path, log, expected):
-    path = tmp_path / 'train.log'
-    path.write_text('x' * 5000 + log)
-    assert demo['remaining_time'](path) == expected
-
-
-def test_a_failing_stage_ends_the_demo_with_its_output(demo, tmp_path):
-    (tmp_path / 'logs').mkdir()
-    broken, endless = tmp_path / 'broken.py', tmp_path / 'endless.py'
-    broken.write_text('print("no such thing"); raise SystemExit(3)')
-    endless.write_text('import time; time.sleep(600)')
-    with pytest.raises(SystemExit, match=r'(?s)no such thing.*broken ended with 3'):
-        demo['run_stage']('break', [[str(endless)], [str(broken)]], tmp_path)
-
-
-def test_only_an_earlier_demo_is_replaced(demo, tmp_path):
-    (tmp_path / 'thesis.txt').write_text('')
-    (tmp_path / 'logs').mkdir()
-    with pytest.raises(InputError, match=str(tmp_path)):
-        demo['make_room'](tmp_path)
-    assert (tmp_path / 'thesis.txt').exists()
-    earlier = tmp_path / 'earlier'
-    demo['make_room'](earlier)
-    (earlier / 'results.md').write_text('')
-    demo['make_room'](earlier)
-    assert [path.name for path in earlier.iterdir()] == ['logs']
+def test_its_detector_is_small_and_knows_the_shapes(demo):
+    config = load_config(demo['CONFIG'])
+    assert sum(parameter.numel() for parameter in build_model(config).parameters()) < 8e6
+    assert config.train_dataloader.dataset.metainfo.classes == demo['TOY_CLASSES']
 
 
 @pytest.mark.slow
-def test_whole_demo(tmp_path):
-    """At a size that learns nothing, so that it must say so."""
-    options = ['train_cfg.max_epochs=1', 'train_cfg.val_interval=1']
-    result = subprocess.run(
-        [
-            *(sys.executable, str(TOOL), '--work-dir', str(tmp_path), '--num-images', '16'),
-            *('--cfg-options', *options, 'default_hooks.checkpoint.interval=1'),
-        ],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert result.returncode == 1, result.stderr
-    assert 'FAILED: proxy masks beat filled boxes by' in result.stderr
-    report = (tmp_path / 'results.md').read_text()
-    assert report in result.stdout
-    assert all(f'| {masks} | - | 100% |' in report for masks in ('filled box', 'raw', 'merged'))
-    assert all(f'| {masks} | ' in report for masks in ('boxes and proxy masks', 'true masks'))
-    assert cv2.imread(str(tmp_path / 'pictures.jpg')).shape[1] > 3 * 256
-    assert cv2.imread(str(tmp_path / 'curves.png')) is not None
+def test_whole_demo_and_again(tmp_path):
+    command = [sys.executable, '-W', 'ignore', str(TOOL), '--work-dir', str(tmp_path)]
+
+    def call():
+        said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+        return said, Page(tmp_path / 'index.html')
+
+    first, page = call()
+    assert len(page.sources) == 4 + 3 * 4
+    assert all(cv2.imread(str(tmp_path / source)) is not None for source in page.sources)
+    assert '15 boxes have a mask' in page.text
+    box, masks = map(float, re.search(r'themselves ([\d.]+), the masks ([\d.]+)', first).groups())
+    assert masks > box + 0.2
+    assert float(re.search(r'mask AP ([\d.]+)', first)[1]) > 0.05
+    second, again = call()
+    assert first.count('is done already') == 0 and second.count('is done already') == 4
+    assert page.text == again.text

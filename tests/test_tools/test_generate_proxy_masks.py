@@ -11,8 +11,10 @@ import torch
 from mmdet.datasets import CocoDataset
 from mmdet.datasets.transforms import LoadAnnotations
 
+from mmboxcaseg import config_path
 from mmboxcaseg.apis import BoxCasegPredictor, init_model
 from mmboxcaseg.apis.proxy_generation import ProxyGenerator
+from mmboxcaseg.pretrained import SHIPPED, weights_path
 from mmboxcaseg.proxy import box_agreement, decode_rle, merge_masks
 
 TOOLS = Path(__file__).parents[2] / 'tools'
@@ -88,9 +90,8 @@ def data(tmp_path):
 
 
 def arguments(trained, data, *more):
-    config, checkpoint = trained
     return [
-        *(str(TOOLS / 'generate_proxy_masks.py'), config, checkpoint, '--device', 'cpu'),
+        *(str(TOOLS / 'generate_proxy_masks.py'), *trained, '--device', 'cpu'),
         *('--ann', data / 'boxes.json', '--img-root', data / 'img', '--out', data / 'proxy.json'),
         *more,
     ]
@@ -119,6 +120,28 @@ def read(path):
 def as_bboxes(annotations):
     """Their boxes xyxy (N, 4)."""
     return np.array([[x, y, x + w, y + h] for x, y, w, h in (a['bbox'] for a in annotations)])
+
+
+def test_without_config_and_checkpoint_the_shipped_network_draws(data, run):
+    shipped = (config_path(SHIPPED.config), weights_path())
+    code, _, err = run(arguments(shipped, data))
+    assert code == 0, err
+    expected = (data / 'proxy.json').read_bytes()
+    (data / 'proxy.json').unlink()
+    assert run(arguments((), data))[0] == 0
+    assert (data / 'proxy.json').read_bytes() == expected
+
+
+def test_config_without_checkpoint_is_refused(trained, data, run):
+    code, out, err = run(arguments(trained[:1], data))
+    assert (code, out) == (2, '')
+    assert err.startswith('error: a checkpoint is missing: give both CONFIG and CHECKPOINT')
+
+
+def test_options_may_stand_between_config_and_checkpoint(trained, data, run):
+    tool, *options = arguments((), data)
+    code, out, err = run([tool, trained[0], *options, trained[1]])
+    assert code == 0 and '4 boxes' in out, err
 
 
 def test_every_box_gets_a_mask(trained, data, run):

@@ -21,7 +21,8 @@ class BoxFromMask(BaseTransform):
     Stands after ``LoadPatchImage``.
 
     Required key: ``gt_seg_map``. Added keys: ``bbox`` (xyxy, image pixels, the tight box),
-    ``segmentation`` (the mask as compressed RLE), ``area`` (in pixels) and ``label`` (0). ``ori_shape`` becomes the mask's.
+    ``segmentation`` (the mask as compressed RLE), ``area`` (in pixels) and ``label`` (0).
+    ``ori_shape`` becomes the mask's.
 
     Raises:
         InputError: If a sample has no mask.

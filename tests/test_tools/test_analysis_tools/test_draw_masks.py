@@ -6,6 +6,8 @@ import cv2
 import numpy as np
 import pytest
 
+from mmboxcaseg import config_path
+from mmboxcaseg.pretrained import SHIPPED, weights_path
 from mmboxcaseg.proxy import encode_rle
 
 TOOL = Path(__file__).parents[3] / 'tools' / 'analysis_tools' / 'draw_masks.py'
@@ -54,6 +56,14 @@ def test_draws(arguments, tmp_path, run, tta):
     sheet = cv2.imread(str(tmp_path / 'new' / 'sheet.png'))
     assert sheet.shape[1] > 2 * 224 and sheet.std() > 0
     assert [path.name for path in (tmp_path / 'new').iterdir()] == ['sheet.png']
+
+
+def test_without_config_and_checkpoint_the_shipped_network_draws(arguments, run, monkeypatch):
+    asked = []
+    monkeypatch.setattr('mmboxcaseg.apis.drawing.init_model', lambda *args: asked.append(args))
+    code, _, err = run(*arguments[2:], '--device', 'cpu')
+    assert code == 0, err
+    assert asked == [(config_path(SHIPPED.config), weights_path(), 'cpu')]
 
 
 def edit(**fields):
