@@ -25,7 +25,7 @@ from mmboxcaseg.proxy import (
 )
 
 from .box_mask_iou import mask_iou, summarize_ious
-from .calibration import rank_correlation
+from .calibration import calibration_error, rank_correlation
 
 #: Shares of the masks that :func:`compare_rankings` keeps, the best ones by some measure.
 KEPT_SHARES = (1.0, 0.75, 0.5, 0.25)
@@ -61,12 +61,14 @@ class Ranking:
         masks: Kind of the masks.
         measure: ``'agreement'`` or ``'quality'``.
         correlation: Spearman's rank correlation with the true IoU; NaN if all masks rank alike.
+        error: Expected calibration error; NaN of the agreement, which promises no IoU.
         mean_ious: Mean IoU of the best of them, for each share of :data:`KEPT_SHARES`.
     """
 
     masks: str
     measure: str
     correlation: float
+    error: float
     mean_ious: tuple[float, ...]
 
 
@@ -187,7 +189,8 @@ def compare_rankings(scores: dict[str, ProxyScores]) -> list[Ranking]:
             best = ious[np.argsort(-values, kind='stable')]
             counts = [max(round(share * len(best)), 1) for share in KEPT_SHARES]
             means = tuple(float(best[:count].mean()) for count in counts)
-            rows.append(Ranking(kind, measure, rank_correlation(values, ious), means))
+            error = calibration_error(values, ious) if measure == 'quality' else float('nan')
+            rows.append(Ranking(kind, measure, rank_correlation(values, ious), error, means))
     return rows
 
 
@@ -214,12 +217,14 @@ def proxy_tables(
     shares = ' | '.join(f'best {share:.0%}' for share in KEPT_SHARES)
     lines += [
         '',
-        f'| masks | ranked by | Spearman with the true IoU | mean IoU of the {shares} |',
-        '|---|---|---|' + '---|' * len(KEPT_SHARES),
+        '| masks | ranked by | Spearman with the true IoU | calibration error '
+        f'| mean IoU of the {shares} |',
+        '|---|---|---|---|' + '---|' * len(KEPT_SHARES),
     ]
     for row in compare_rankings(scores):
         means = ' | '.join(f'{mean:.3f}' for mean in row.mean_ious)
-        lines.append(f'| {row.masks} | {row.measure} | {row.correlation:.2f} | {means} |')
+        error = '-' if np.isnan(row.error) else f'{row.error:.3f}'
+        lines.append(f'| {row.masks} | {row.measure} | {row.correlation:.2f} | {error} | {means} |')
     lines += ['', '| masks | mIoU* | IoU@50 | IoU@75 |', '|---|---|---|---|']
     labels = np.array([a.category_id for _, objects in truth.objects_by_image() for a in objects])
     for masks, score in scores.items():

@@ -111,6 +111,8 @@ def test_rankings():
     assert flat.mean_ious == pytest.approx((0.5, 0.4, 0.3, 0.2))
     assert agreement.mean_ious == pytest.approx((0.5, 0.4, 0.5, 0.4))
     assert quality.correlation == pytest.approx(1)
+    assert quality.error == pytest.approx(0.1 * (1 + 2 + 3 + 4) / 4)
+    assert math.isnan(agreement.error)
     assert quality.mean_ious == pytest.approx((0.5, 0.6, 0.7, 0.8))
 
 

@@ -100,13 +100,14 @@ def test_rankings(write, run):
     lines = out.splitlines()
     start = next(i for i, line in enumerate(lines) if 'Spearman' in line)
     assert lines[start] == (
-        '| masks | ranked by | Spearman with the true IoU '
+        '| masks | ranked by | Spearman with the true IoU | calibration error '
         '| mean IoU of the best 100% | best 75% | best 50% | best 25% |'
     )
+    # 0.05, 0, 0.15 and 0.9 lie between the scores and the IoUs.
     # By quality the order is 4, 3, 2, 1: ranks 1, 2, 3, 4 against 2, 3, 4, 1 of the IoU.
     assert lines[start + 2 : start + 4] == [
-        '| raw | agreement | 1.00 | 0.450 | 0.567 | 0.700 | 0.900 |',
-        '| raw | quality | -0.20 | 0.450 | 0.500 | 0.500 | 0.100 |',
+        '| raw | agreement | 1.00 | - | 0.450 | 0.567 | 0.700 | 0.900 |',
+        '| raw | quality | -0.20 | 0.275 | 0.450 | 0.500 | 0.500 | 0.100 |',
     ]
     for entry in raw:
         del entry['score']
