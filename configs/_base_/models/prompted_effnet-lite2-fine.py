@@ -4,6 +4,7 @@ _base_ = './prompted_effnet-lite0.py'
 channels = 32
 model = dict(
     prompt=dict(loose=True),
+    test_cfg=dict(threshold='tight'),
     backbone=dict(variant='lite2', out_stages=(1, 2, 3, 5, 7)),
     neck=dict(
         _delete_=True,
