@@ -123,8 +123,6 @@ def adapt(
     out = Path(out)
     own = dict(data_root='', ann_file=str(boxes), data_prefix=dict(img=str(images)))
     trainings = _plan([config] * rounds, out, options or {}, seed, own)
-    if not isinstance(trainings[0], Trained):
-        raise InputError(f'{config} does not go on from masks: none of its sets has a proxy_file')
     last = trainings[-1]
     network = out / 'network.pth'
     publish = Step('weights', launch('publish-model', [last.checkpoint, network]), network)
@@ -175,7 +173,7 @@ def _plan(
             raise InputError(f'{path} has no tta_pipeline, through which proxy masks are predicted')
         check_slack(config, config.tta_pipeline)
         taught = _taught_datasets(config)
-        if rounds and not taught:
+        if (rounds or boxes) and not taught:
             raise InputError(
                 f'{path} is no later round: none of its training sets has a proxy_file'
             )
@@ -210,7 +208,11 @@ def _shipped(work_dir: Path, options: dict[str, Any]) -> Trained:
 def _steps(rounds: list[Training], work_dir: Path, gpus: int, amp: list[str]) -> Iterator[Step]:
     """What has to run, in order; each is made when those before it have run."""
     for training, following in zip(rounds, [*rounds[1:], None], strict=True):
-        yield training.train(gpus, *amp)
+        train = training.train(gpus, *amp)
+        masks = [Path(part.proxy_file) for part in _taught_datasets(training.config)]
+        if not train.done and masks and masks[0].is_file():
+            check_data(training.config, ('train',))  # whether any is good enough
+        yield train
         if following is None and training.config.val_dataloader:
             yield training.test(gpus, '--tta', *amp)
         taught = _taught_datasets((following or training).config)
