@@ -6,8 +6,11 @@ import pytest
 import torch
 import yaml
 
+from mmboxcaseg import config_path
 from mmboxcaseg.apis import BoxCasegPredictor, init_model
+from mmboxcaseg.apis.self_training import ADAPT_CONFIG
 from mmboxcaseg.engine.checkpoint import load_checkpoint_file
+from mmboxcaseg.engine.config import load_config
 from mmboxcaseg.errors import InputError
 from mmboxcaseg.pretrained import SHIPPED, or_shipped, weights_path
 
@@ -55,6 +58,12 @@ def test_config_and_checkpoint_come_together():
         or_shipped('a.py', None)
     with pytest.raises(InputError, match='^a config is missing: give both'):
         init_model(checkpoint='a.pth')
+
+
+def test_the_config_of_adapt_goes_on_with_the_shipped_network():
+    configs = (load_config(config_path(name)) for name in (SHIPPED.config, ADAPT_CONFIG))
+    shipped, adapted = (config.model for config in configs)
+    assert shipped == adapted
 
 
 def test_model_index_names_the_shipped_network():

@@ -7,6 +7,7 @@ from typing import Any
 
 _HOMES = {
     'BoxCasegPredictor': 'apis.inference',
+    'adapt': 'apis.self_training',
     'draw_masks': 'apis.drawing',
     'generate_proxy_masks': 'apis.proxy_generation',
     'init_model': 'apis.inference',

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,16 @@ from mmengine.config import Config
 from mmboxcaseg.engine.checks import check_data, check_slack
 from mmboxcaseg.engine.config import dicts, load_config
 from mmboxcaseg.engine.device import check_gpus
-from mmboxcaseg.engine.steps import Step, Training, launch
+from mmboxcaseg.engine.steps import Step, Trained, Training, launch
 from mmboxcaseg.errors import InputError, check_count
+from mmboxcaseg.fileio import check_output, write_bytes
+from mmboxcaseg.pretrained import or_shipped
+
+#: Of the rounds of :func:`adapt`.
+ADAPT_CONFIG = 'prompted/prompted-boxcaseg_effnet-lite2-fine_1xb16-3e_adapt.py'
+
+# Settings by which masks are predicted.
+_PREDICTING = ('model', 'tta_model', 'tta_pipeline')
 
 
 def self_train(
@@ -32,10 +41,11 @@ def self_train(
 
     Each config but the first reads proxy masks of the round before it: where its
     ``BoxInstanceDataset`` has a ``proxy_file``, the round's own takes its place; and where it has a
-    ``load_from``, the network of the round before it is trained on. At the end the last round's
-    network is scored, if its config has a ``val_dataloader``, and draws the masks that end up in
-    ``proxy.json`` of the work dir, rated by all rounds. What is done is kept: called again, this
-    goes on where it was.
+    ``load_from``, the network of the round before it is trained on. If the first one reads proxy
+    masks too, the round before it is the network that comes with the package. At the end the last
+    round's network is scored, if its config has a ``val_dataloader``, and draws the masks that end
+    up in ``proxy.json`` of the work dir, rated by all rounds. What is done is kept: called again,
+    this goes on where it was.
 
     Args:
         configs: Config files of the rounds.
@@ -58,8 +68,7 @@ def self_train(
         ...     [folder + '1xb16-14e_coco-mini.py', folder + '1xb16-3e_coco-mini-proxies.py'],
         ...     rounds=3)  # doctest: +SKIP
     """
-    gpus = max(torch.cuda.device_count(), 1) if gpus is None else gpus
-    check_gpus(gpus)
+    gpus = _checked_gpus(gpus)
     rounds = len(configs) if rounds is None else rounds
     check_count('--rounds', rounds)
     if rounds < len(configs):
@@ -67,10 +76,75 @@ def self_train(
     work_dir = Path(work_dir)
     paths = [*configs, *[configs[-1]] * (rounds - len(configs))]
     trainings = _plan(paths, work_dir, options or {}, seed)
+    _run(trainings, _steps(trainings, work_dir, gpus, ['--force-amp'] * amp), dry_run)
+
+
+def adapt(
+    boxes: str | Path,
+    images: str | Path,
+    out: str | Path,
+    *,
+    config: str | Path = ADAPT_CONFIG,
+    rounds: int = 1,
+    options: dict[str, Any] | None = None,
+    gpus: int | None = None,
+    seed: int | None = None,
+    amp: bool = False,
+    dry_run: bool = False,
+) -> None:
+    """Go on from the network that comes with the package, with boxes alone.
+
+    These are rounds of :func:`self_train` whose first one is that network: it draws masks into the
+    boxes, is trained on with the good ones, and draws them again. Its own judgement of each object
+    stays in the quality. What is done is kept: called again, this goes on where it was.
+
+    Args:
+        boxes: COCO file with boxes; its masks are not read.
+        images: Folder of its images.
+        out: Folder for ``proxy.json``, the boxes with their masks, and for the network,
+            ``network.py`` and ``network.pth``, which are a config and its checkpoint, in half
+            precision.
+        config: Config of the rounds.
+        rounds: How often it is trained on.
+        options: Settings of the config to override, by dotted key.
+        gpus: Processes to train with; by default one for each GPU.
+        seed: In place of the config's ``randomness.seed``.
+        amp: Whether everything runs in mixed precision.
+        dry_run: Whether to print the commands that are left, and run none.
+
+    Raises:
+        InputError: As :func:`self_train`.
+
+    Example:
+        >>> adapt('boxes.json', 'images', 'work_dirs/adapt')  # doctest: +SKIP
+    """
+    gpus = _checked_gpus(gpus)
+    check_count('--rounds', rounds)
+    out = Path(out)
+    own = dict(data_root='', ann_file=str(boxes), data_prefix=dict(img=str(images)))
+    trainings = _plan([config] * rounds, out, options or {}, seed, own)
+    last = trainings[-1]
+    network = out / 'network.pth'
+    publish = Step('weights', launch('publish-model', [last.checkpoint, network]), network)
+    if not dry_run:
+        check_output(out / 'proxy.json', inputs=[boxes])
+    _run(trainings, chain(_steps(trainings, out, gpus, ['--force-amp'] * amp), [publish]), dry_run)
+    if not dry_run:
+        write_bytes(last.config.pretty_text.encode(), network.with_suffix('.py'))
+
+
+def _checked_gpus(gpus: int | None) -> int:
+    gpus = max(torch.cuda.device_count(), 1) if gpus is None else gpus
+    check_gpus(gpus)
+    return gpus
+
+
+def _run(trainings: Iterable[Training], steps: Iterable[Step], dry_run: bool) -> None:
+    """Do what is left, or only say it."""
     if not dry_run:
         for training in trainings:
             training.write_config()
-    for step in _steps(trainings, work_dir, gpus, ['--force-amp'] * amp):
+    for step in steps:
         if step.done:
             continue
         if dry_run:
@@ -81,9 +155,16 @@ def self_train(
 
 
 def _plan(
-    paths: Sequence[str | Path], work_dir: Path, options: dict[str, Any], seed: int | None
+    paths: Sequence[str | Path],
+    work_dir: Path,
+    options: dict[str, Any],
+    seed: int | None,
+    boxes: dict[str, Any] | None = None,
 ) -> list[Training]:
-    """The trainings, with each other's proxy masks in their configs; what is wrong is told."""
+    """The trainings, with each other's proxy masks in their configs; what is wrong is told.
+
+    With ``boxes``, these take the place of those that proxy masks are of.
+    """
     rounds = []
     for number, path in enumerate(paths, start=1):
         training = Training(load_config(path, options), work_dir / f'round{number}')
@@ -92,22 +173,23 @@ def _plan(
             raise InputError(f'{path} has no tta_pipeline, through which proxy masks are predicted')
         check_slack(config, config.tta_pipeline)
         taught = _taught_datasets(config)
-        if rounds and not taught:
+        if (rounds or boxes) and not taught:
             raise InputError(
                 f'{path} is no later round: none of its training sets has a proxy_file'
             )
         if taught and not rounds:
-            raise InputError(f'{path} needs proxy masks: give the config of the round before it')
+            rounds.append(_shipped(work_dir / 'round0', options))
         for dataset in taught:
             dataset.pop('proxy_file')
+            dataset.update(boxes or {})
         check_data(config, ('train', 'val', 'test') if config.val_dataloader else ('train',))
         for dataset in taught:
             dataset.proxy_file = str(_proxy_file(rounds[-1]))
         if rounds and config.get('load_from'):
             if config.model != rounds[-1].config.model:
                 raise InputError(
-                    f'{path} trains the network of the round before it on, but has another model: '
-                    'give a config of the same, or one without load_from'
+                    f'{path} trains the network of {rounds[-1].config.filename} on, but has '
+                    'another model: give a config of the same, or one without load_from'
                 )
             config.load_from = str(rounds[-1].checkpoint)
         if seed is not None:
@@ -116,10 +198,21 @@ def _plan(
     return rounds
 
 
+def _shipped(work_dir: Path, options: dict[str, Any]) -> Trained:
+    """The network that comes with the package, in place of a first round."""
+    path, weights = or_shipped(None, None)
+    options = {key: value for key, value in options.items() if key.split('.')[0] in _PREDICTING}
+    return Trained(load_config(path, options), work_dir, Path(weights))
+
+
 def _steps(rounds: list[Training], work_dir: Path, gpus: int, amp: list[str]) -> Iterator[Step]:
     """What has to run, in order; each is made when those before it have run."""
     for training, following in zip(rounds, [*rounds[1:], None], strict=True):
-        yield training.train(gpus, *amp)
+        train = training.train(gpus, *amp)
+        masks = [Path(part.proxy_file) for part in _taught_datasets(training.config)]
+        if not train.done and masks and masks[0].is_file():
+            check_data(training.config, ('train',))  # whether any is good enough
+        yield train
         if following is None and training.config.val_dataloader:
             yield training.test(gpus, '--tta', *amp)
         taught = _taught_datasets((following or training).config)

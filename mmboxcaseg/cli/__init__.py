@@ -23,6 +23,7 @@ COMMANDS = {
     'generate': ('generate', 'give every box of a COCO file a mask'),
     'refine': ('refine', 'merge raw masks from anywhere and rate them'),
     'self-train': ('self_train', 'train in rounds: proxy masks of each teach the next'),
+    'adapt': ('adapt', 'go on from the network that comes with the package, with boxes alone'),
     'combine-quality': ('combine_quality', 'rate proxy masks by the judgement of several rounds'),
     'baseline-masks': ('baseline_masks', 'boxes, ellipses or GrabCut as raw masks'),
     'draw': ('draw', "draw a network's best and worst masks"),

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from argparse import ArgumentParser
+from argparse import ArgumentParser, Namespace
+from typing import Any
 
 
 def add_network(parser: ArgumentParser) -> None:
@@ -56,4 +57,32 @@ def add_device_option(parser: ArgumentParser) -> None:
     """``--device``."""
     parser.add_argument(
         '--device', help='where the network runs, such as cpu or cuda:1 (the GPU if there is one)'
+    )
+
+
+def add_rounds_options(parser: ArgumentParser, example: str) -> None:
+    """What training in rounds takes, whatever the rounds are, for :func:`rounds_settings`."""
+    parser.add_argument(
+        '--gpus', type=int, help='processes to train and test with (default: one for each GPU)'
+    )
+    parser.add_argument('--seed', type=int, help="in place of the configs' randomness.seed")
+    add_amp_options(parser)
+    add_config_options(parser, example)
+    parser.add_argument('--dry-run', action='store_true', help='print the commands that are left')
+
+
+def rounds_settings(args: Namespace) -> dict[str, Any]:
+    """What :func:`add_rounds_options` took, as functions of ``apis`` take it."""
+    from mmengine.device import get_device
+
+    from mmboxcaseg.engine.config import parse_options
+    from mmboxcaseg.engine.device import choose_amp
+
+    return dict(
+        rounds=args.rounds,
+        options=parse_options(args.cfg_options),
+        gpus=args.gpus,
+        seed=args.seed,
+        amp=choose_amp(args.amp, args.force_amp, get_device()),
+        dry_run=args.dry_run,
     )

@@ -127,6 +127,22 @@ class Training:
         return Step('test', launch('test', call, num_gpus), self.metrics)
 
 
+@dataclass
+class Trained(Training):
+    """A network that is trained already, as a round that others go on from."""
+
+    weights: Path
+
+    @property
+    def checkpoint(self) -> Path:
+        """Its weights, wherever they lie."""
+        return self.weights
+
+    def train(self, num_gpus: int, *arguments: str) -> Step:
+        """What is done."""
+        return Step('train', [], self.weights)
+
+
 def _run_aside(command: list[str], log: Path) -> int:
     """Run a command, its output in a file and on the screen how long it still takes."""
     begin, end, pauses = ('\r\033[K', '', 1) if sys.stdout.isatty() else ('', '\n', 10)

@@ -4,11 +4,13 @@ from .atomic_checkpoint_hook import AtomicCheckpointHook
 from .box_visualization_hook import BoxVisualizationHook
 from .epoch_seed_hook import EpochSeedHook, seed_worker
 from .first_iterations_hook import FirstIterationsHook
+from .norm_statistics_hook import KeepNormStatisticsHook
 
 __all__ = [
     'AtomicCheckpointHook',
     'BoxVisualizationHook',
     'EpochSeedHook',
     'FirstIterationsHook',
+    'KeepNormStatisticsHook',
     'seed_worker',
 ]
