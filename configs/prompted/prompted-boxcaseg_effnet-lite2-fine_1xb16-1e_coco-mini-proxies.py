@@ -1,4 +1,4 @@
-# The network that comes with the package, next round: and boxes, with masks of the round before.
+# The network that comes with the package, last round: and boxes, with masks of the round before.
 _base_ = './prompted-boxcaseg_effnet-lite2-fine_1xb64-15e_coco-mini.py'
 
 first_round = 'work_dirs/prompted-boxcaseg_effnet-lite2-fine_1xb64-15e_coco-mini'
@@ -20,3 +20,5 @@ train_dataloader = dict(
 train_cfg = dict(max_epochs=1)
 optim_wrapper = dict(optimizer=dict(lr=5e-4))
 auto_scale_lr = dict(base_batch_size=16)
+# Of the shipped weights, on the boxes of val with an even image id: docs/model_card.md.
+model = dict(test_cfg=dict(calibration=(0.917, -0.835)))

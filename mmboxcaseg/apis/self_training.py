@@ -186,7 +186,7 @@ def _plan(
         for dataset in taught:
             dataset.proxy_file = str(_proxy_file(rounds[-1]))
         if rounds and config.get('load_from'):
-            if config.model != rounds[-1].config.model:
+            if _trained(config.model) != _trained(rounds[-1].config.model):
                 raise InputError(
                     f'{path} trains the network of {rounds[-1].config.filename} on, but has '
                     'another model: give a config of the same, or one without load_from'
@@ -196,6 +196,11 @@ def _plan(
             config.setdefault('randomness', {})['seed'] = seed
         rounds.append(training)
     return rounds
+
+
+def _trained(model: dict[str, Any]) -> dict[str, Any]:
+    """What of a model's config a training depends on."""
+    return {key: value for key, value in model.items() if key != 'test_cfg'}
 
 
 def _shipped(work_dir: Path, options: dict[str, Any]) -> Trained:

@@ -26,11 +26,11 @@ class Network(NamedTuple):
 
 
 SHIPPED = Network(
-    name='prompted-boxcaseg_effnet-lite2',
-    config='prompted/prompted-boxcaseg_effnet-lite2_1xb16-3e_coco-mini-proxies.py',
-    file='prompted-boxcaseg_effnet-lite2.pth',
-    sha256='714411ad036879fd496d00437c01c9e59156569d687d4e77e59819ae188b70db',
-    seed=5,
+    name='prompted-boxcaseg_effnet-lite2-fine',
+    config='prompted/prompted-boxcaseg_effnet-lite2-fine_1xb16-1e_coco-mini-proxies.py',
+    file='prompted-boxcaseg_effnet-lite2-fine.pth',
+    sha256='f9e7ba8d9fa650c3f84f496d4a93aba3018acd33b6961695758de05c7323df89',
+    seed=1,
 )
 
 
