@@ -25,7 +25,7 @@ DOC = FOLDER.parent / 'docs' / 'benchmarks.md'
 #: In the order in which the steps of the pipeline follow each other.
 SUBJECTS = (
     *('patches', 'loss', 'training', 'dataset', 'paste', 'merge', 'metric', 'generate', 'refine'),
-    'mask_head',
+    *('mask_head', 'view'),
 )
 LIBRARIES = ('torch', 'numpy', 'cv2', 'mmengine', 'mmcv', 'mmdet')
 

@@ -30,6 +30,7 @@ import numpy as np
 import psutil
 import torch
 from mmdet.structures import DetDataSample
+from mmengine.config import Config
 from mmengine.structures import PixelData
 from table import Row, run_script, scaled
 from timing import duration, own_process
@@ -165,9 +166,12 @@ class StandIn(BoxCasegPredictor):
 def run_ours(folder: Path) -> None:
     import mmboxcaseg.apis
 
-    mmboxcaseg.apis.init_model = lambda config, *_: SimpleNamespace(
-        cfg=config, output_map='fused', slack=0.0
-    )
+    def stand_in(config: Config, *_: object) -> SimpleNamespace:
+        model = SimpleNamespace(cfg=config, output_map='fused', slack=0.0)
+        model.folded = lambda: model
+        return model
+
+    mmboxcaseg.apis.init_model = stand_in
     mmboxcaseg.apis.BoxCasegPredictor = StandIn
     (folder / 'none.pth').touch()
     config = folder / 'small.py'

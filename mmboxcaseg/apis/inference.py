@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from copy import copy
 from pathlib import Path
 
 import numpy as np
@@ -74,8 +73,9 @@ class BoxCasegPredictor:
 
     Boxes go through the test pipeline of the model's config or, for test-time augmentation, through
     its ``tta_pipeline``, and through ``model.test_step``, so that masks are those of
-    ``tools/test.py``. A network that is told the other boxes of the image is told those that it is
-    asked for in the same call.
+    ``tools/test.py`` but for rounding: the predictor has a copy of the network, as it is when the
+    predictor is made, with its norms folded (:meth:`mmboxcaseg.BoxCaseg.folded`). A network that is
+    told the other boxes of the image is told those that it is asked for in the same call.
 
     Args:
         model: The network, of :func:`init_model`.
@@ -126,9 +126,9 @@ class BoxCasegPredictor:
         check_slack(model.cfg, pipeline, self.slack)
         with config_errors(model.cfg):
             self._pipeline = Compose(pipeline)
-        # The same weights; which map of theirs is wanted, and what makes a mask of it, is not the
-        # business of whoever else has the model.
-        model = copy(model)
+        # Which map is wanted, and what makes a mask of it, is not the business of whoever else has
+        # the model.
+        model = model.folded()
         self.output_map = model.output_map
         model.maps = (model.output_map,)
         if threshold is not None:

@@ -93,8 +93,24 @@ def test_same_maps_as_a_test(config, image, tta):
     model = prompted(with_tta(margin_of(config, 0.25)))
     maps = predict_maps(BoxCasegPredictor(model, tta=tta), image)
     assert maps.shape == (3, SIZE, SIZE)
-    assert np.array_equal(maps, maps_of_a_test(model, config, tta))
+    np.testing.assert_allclose(maps, maps_of_a_test(model, config, tta), atol=1e-5)
     assert np.abs(maps - predict_maps(BoxCasegPredictor(model, tta=not tta), image)).max() > 1e-3
+
+
+def test_network_of_the_user_stays_as_it_is_and_trains(config, image, make_batch):
+    model = init_model(config).train()
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    predictor = BoxCasegPredictor(model)
+    maps = predict_maps(predictor, image)
+    assert model.training and model.state_dict().keys() == before.keys()
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+    loss, _ = model.parse_losses(model(*make_batch(('box', 'mask'), size=64), mode='loss'))
+    loss.backward()
+    assert all(p.grad is not None for p in model.backbone.parameters())
+    # What is learnt later is not the predictor's.
+    with torch.no_grad():
+        model.salient_head.conv2.bias += 1
+    assert np.array_equal(predict_maps(predictor, image), maps)
 
 
 def test_other_boxes_matter(config, image):

@@ -27,6 +27,7 @@ class Fickle(BoxCasegPredictor):
     def __init__(self, threshold=0.5):
         config = Config(dict(test_dataloader=dict(dataset=dict(pipeline=PIPELINE))))
         model = SimpleNamespace(cfg=config, output_map='fused', threshold=threshold, slack=0.0)
+        model.folded = lambda: model
         super().__init__(model, batch_size=4)
 
     def predict_packed(self, packed):

@@ -16,9 +16,10 @@ class SameConv2d(nn.Conv2d):
     """A convolution padded as TensorFlow's ``'same'``: a side of n pixels becomes ceil(n / stride).
 
     What mmcv's ``Conv2dAdaptivePadding`` computes. Here a padding that is the same on both sides
-    is left to the convolution, without a copy of the input, and depthwise convolutions stay in
-    single precision under autocast on CPUs, where the backward pass of half precision takes
-    several times as long.
+    is left to the convolution, without a copy of the input. So is an uneven one on CPUs, unless in
+    training: a kernel that begins with zeros is even. Depthwise convolutions stay in single
+    precision under autocast on CPUs, where the backward pass of half precision takes several times
+    as long.
 
     Args:
         in_channels: Channels of the input.
@@ -49,19 +50,24 @@ class SameConv2d(nn.Conv2d):
         rows, columns = map(
             _same_padding, x.shape[-2:], self.kernel_size, self.stride, self.dilation
         )
-        padding = (rows // 2, columns // 2)
+        top, left = rows // 2, columns // 2
+        on_cpu = x.device.type == 'cpu'
+        weight, padding = self.weight, (top, left)
         if rows % 2 or columns % 2:
-            top, left = padding
-            x = F.pad(x, (left, columns - left, top, rows - top))
-            padding = (0, 0)
+            if on_cpu and self.dilation == (1, 1) and not torch.is_grad_enabled():
+                padding = (rows - top, columns - left)
+                weight = F.pad(weight, (columns % 2, 0, rows % 2, 0))
+            else:
+                x = F.pad(x, (left, columns - left, top, rows - top))
+                padding = (0, 0)
         depthwise = 1 < self.groups == self.in_channels
-        if not (depthwise and x.device.type == 'cpu' and torch.is_autocast_enabled('cpu')):
-            return self._convolve(x, padding)
+        if not (depthwise and on_cpu and torch.is_autocast_enabled('cpu')):
+            return self._convolve(x, weight, padding)
         with torch.autocast('cpu', enabled=False):
-            return self._convolve(x.to(self.weight), padding)
+            return self._convolve(x.to(weight), weight, padding)
 
-    def _convolve(self, x: Tensor, padding: tuple[int, int]) -> Tensor:
-        return F.conv2d(x, self.weight, self.bias, self.stride, padding, self.dilation, self.groups)
+    def _convolve(self, x: Tensor, weight: Tensor, padding: tuple[int, int]) -> Tensor:
+        return F.conv2d(x, weight, self.bias, self.stride, padding, self.dilation, self.groups)
 
 
 def _same_padding(side: int, kernel_size: int, stride: int, dilation: int) -> int:

@@ -81,6 +81,67 @@ def batch_sizes_of(module):
     return sizes
 
 
+def draw_norms(model):
+    """Give every norm statistics and weights as after training: far from 0 and 1."""
+    for module in model.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            for values in (module.weight.data, module.running_var):
+                values.uniform_(0.5, 2)
+            for values in (module.bias.data, module.running_mean):
+                values.normal_(std=0.3)
+    return model.eval()
+
+
+def logits_of(model, inputs):
+    """Of every head; probabilities of a network that is not trained are 0 or 1 or all the same."""
+    features = model.extract_feat(inputs)
+    heads = [head for head in (model.weak_head, model.salient_head) if head is not None]
+    logits = [head(features) for head in heads]
+    if model.transferred_head is not None:
+        logits.append(model.transferred_head(features, model.weak_head))
+    return logits
+
+
+class TestFolded:
+    """The copy for tests, without norms."""
+
+    @staticmethod
+    def check(model):
+        draw_norms(model)
+        folded = model.folded()
+        inputs = torch.randn(2, 3, 64, 64)
+        with torch.no_grad():
+            expected, found = logits_of(model, inputs), logits_of(folded, inputs)
+        for one, other in zip(expected, found, strict=True):
+            assert one.std() > 0
+            assert (one - other).abs().max() < 1e-3 * one.std() + 1e-6 * one.abs().max()
+        return folded
+
+    @pytest.mark.parametrize('heads', HEADS)
+    def test_same_logits_of_every_backbone_and_all_heads(self, any_backbone, heads):
+        model = any_backbone(**HEADS[heads])
+        folded = self.check(model)
+        left = [name for name, m in folded.named_modules() if isinstance(m, torch.nn.BatchNorm2d)]
+        of_the_transfer = ['weak_head.norm', 'transferred_head.norm']
+        assert left == (of_the_transfer if model.transferred_head else [])
+
+    def test_neck(self, build):
+        neck = dict(type='mmboxcaseg.FineNeck', in_channels=[16, 24, 40], out_channels=8)
+        backbone = dict(type='mmboxcaseg.EfficientNetLite', out_stages=(1, 2, 3))
+        heads = HEADS['salient']
+        model = build(backbone=backbone, neck=neck, channels=8, channels_last=True, **heads)
+        self.check(model)
+
+    def test_copy_is_apart(self, build):
+        model = draw_norms(build(**HEADS['salient'])).train()
+        before = {name: value.clone() for name, value in model.state_dict().items()}
+        folded = model.folded()
+        for parameter in folded.parameters():
+            parameter.data.zero_()
+        assert model.training and not folded.training
+        assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+
+
 class TestContract:
     """What holds for every backbone of several scales."""
 
