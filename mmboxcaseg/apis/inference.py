@@ -18,7 +18,7 @@ from mmboxcaseg.engine.config import box_pipeline, build_model, config_errors, l
 from mmboxcaseg.errors import InputError, check_count
 from mmboxcaseg.models import BoxCaseg
 from mmboxcaseg.pretrained import or_shipped
-from mmboxcaseg.proxy import BoxMask, check_threshold, expected_iou, mask_of
+from mmboxcaseg.proxy import UNCALIBRATED, BoxMask, check_threshold, expected_iou, mask_of
 from mmboxcaseg.registry import MODELS
 
 
@@ -246,7 +246,8 @@ class BoxCasegPredictor:
         """
         prob = sample.pred_maps.get(self.output_map)[0].cpu().numpy()
         mask = mask_of(prob, sample.bbox, sample.ori_shape, sample.threshold, self.slack)
-        return mask, expected_iou(prob, mask.threshold, sample.calibration)
+        calibration = sample.get('calibration', UNCALIBRATED)
+        return mask, expected_iou(prob, mask.threshold, calibration)
 
 
 def _checked_bboxes(bboxes: np.ndarray, img_shape: tuple[int, int]) -> np.ndarray:

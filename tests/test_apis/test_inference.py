@@ -461,7 +461,7 @@ def test_threshold_is_that_of_the_config(config, image, monkeypatch):
 def test_best_threshold_is_looked_for_once_a_map(config, image, monkeypatch):
     calls = []
     monkeypatch.setattr(
-        'mmboxcaseg.proxy.masks.best_threshold', lambda prob: calls.append(prob) or 0.25
+        'mmboxcaseg.proxy.masks.best_threshold', lambda prob, tight: calls.append(prob) or 0.25
     )
     predictor = BoxCasegPredictor(init_model(config), threshold='best')
     rated = [predictor.mask_of(s) for s in predictor.predict_packed(predictor.pack(image, BBOXES))]
