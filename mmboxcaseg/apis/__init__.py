@@ -8,6 +8,7 @@ from typing import Any
 _HOMES = {
     'BoxCasegPredictor': 'apis.inference',
     'draw_masks': 'apis.drawing',
+    'draw_proxies': 'apis.drawing',
     'generate_proxy_masks': 'apis.proxy_generation',
     'init_model': 'apis.inference',
     'make_baseline_masks': 'apis.baseline_masks',
