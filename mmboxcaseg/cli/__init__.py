@@ -26,6 +26,7 @@ COMMANDS = {
     'combine-quality': ('combine_quality', 'rate proxy masks by the judgement of several rounds'),
     'baseline-masks': ('baseline_masks', 'boxes, ellipses or GrabCut as raw masks'),
     'draw': ('draw', 'draw the best and worst masks of a file or a network'),
+    'report': ('report', 'show the masks of a file on an HTML page'),
     'score': ('score', 'score proxy masks against true ones'),
     'plot-curves': ('plot_curves', 'draw training curves'),
     'convert voc-sbd': ('convert_voc_sbd', 'VOC 2012 with SBD to COCO files'),
