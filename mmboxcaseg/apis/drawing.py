@@ -140,7 +140,6 @@ def draw_tile(
     annotation: Annotation,
     mask: np.ndarray,
     true_mask: np.ndarray | None = None,
-    tile_size: int = _TILE_SIZE,
 ) -> np.ndarray:
     """Draw a mask in its surroundings as :func:`mmboxcaseg.visualization.draw.draw_instance` does.
 
@@ -150,10 +149,9 @@ def draw_tile(
         annotation: One of its boxes.
         mask: (H, W) bool, of the image.
         true_mask: (H, W) bool, if it is known.
-        tile_size: The longer side of the picture, in pixels.
 
     Returns:
-        (h, w, 3) uint8 BGR.
+        (h, w, 3) uint8 BGR, the longer side 224 pixels.
 
     Raises:
         InputError: If the image is missing, broken or of another size than its file says.
@@ -161,7 +159,7 @@ def draw_tile(
     path = str(img_root / image.file_name)
     size = dict(height=image.height, width=image.width)
     img = LoadPatchImage()(dict(img_path=path) | size)['img']
-    return draw_instance(img, annotation_bboxes([annotation])[0], mask, true_mask, tile_size)
+    return draw_instance(img, annotation_bboxes([annotation])[0], mask, true_mask, _TILE_SIZE)
 
 
 def _score_masks(

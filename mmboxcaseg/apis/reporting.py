@@ -28,7 +28,7 @@ from mmboxcaseg.visualization.report import Gallery, Instance, render_report
 
 from .drawing import draw_tile
 
-_TILE_SIZE, _JPEG_QUALITY = 288, 78
+_JPEG_QUALITY = 80
 
 
 def make_report(
@@ -103,7 +103,7 @@ def make_report(
     @cache
     def picture(index: int) -> bytes:
         image, one = objects[index]
-        tile = draw_tile(img_root, image, one, *decode(index), _TILE_SIZE)
+        tile = draw_tile(img_root, image, one, *decode(index))
         options = [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY]
         return cv2.imencode('.jpg', tile, options)[1].tobytes()
 

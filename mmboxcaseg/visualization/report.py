@@ -295,7 +295,9 @@ def _gallery(gallery: Gallery, instances: Sequence[Instance], seen: set[int]) ->
         anchor = '' if index in seen else f' id="m{index}"'
         seen.add(index)
         numbers = dict(quality=one.quality, agreement=one.agreement, IoU=one.iou)
-        line = ' · '.join(f'{key} {_number(v)}' for key, v in numbers.items() if not np.isnan(v))
+        line = ' · '.join(
+            f'{key}&nbsp;{_number(v)}' for key, v in numbers.items() if not np.isnan(v)
+        )
         badge = 'kept' if one.kept else 'dropped'
         where = escape(f'{one.category}, annotation {one.id} of {one.image}')
         source = base64.b64encode(jpeg).decode('ascii')
