@@ -294,9 +294,11 @@ def _gallery(gallery: Gallery, instances: Sequence[Instance], seen: set[int]) ->
         # The table points at the first picture of an instance.
         anchor = '' if index in seen else f' id="m{index}"'
         seen.add(index)
-        numbers = dict(quality=one.quality, agreement=one.agreement, IoU=one.iou)
-        line = ' · '.join(
-            f'{key}&nbsp;{_number(v)}' for key, v in numbers.items() if not np.isnan(v)
+        numbers = {'quality': one.quality, 'agreement': one.agreement, 'true IoU': one.iou}
+        lines = ''.join(
+            f'<span>{key} <b>{_number(value)}</b></span>'
+            for key, value in numbers.items()
+            if not np.isnan(value)
         )
         badge = 'kept' if one.kept else 'dropped'
         where = escape(f'{one.category}, annotation {one.id} of {one.image}')
@@ -306,7 +308,7 @@ def _gallery(gallery: Gallery, instances: Sequence[Instance], seen: set[int]) ->
             f'<figure{anchor} class="mask" title="{where}">'
             f'<img src="data:image/jpeg;base64,{source}" alt="{where}">'
             f'<figcaption><b>{escape(one.category)}</b> <em class="{badge}">{badge}</em>'
-            f'<span>{line}</span>{flaws}</figcaption></figure>'
+            f'{lines}{flaws}</figcaption></figure>'
         )
     return (
         f'<h3>{escape(gallery.title)}</h3><p>{escape(gallery.text)}</p>'
