@@ -161,9 +161,10 @@ def _about_truth(instances: Sequence[Instance]) -> str:
     text = f'{len(known):,} boxes have one, green in the pictures.'
     rated = np.array([(one.quality, one.iou) for one in known if not np.isnan(one.quality)])
     if len(rated):
-        correlation, error = rank_correlation(*rated.T), calibration_error(*rated.T)
-        text += (
-            f' Quality and true IoU have a rank correlation of {correlation:.2f} (1: the same '
-            f'order); over masks of like quality they are {error:.2f} apart (calibration error).'
-        )
+        error = calibration_error(*rated.T)
+        text += f' Over masks of like quality, quality and true IoU are {error:.2f} apart'
+        text += ' (calibration error).'
+        correlation = rank_correlation(*rated.T)
+        if not np.isnan(correlation):
+            text += f' Their rank correlation is {correlation:.2f}; 1 is the same order.'
     return text

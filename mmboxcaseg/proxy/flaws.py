@@ -12,7 +12,7 @@ FLAWS = {
     'empty': 'The mask has no pixel.',
     'fills its box': 'The mask covers 95% of its box or more: it may be the box itself.',
     'fragments': 'More than a tenth of the mask lies apart from its largest part.',
-    'at the border': 'The mask touches the border of the image: the object may be cut.',
+    'at the border': 'The mask touches the border of the image.',
 }
 
 _FILLED, _LARGEST_PART = 0.95, 0.9

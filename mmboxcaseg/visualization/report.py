@@ -113,7 +113,7 @@ def render_report(
     seen: set[int] = set()
     data = dict(
         rows=[_row(instance, n in pictured) for n, instance in enumerate(instances)],
-        columns=['id', 'image', 'class', 'size', *known, 'kept', 'suspicious'],
+        columns=['id', 'class', *known, 'kept', 'suspicious', 'size', 'image'],
     )
     return Template(_TEMPLATE.read_text(encoding='utf-8')).substitute(
         name=escape(name),
@@ -123,7 +123,7 @@ def render_report(
         truth_key=truth and '<li><i class="key true"></i>true mask</li>',
         plots=''.join(_plots(known, thresholds)),
         thresholds=_threshold_table(known),
-        flaws=_flaw_table(instances),
+        flaws=_flaw_table(instances, known),
         sizes=_group_table('size', instances, known, lambda one: one.size, [*SIZES]),
         classes=_group_table('class', instances, known, lambda one: one.category),
         galleries=''.join(_gallery(gallery, instances, seen) for gallery in galleries),
@@ -167,8 +167,8 @@ def _row(instance: Instance, is_pictured: bool) -> list:
     values = (instance.quality, instance.agreement, instance.iou)
     numbers = [None if np.isnan(value) else round(float(value), 4) for value in values]
     return [
-        *(instance.id, instance.image, instance.category, instance.size, *numbers),
-        *(instance.kept, instance.flaws, is_pictured),
+        *(instance.id, instance.category, *numbers, instance.kept, instance.flaws),
+        *(instance.size, instance.image, is_pictured),
     ]
 
 
@@ -243,13 +243,14 @@ def _threshold_table(known: Mapping[str, np.ndarray]) -> str:
     return _table(heads, rows)
 
 
-def _flaw_table(instances: Sequence[Instance]) -> str:
+def _flaw_table(instances: Sequence[Instance], known: Mapping[str, np.ndarray]) -> str:
     rows = []
     for flaw, text in FLAWS.items():
-        own = [instance for instance in instances if flaw in instance.flaws]
-        kept = sum(instance.kept for instance in own)
-        rows.append([flaw, f'{len(own):,}', f'{kept:,}', text])
-    return _table(['kind', 'masks', 'kept', 'what it is'], rows)
+        own = [index for index, instance in enumerate(instances) if flaw in instance.flaws]
+        kept = sum(instances[index].kept for index in own)
+        means = [_number(_mean(values[own])) for values in known.values()]
+        rows.append([flaw, f'{len(own):,}', f'{kept:,}', *means, text])
+    return _table(['kind', 'masks', 'kept', *map(_mean_of, known), 'what it is'], rows)
 
 
 def _group_table(

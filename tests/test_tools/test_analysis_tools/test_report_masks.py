@@ -98,23 +98,25 @@ def test_figures_and_rows(report):
     # Only 0.9 and 0.8 are above 0.75.
     assert '4 boxes on 1 images have a mask. 2 of them (50%) are kept: quality above 0.75.' in text
     assert data_of(text)['columns'] == (
-        ['id', 'image', 'class', 'size', 'quality', 'agreement', 'kept', 'suspicious']
+        ['id', 'class', 'quality', 'agreement', 'kept', 'suspicious', 'size', 'image']
     )
     # A box of 400 pixels is small. The last mask has 60 of 240 pixels apart and is at x = 0.
+    where = ['small', 'a<b>.png', True]
     assert data_of(text)['rows'] == [
-        [5, 'a<b>.png', NASTY, 'small', 0.9, 0.5, None, True, [], True],
-        [6, 'a<b>.png', NASTY, 'small', 0.75, 1.0, None, False, ['fills its box'], True],
-        ['seven', 'a<b>.png', 'dog', 'small', 0.0, 0.0, None, False, ['empty'], True],
-        [8, 'a<b>.png', 'dog', 'small', 0.8, 0.7, None, True]
-        + [['fragments', 'at the border'], True],
+        [5, NASTY, 0.9, 0.5, None, True, [], *where],
+        [6, NASTY, 0.75, 1.0, None, False, ['fills its box'], *where],
+        ['seven', 'dog', 0.0, 0.0, None, False, ['empty'], *where],
+        [8, 'dog', 0.8, 0.7, None, True, ['fragments', 'at the border'], *where],
     ]
     assert ['0.80', '25.0%', '25.0%'] in page.cells
     assert ['small', '4', '50.0%', '0.61', '0.55', '3'] in page.cells
     assert ['large', '0', '–', '–', '–', '0'] in page.cells
     assert ['dog', '2', '50.0%', '0.40', '0.35', '2'] in page.cells
-    assert [row[:3] for row in page.cells if len(row) == 4] == [
-        *(['kind', 'masks', 'kept'], ['empty', '1', '0'], ['fills its box', '1', '0']),
-        *(['fragments', '1', '1'], ['at the border', '1', '1']),
+    assert [row[:5] for row in page.cells if len(row) == 6 and len(row[5]) > 20] == [
+        ['empty', '1', '0', '0.00', '0.00'],
+        ['fills its box', '1', '0', '0.75', '1.00'],
+        ['fragments', '1', '1', '0.80', '0.70'],
+        ['at the border', '1', '1', '0.80', '0.70'],
     ]
     assert len([tag for tag, _ in page.tags if tag == 'svg']) == 3
     assert 'true IoU' not in text.replace('"true IoU" : column', '') and 'nan' not in text
@@ -163,7 +165,7 @@ def test_thresholds(report):
     options = ('--min-quality', 0.5, '--min-agreement', 0.5)
     _, _, text = report(PROXIES, *options)
     assert '2 of them (50%) are kept: quality above 0.5 and agreement above 0.5.' in text
-    assert [row[0] for row in data_of(text)['rows'] if row[7]] == [6, 8]
+    assert [row[0] for row in data_of(text)['rows'] if row[5]] == [6, 8]
 
 
 def test_true_masks_of_some_boxes(report):
@@ -172,15 +174,17 @@ def test_true_masks_of_some_boxes(report):
     truth.append(annotation(8, None, None, None, category=2))
     code, err, text = report(truth=truth)
     assert code == 0, err
-    assert data_of(text)['columns'][6] == 'iou'
-    assert [row[6] for row in data_of(text)['rows']] == [0.5, 1.0, None, None]
-    assert '2 boxes have one' in text and 'rank correlation of -1.00' in text
+    assert data_of(text)['columns'][4] == 'iou'
+    assert [row[4] for row in data_of(text)['rows']] == [0.5, 1.0, None, None]
+    assert '2 boxes have one' in text and 'rank correlation is -1.00' in text
     # (0.9 - 0.5 + 1 - 0.75) / 2
-    assert re.search(r'they are 0\.3[23] apart', text)
+    assert re.search(r'true IoU are 0\.3[23] apart', text)
     rated = text.split('<h3>Rated too high')[1].split('<h3>')[0]
     assert re.findall('title="[^"]*annotation (\\w+)', rated) == ['5']
     assert ['0.70', '75.0%', '0.75', '25.0%', '1.00'] in Page(text).cells
     assert len([tag for tag, _ in Page(text).tags if tag == 'svg']) == 4
+    _, _, text = report(truth=truth[:1])
+    assert '1 boxes have one' in text and 'rank correlation' not in text
 
 
 def test_without_qualities_the_agreement_decides(report):
@@ -189,7 +193,7 @@ def test_without_qualities_the_agreement_decides(report):
     ]
     _, _, text = report(proxies, '--min-agreement', 0.6)
     assert '2 of them (67%) are kept: agreement above 0.6.' in text
-    assert data_of(text)['columns'][4:6] == ['agreement', 'kept']
+    assert data_of(text)['columns'][2:4] == ['agreement', 'kept']
     assert 'Those of the lowest agreement' in text
 
 
