@@ -90,7 +90,7 @@ def test_wheel_of_the_sdist_has_everything(built):
         name if folder == 'mmboxcaseg' else f'mmboxcaseg/configs/{name}'
         for folder in ('mmboxcaseg', 'configs')
         for path in (ROOT / folder).rglob('*')
-        if path.suffix in ('.py', '.json', '.pth') or path.name == 'py.typed'
+        if path.suffix in ('.py', '.json', '.pth', '.html') or path.name == 'py.typed'
         for name in [str(path.relative_to(ROOT if folder == 'mmboxcaseg' else ROOT / folder))]
     }
     assert expected <= names

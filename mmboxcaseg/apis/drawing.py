@@ -1,4 +1,4 @@
-"""A sheet of a network's best and worst masks, by their IoU with the true ones."""
+"""Sheets of the best and the worst masks: a network's by true IoU, a file's by quality."""
 
 from __future__ import annotations
 
@@ -16,9 +16,11 @@ from mmboxcaseg.coco import (
     annotation_bboxes,
     decode_annotation,
     load_coco,
+    load_proxies,
+    rank_proxies,
 )
 from mmboxcaseg.coco.checks import check_bboxes, image_paths
-from mmboxcaseg.datasets.transforms.loading import read_image
+from mmboxcaseg.datasets.transforms.loading import LoadPatchImage, read_image
 from mmboxcaseg.engine.device import check_device, default_device
 from mmboxcaseg.errors import InputError, check_count
 from mmboxcaseg.evaluation import mask_iou
@@ -73,30 +75,100 @@ def draw_masks(
     check_bboxes(coco)
     images = image_paths(coco.images, img_root, ann_file).values()
     check_output(out, [config, checkpoint, ann_file, *images], _SUFFIXES)
-    found = sum(_is_drawable(annotation, min_side) for annotation in coco.objects)
-    if found < count:
-        raise InputError(
-            f'{ann_file} has {found} boxes with sides of {min_side} pixels or more and true '
-            f'masks, fewer than the {count} to draw: lower --min-side or --count'
-        )
+    drawable = [a for a in coco.objects if a.segmentation]
+    _check_enough(drawable, count, min_side, ann_file, ' and true masks')
     predictor = BoxCasegPredictor(init_model(config, checkpoint, device), tta=tta)
-    scored = _score_masks(predictor, coco, img_root, min_side)
-    names = {category.id: category.name for category in coco.categories}
-    good = count // 2
-    chosen = scored[:good] + scored[len(scored) - (count - good) :]
-    tiles = [_draw_tile(img_root, coco.path, *entry[1:]) for entry in chosen]
-    captions = [f'{names[ann.category_id]} {iou:.2f}' for iou, _, ann, _ in chosen]
-    sheet = make_sheet(tiles, captions, _COLUMNS, _TILE_SIZE)
-    write_bytes(cv2.imencode(out.suffix, sheet)[1].tobytes(), out)
+    chosen = _best_and_worst(_score_masks(predictor, coco, img_root, min_side), count)
+    tiles = [
+        draw_tile(img_root, image, ann, mask, decode_annotation(ann, image.shape, coco.path))
+        for _, image, ann, mask in chosen
+    ]
+    _write_sheet(out, coco, [(iou, ann) for iou, _, ann, _ in chosen], tiles)
+
+
+def draw_proxies(
+    masks: str | Path,
+    img_root: str | Path,
+    out: str | Path,
+    *,
+    count: int = 12,
+    min_side: int = 32,
+) -> None:
+    """Draw masks of a file, half of them the best and half the worst by quality, with their boxes.
+
+    Where not every mask has a quality, their box agreement ranks them.
+
+    Args:
+        masks: COCO file of proxy masks.
+        img_root: Folder of its images.
+        out: Picture to write, ``.jpg`` or ``.png``.
+        count: Number of masks.
+        min_side: Boxes with a side of fewer pixels are left out.
+
+    Raises:
+        InputError: If something that was given cannot be used.
+
+    Example:
+        >>> from mmboxcaseg.apis.drawing import draw_proxies
+        >>> draw_proxies('proxy.json', 'images', 'masks.jpg')  # doctest: +SKIP
+    """
+    img_root, out = Path(img_root), Path(out)
+    check_count('--count', count)
+    coco = load_coco(masks)
+    check_bboxes(coco)
+    images = image_paths(coco.images, img_root, masks)
+    check_output(out, [masks, *images.values()], _SUFFIXES)
+    _check_enough(coco.objects, count, min_side, masks)
+    _, values = rank_proxies(load_proxies(masks), masks)
+    scored = [
+        (values[annotation.id], image, annotation)
+        for image, objects in coco.objects_by_image()
+        for annotation in objects
+        if _is_large(annotation, min_side)
+    ]
+    chosen = _best_and_worst(scored, count)
+    tiles = [
+        draw_tile(img_root, image, ann, decode_annotation(ann, image.shape, masks))
+        for _, image, ann in chosen
+    ]
+    _write_sheet(out, coco, [(value, ann) for value, _, ann in chosen], tiles)
+
+
+def draw_tile(
+    img_root: Path,
+    image: Image,
+    annotation: Annotation,
+    mask: np.ndarray,
+    true_mask: np.ndarray | None = None,
+) -> np.ndarray:
+    """Draw a mask in its surroundings as :func:`mmboxcaseg.visualization.draw.draw_instance` does.
+
+    Args:
+        img_root: Folder of the images.
+        image: Of a COCO file.
+        annotation: One of its boxes.
+        mask: (H, W) bool, of the image.
+        true_mask: (H, W) bool, if it is known.
+
+    Returns:
+        (h, w, 3) uint8 BGR, the longer side 224 pixels.
+
+    Raises:
+        InputError: If the image is missing, broken or of another size than its file says.
+    """
+    path = str(img_root / image.file_name)
+    size = dict(height=image.height, width=image.width)
+    img = LoadPatchImage()(dict(img_path=path) | size)['img']
+    return draw_instance(img, annotation_bboxes([annotation])[0], mask, true_mask, _TILE_SIZE)
 
 
 def _score_masks(
     predictor: BoxCasegPredictor, coco: Coco, img_root: Path, min_side: int
 ) -> list[tuple[float, Image, Annotation, np.ndarray]]:
-    """IoU, image, annotation and (H, W) bool mask of each box that can be drawn, best first."""
+    """IoU, image, annotation and (H, W) bool mask of each box that can be drawn."""
     scored = []
     for image, objects in tqdm(coco.objects_by_image(), 'predict', len(coco.images)):
-        drawable = [_is_drawable(annotation, min_side) for annotation in objects]
+        drawable = [bool(a.segmentation) and _is_large(a, min_side) for a in objects]
         if not any(drawable):
             continue
         img = read_image(img_root / image.file_name)
@@ -106,16 +178,35 @@ def _score_masks(
         for annotation, mask in zip(compress(objects, drawable), masks[drawable], strict=True):
             true = decode_annotation(annotation, img.shape[:2], coco.path)
             scored.append((mask_iou(mask, true), image, annotation, mask))
-    return sorted(scored, key=lambda entry: -entry[0])
+    return scored
 
 
-def _draw_tile(
-    img_root: Path, ann_file: Path, image: Image, annotation: Annotation, mask: np.ndarray
-) -> np.ndarray:
-    img = read_image(img_root / image.file_name)
-    true = decode_annotation(annotation, mask.shape, ann_file)
-    return draw_instance(img, annotation_bboxes([annotation])[0], mask, true)
+def _best_and_worst(scored: list[tuple], count: int) -> list[tuple]:
+    """The half of ``count`` that is best and the one that is worst, by the first entry."""
+    scored = sorted(scored, key=lambda entry: -entry[0])
+    good = count // 2
+    return scored[:good] + scored[len(scored) - (count - good) :]
 
 
-def _is_drawable(annotation: Annotation, min_side: float) -> bool:
-    return min(annotation.bbox[2:]) >= min_side and bool(annotation.segmentation)
+def _write_sheet(
+    out: Path, coco: Coco, chosen: list[tuple[float, Annotation]], tiles: list[np.ndarray]
+) -> None:
+    names = {category.id: category.name for category in coco.categories}
+    captions = [f'{names[annotation.category_id]} {value:.2f}' for value, annotation in chosen]
+    sheet = make_sheet(tiles, captions, _COLUMNS, _TILE_SIZE)
+    write_bytes(cv2.imencode(out.suffix, sheet)[1].tobytes(), out)
+
+
+def _check_enough(
+    annotations: list[Annotation], count: int, min_side: int, path: str | Path, what: str = ''
+) -> None:
+    found = sum(_is_large(annotation, min_side) for annotation in annotations)
+    if found < count:
+        raise InputError(
+            f'{path} has {found} boxes with sides of {min_side} pixels or more{what}, fewer than '
+            f'the {count} to draw: lower --min-side or --count'
+        )
+
+
+def _is_large(annotation: Annotation, min_side: float) -> bool:
+    return min(annotation.bbox[2:]) >= min_side

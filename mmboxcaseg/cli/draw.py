@@ -1,4 +1,7 @@
-"""Draw a model's best and its worst masks, by their IoU with the true ones."""
+"""Draw the best and the worst masks: a network's by their IoU with true ones, a file's by quality.
+
+A file of proxy masks needs neither a network nor true masks.
+"""
 
 from __future__ import annotations
 
@@ -11,8 +14,15 @@ from .options import add_device_option, add_network, add_tta_option
 def add_arguments(parser: ArgumentParser) -> None:
     """What it takes."""
     add_network(parser)
-    parser.add_argument(
-        '--ann', dest='ann_file', type=Path, required=True, help='COCO file with true masks'
+    source = parser.add_mutually_exclusive_group(required=True)
+    source.add_argument(
+        '--ann',
+        dest='ann_file',
+        type=Path,
+        help='COCO file with true masks, for whose boxes the network makes masks',
+    )
+    source.add_argument(
+        '--masks', type=Path, help='COCO file of proxy masks, drawn as they are: no network'
     )
     parser.add_argument('--img-root', type=Path, required=True, help='folder of its images')
     parser.add_argument('--out', type=Path, required=True, help='sheet to write (.jpg or .png)')
@@ -26,7 +36,16 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def main(args: Namespace) -> None:
     """Draw."""
-    from mmboxcaseg.apis.drawing import draw_masks
+    from mmboxcaseg.apis.drawing import draw_masks, draw_proxies
+    from mmboxcaseg.errors import InputError
 
-    draw_masks(**vars(args))
-    print(f'wrote {args.out}: orange the predicted mask, green the true one, white the box')
+    options = vars(args)
+    masks = options.pop('masks')
+    if masks is None:
+        draw_masks(**options)
+        print(f'wrote {args.out}: orange the predicted mask, green the true one, white the box')
+        return
+    if args.config or args.device or args.tta:
+        raise InputError('CONFIG, CHECKPOINT, --device and --tta are for --ann: --masks needs none')
+    draw_proxies(masks, args.img_root, args.out, count=args.count, min_side=args.min_side)
+    print(f'wrote {args.out}: orange the mask, white the box; the best ones first')

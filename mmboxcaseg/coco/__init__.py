@@ -15,6 +15,7 @@ from .proxies import (
     Proxy,
     load_masks,
     load_proxies,
+    rank_proxies,
     refine_annotations,
     refine_proxy_masks,
 )
@@ -37,6 +38,7 @@ __all__ = [
     'load_results',
     'mask_result',
     'match_results',
+    'rank_proxies',
     'refine_annotations',
     'refine_proxy_masks',
 ]

@@ -294,6 +294,34 @@ def known_quality(proxy: Proxy, id_: Id, path: str | Path) -> float:
     return proxy.quality
 
 
+def rank_proxies(proxies: Mapping[Id, Proxy], path: str | Path) -> tuple[str, dict[Id, float]]:
+    """Find by what the masks of a file are ranked.
+
+    Args:
+        proxies: Annotation id to proxy, of :func:`load_proxies`.
+        path: Their file, for the message.
+
+    Returns:
+        ``'quality'`` where every mask has one, else ``'agreement'``, and each mask's.
+
+    Raises:
+        InputError: If the file has neither.
+
+    Example:
+        >>> empty = dict(size=[1, 2], counts='2')
+        >>> rank_proxies({5: Proxy(empty, 0.5, 0.25), 6: Proxy(empty, 1.0)}, 'proxy.json')
+        ('agreement', {5: 0.5, 6: 1.0})
+    """
+    for measure, attribute in (('quality', 'quality'), ('agreement', 'box_agreement')):
+        values = {id_: getattr(proxy, attribute) for id_, proxy in proxies.items()}
+        if None not in values.values():
+            return measure, values
+    raise InputError(
+        f'the masks of {path} have neither quality nor box_agreement: rate them with '
+        'mmboxcaseg refine'
+    )
+
+
 def summarize_proxies(annotations: Iterable[ProxyAnnotation]) -> str:
     """Say in a few words how good proxy masks are; see :func:`summarize_agreement`."""
     agreement, empty = [], 0

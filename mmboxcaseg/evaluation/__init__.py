@@ -1,7 +1,7 @@
 """Metrics of masks."""
 
 from .box_mask_iou import BoxMaskIoUMetric, mask_iou, summarize_ious
-from .calibration import calibration_error, fit_calibration
+from .calibration import calibration_error, fit_calibration, rank_correlation
 from .coco_ap_metric import CocoAPMetric
 from .proxy_quality import ProxyQuality, compare_drops, score_proxies
 from .salient_object import SalientObjectMetric
@@ -17,6 +17,7 @@ __all__ = [
     'compare_drops',
     'fit_calibration',
     'mask_iou',
+    'rank_correlation',
     'score_proxies',
     'summarize_ious',
 ]

@@ -13,6 +13,7 @@ from .boxes import (
     tight_bboxes,
 )
 from .dropping import DROPPED, drop_masks, is_kept
+from .flaws import FLAWS, mask_flaws
 from .masks import (
     BoxMask,
     mask_edges,
@@ -55,6 +56,7 @@ __all__ = [
     'UNCALIBRATED',
     'BoxMask',
     'DROPPED',
+    'FLAWS',
     'Edges',
     'bbox_areas',
     'bbox_iou',
@@ -79,6 +81,7 @@ __all__ = [
     'is_kept',
     'log_odds',
     'mask_edges',
+    'mask_flaws',
     'mask_of',
     'mask_rles',
     'mask_windows',

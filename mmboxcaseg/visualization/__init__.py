@@ -1,1 +1,1 @@
-"""Drawing of masks and of training curves."""
+"""Drawing of masks and of training curves, and the report on masks."""

@@ -65,7 +65,11 @@ def draw_bbox(img: np.ndarray, bbox: Sequence[float], colour: Colour) -> np.ndar
 
 
 def draw_instance(
-    img: np.ndarray, bbox: Sequence[float], mask: np.ndarray, true_mask: np.ndarray | None = None
+    img: np.ndarray,
+    bbox: Sequence[float],
+    mask: np.ndarray,
+    true_mask: np.ndarray | None = None,
+    longer_side: int | None = None,
 ) -> np.ndarray:
     """Draw what a network made of a box: mask orange, true outline green, box white.
 
@@ -74,18 +78,29 @@ def draw_instance(
         bbox: xyxy in pixels.
         mask: (H, W) bool, predicted.
         true_mask: (H, W) bool, if it is known.
+        longer_side: Of the picture, in pixels; the lines are drawn after scaling, so that they are
+            as thin on small objects as on large ones. By default the image's own pixels.
 
     Returns:
         (h, w, 3) uint8, box and predicted mask, and a fifth of their longer side on each side.
     """
-    drawn = draw_mask(img, mask, _PREDICTED)
-    if true_mask is not None:
-        drawn = draw_mask(drawn, true_mask, _TRUE, opacity=0)
-    shown = np.asarray(bbox)
+    shown = np.asarray(bbox, dtype=np.float64)
     if mask.any():
         tight = tight_bboxes(mask[None])[0]
         shown = np.append(np.minimum(shown[:2], tight[:2]), np.maximum(shown[2:], tight[2:]))
-    return draw_bbox(drawn, bbox, _BOX)[surroundings(shown, img.shape[:2], context=0.2)]
+    window = surroundings(shown, img.shape[:2], context=0.2)
+    drawn, mask = img[window], mask[window]
+    true_mask = None if true_mask is None else true_mask[window]
+    bbox = np.asarray(bbox) - [window[1].start, window[0].start] * 2
+    if longer_side:
+        before = drawn.shape[1::-1]
+        drawn, mask = _fit(drawn, longer_side), _fit_mask(mask, longer_side)
+        true_mask = None if true_mask is None else _fit_mask(true_mask, longer_side)
+        bbox = bbox * np.tile(np.divide(drawn.shape[1::-1], before), 2)
+    drawn = draw_mask(drawn, mask, _PREDICTED)
+    if true_mask is not None:
+        drawn = draw_mask(drawn, true_mask, _TRUE, opacity=0)
+    return draw_bbox(drawn, bbox, _BOX)
 
 
 def surroundings(
@@ -141,3 +156,7 @@ def _fit(img: np.ndarray, longer_side: int) -> np.ndarray:
     scale = longer_side / max(height, width)
     size = max(round(width * scale), 1), max(round(height * scale), 1)
     return cv2.resize(img, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR)
+
+
+def _fit_mask(mask: np.ndarray, longer_side: int) -> np.ndarray:
+    return _fit(mask.astype(np.uint8) * 255, longer_side) > 127

@@ -67,6 +67,21 @@ def test_draw_instance_shows_all_of_a_mask_that_leaves_its_box():
     assert drawn.shape[:2] == (2 + 8 + 2, 2 + 5 + 2)
 
 
+@pytest.mark.parametrize('factor', [0.5, 4])
+def test_draw_instance_draws_thin_lines_at_any_scale(factor):
+    # The box is 40 of the 56 pixels that are shown.
+    mask = np.zeros((80, 80), bool)
+    mask[20:40, 20:60] = True
+    size = round(56 * factor)
+    drawn = draw_instance(black(80, 80), (20, 20, 60, 60), mask, longer_side=size)
+    assert drawn.shape == (size, size, 3)
+    start, middle, stop = (round(edge * factor) for edge in (8, 28, 48))
+    row = (drawn[(middle + stop) // 2] == 255).all(1)
+    assert np.flatnonzero(row).tolist() == [start, stop - 1]
+    column = drawn[:, size // 2].any(1)
+    assert column[start:middle].all() and not column[middle : stop - 1].any()
+
+
 @pytest.mark.parametrize(
     ('bbox', 'rows', 'columns'),
     [

@@ -102,3 +102,60 @@ def test_bad_input_ends_in_one_sentence(arguments, tmp_path, run, edit, message)
     sentence = err.strip().splitlines()[-1]
     assert code == 2 and sentence.startswith('error: ') and re.search(message, sentence), err
     assert (tmp_path / 'a.png').read_bytes() == image
+
+
+def masks_file(folder, qualities, **fields):
+    """Write proxy masks, each of an own image and class whose name is its quality."""
+    images, annotations, categories = [], [], []
+    for number, quality in enumerate(qualities, start=1):
+        annotation = dict(ANNOTATION, id=number, image_id=number, category_id=number)
+        annotation |= dict(box_agreement=0.5, quality=quality) | fields
+        annotations.append({k: v for k, v in annotation.items() if v is not None})
+        images.append(dict(id=number, file_name=f'{number}.png', width=40, height=40))
+        categories.append(dict(id=number, name=f'class {number}'))
+        shade = np.full((40, 40, 3), 10 * number, np.uint8)
+        cv2.imwrite(str(folder / f'{number}.png'), shade)
+    content = dict(images=images, annotations=annotations, categories=categories)
+    (folder / 'proxy.json').write_text(json.dumps(content))
+    return ('--masks', folder / 'proxy.json', '--img-root', folder, '--out', folder / 'sheet.png')
+
+
+def test_masks_of_a_file_are_drawn_without_a_network(tmp_path, run, monkeypatch):
+    monkeypatch.setattr('mmboxcaseg.apis.drawing.BoxCasegPredictor', None)
+    arguments = masks_file(tmp_path, [0.3, 0.9, 0.1, 0.7])
+    code, out, err = run(*arguments, '--count', 3)
+    assert code == 0, err
+    assert 'orange the mask, white the box' in out
+    sheet = cv2.imread(str(tmp_path / 'sheet.png'))
+    # The middle of the right half, where there is only the image: its shade is ten times the id.
+    shades = [sheet[4 + 112, 4 + 228 * column + 170, 0] for column in range(3)]
+    # One good one and two bad ones: those of quality 0.9, 0.3 and 0.1.
+    assert shades == [20, 10, 30]
+
+
+def test_masks_without_a_quality_go_by_their_agreement(tmp_path, run):
+    arguments = masks_file(tmp_path, [None, None])
+    assert run(*arguments, '--count', 2)[0] == 0
+    arguments = masks_file(tmp_path, [None, None], box_agreement=None)
+    code, _, err = run(*arguments, '--count', 2)
+    assert code == 2 and 'have neither quality nor box_agreement' in err
+
+
+@pytest.mark.parametrize(
+    ('more', 'message'),
+    [
+        (
+            ('--count', 3),
+            'proxy.json has 2 boxes with sides of 32 pixels or more, fewer than the 3',
+        ),
+        (('--count', 2, '--device', 'cpu'), '--device and --tta are for --ann'),
+        (('--ann', 'a.json'), 'not allowed with argument --masks'),
+        (('--out', '1.png'), 'must end in|is an input file'),
+    ],
+)
+def test_bad_input_of_masks_of_a_file(tmp_path, run, monkeypatch, more, message):
+    arguments = masks_file(tmp_path, [0.3, 0.9])
+    monkeypatch.chdir(tmp_path)
+    code, _, err = run(*arguments, *more)
+    assert code == 2 and re.search(message, err), err
+    assert not (tmp_path / 'sheet.png').exists()

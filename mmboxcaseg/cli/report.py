@@ -1,0 +1,42 @@
+"""Show the masks of a file on one HTML page: figures, plots, pictures, and a table to search.
+
+The page holds all that it needs and works without a network.
+"""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser, Namespace
+from pathlib import Path
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    """What it takes."""
+    parser.add_argument('masks', type=Path, help='COCO file of proxy masks')
+    parser.add_argument('--img-root', type=Path, required=True, help='folder of its images')
+    parser.add_argument('--out', type=Path, required=True, help='page to write (.html)')
+    parser.add_argument(
+        '--truth', type=Path, help='COCO file with true masks of these boxes or of some of them'
+    )
+    parser.add_argument(
+        '--min-quality',
+        type=float,
+        default=0.75,
+        help='a mask counts as kept if its quality is above this (default: %(default)s) ...',
+    )
+    parser.add_argument(
+        '--min-agreement',
+        type=float,
+        default=0.0,
+        help='... and its box agreement is above this (default: %(default)s)',
+    )
+    parser.add_argument(
+        '--pictures', type=int, default=12, help='in each gallery (default: %(default)s)'
+    )
+
+
+def main(args: Namespace) -> None:
+    """Write the page."""
+    from mmboxcaseg.apis.reporting import make_report
+
+    make_report(**vars(args))
+    print(f'wrote {args.out}: open it in a browser')
