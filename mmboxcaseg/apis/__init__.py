@@ -7,7 +7,7 @@ from typing import Any
 
 _HOMES = {
     'BoxCasegPredictor': 'apis.inference',
-    'boxes_to_masks': 'apis.boxes_to_masks',
+    'boxes_to_masks': 'apis.masking',
     'draw_masks': 'apis.drawing',
     'generate_proxy_masks': 'apis.proxy_generation',
     'init_model': 'apis.inference',

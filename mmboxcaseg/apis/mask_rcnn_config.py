@@ -15,6 +15,7 @@ from mmboxcaseg.fileio import write_bytes
 _VAL_EVERY = 10
 # A training has about so many steps, within the bounds of its epochs.
 _STEPS, _EPOCHS = 1000, (12, 60)
+_BATCH_SIZE = 2
 
 _HEAD = """\
 # Mask R-CNN on the masks of {masks}, written by mmboxcaseg masks.
@@ -32,28 +33,29 @@ val_file = {val_file!r}
 """
 _SMALL = """
 # Small, with the ImageNet weights that are installed along: it trains on a CPU too.
-proposals = dict(nms_pre=300, max_per_img=200)
+channels = 64
+proposals = dict(nms_pre=200, max_per_img=100)
 model = dict(
     backbone=dict(_delete_=True, type='mmboxcaseg.EfficientNetLite', pretrained=True),
     # The backbone ends its stages without activation; without a norm their scale is too large.
     neck=dict(
         in_channels=[24, 40, 112, 320],
-        out_channels=128,
+        out_channels=channels,
         norm_cfg=dict(type='GN', num_groups=16),
     ),
-    rpn_head=dict(in_channels=128, feat_channels=128),
+    rpn_head=dict(in_channels=channels, feat_channels=channels),
     roi_head=dict(
-        bbox_roi_extractor=dict(out_channels=128),
-        bbox_head=dict(in_channels=128, fc_out_channels=512, num_classes=len(classes)),
-        mask_roi_extractor=dict(out_channels=128),
-        mask_head=dict(in_channels=128, conv_out_channels=128, num_classes=len(classes)),
+        bbox_roi_extractor=dict(out_channels=channels),
+        bbox_head=dict(in_channels=channels, fc_out_channels=256, num_classes=len(classes)),
+        mask_roi_extractor=dict(out_channels=channels),
+        mask_head=dict(in_channels=channels, conv_out_channels=channels, num_classes=len(classes)),
     ),
     train_cfg=dict(rpn_proposal=proposals, rcnn=dict(sampler=dict(num=64))),
     test_cfg=dict(rpn=proposals),
 )
 resize = dict(_base_.resize, scale=(512, 512))
 optim_wrapper = dict(
-    optimizer=dict(_delete_=True, type='AdamW', lr=5e-4, weight_decay=0.01),
+    optimizer=dict(_delete_=True, type='AdamW', lr=4e-4, weight_decay=0.01),
     clip_grad=dict(max_norm=10),
 )
 """
@@ -82,6 +84,7 @@ train_dataloader = dict(
         metainfo=dict(classes=classes),
         ann_file=train_file,
         data_prefix=images,
+        filter_cfg=dict(min_size=1),  # mmdet leaves images of less than 32 pixels out
         pipeline=train_pipeline,
     ),
 )
@@ -107,6 +110,11 @@ val_dataloader = dict(
 test_dataloader = val_dataloader
 val_evaluator = dict(ann_file=val_file)
 test_evaluator = val_evaluator
+"""
+_NO_VAL = """
+# One image is too few to validate.
+val_dataloader = test_dataloader = None
+val_evaluator = test_evaluator = None
 """
 
 
@@ -139,18 +147,17 @@ def write_mask_rcnn(
     for name, ids in {'train': used - val, 'val': val}.items():
         files[name] = str((out / f'masks_{name}.json').resolve())
         _write_part(coco, ids, files[name])
-    batch_size = 2 if pretrained else 4
-    steps = -(-len(used - val) // batch_size)
+    steps = -(-len(used - val) // _BATCH_SIZE)
     epochs = int(np.clip(round(_STEPS / steps), *_EPOCHS))
     path = out / 'mask_rcnn.py'
     text = _HEAD + (_PRETRAINED if pretrained else _SMALL) + _TAIL
-    text += _VAL if val else '\n# One image is too few to validate.\nval_dataloader = None\n'
+    text += _VAL if val else _NO_VAL
     filled = dict(
         masks=coco.path,
         path=path,
         classes=tuple(category.name for category in coco.categories),
         epochs=epochs,
-        batch_size=batch_size,
+        batch_size=_BATCH_SIZE,
         images=f'{Path(images).resolve()}/',
         train_file=files['train'],
         val_file=files['val'],

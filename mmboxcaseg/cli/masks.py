@@ -87,7 +87,7 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def main(args: Namespace) -> None:
     """Mask."""
-    from mmboxcaseg.apis.boxes_to_masks import boxes_to_masks
+    from mmboxcaseg.apis.masking import boxes_to_masks
     from mmboxcaseg.engine.device import choose_amp, default_device
 
     options = vars(args)
