@@ -79,12 +79,11 @@ class ImageFolder:
             InputError: If there is none.
         """
         parts = PurePosixPath(name.replace('\\', '/')).parts
+        parts = [part for part in parts if part.strip('/.')]  # what is found lies in the folder
         for start in range(len(parts)):
             candidate = '/'.join(parts[start:])
             if candidate in self._present or (self.path / candidate).is_file():
-                # Of an absolute path the first candidate would leave the folder.
-                if start or parts[0] != '/':
-                    return candidate
+                return candidate
         raise InputError(f'image {name} of {source} does not exist in {self.path}')
 
     def picture(

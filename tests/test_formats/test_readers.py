@@ -45,8 +45,8 @@ def write_csv_of_other_names(root):
     path = root / 'boxes.csv'
     path.write_text(
         '\ufeffimage;label;x1;y1;x2;y2\n'
-        'C:\\data\\b.png;cat;1;3;6;27\n/mnt/x/a.png;dog;4;5;24;15\n'
-        'a.png;cat;0;0;40.0;20\nc.png;;;;;\n'
+        'C:\\data\\b.png;cat;1;3;6;27\n../images/c.png;;;;;\n/mnt/x/a.png;dog;4;5;24;15\n'
+        'a.png;cat;0;0;40.0;20\n'
     )
     return path
 
