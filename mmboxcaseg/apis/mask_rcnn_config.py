@@ -20,9 +20,7 @@ _BATCH_SIZE = 2
 _HEAD = """\
 # Mask R-CNN on the masks of {masks}, written by mmboxcaseg masks.
 #   mmboxcaseg train {path}
-# The masks that validate are not true ones but those of the network: bbox_mAP tells more than
-# segm_mAP does.
-_base_ = __import__('mmboxcaseg').config_path('proxy_mask_rcnn/r101_fpn_coco.py')
+{note}_base_ = __import__('mmboxcaseg').config_path('proxy_mask_rcnn/r101_fpn_coco.py')
 
 classes = {classes!r}
 max_epochs = {epochs}
@@ -30,6 +28,10 @@ batch_size = {batch_size}
 images = dict(img={images!r})
 train_file = {train_file!r}
 val_file = {val_file!r}
+"""
+_NOTE = """\
+# The masks that validate are not true ones but those of the network: bbox_mAP tells more than
+# segm_mAP does.
 """
 _SMALL = """
 # Small, with the ImageNet weights that are installed along: it trains on a CPU too.
@@ -124,6 +126,7 @@ def write_mask_rcnn(
     out: Path,
     min_quality: float,
     pretrained: str | Path | None = None,
+    true: Coco | None = None,
 ) -> str:
     """Write ``mask_rcnn.py``, ``masks_train.json`` and ``masks_val.json``.
 
@@ -134,6 +137,8 @@ def write_mask_rcnn(
         min_quality: Masks of a quality above it train.
         pretrained: Checkpoint of mmdet's Mask R-CNN R-50 FPN, which the training then begins with
             in full size; by default a small network begins with ImageNet weights.
+        true: Images with true masks to validate on, none of which then train; by default a part of
+            the file's own, see :func:`val_images`.
 
     Returns:
         In a few words, how many images train and validate, and how long.
@@ -141,19 +146,25 @@ def write_mask_rcnn(
     Raises:
         InputError: If a file cannot be written.
     """
-    val = val_images(coco)
     used = {annotation.image_id for annotation in coco.objects}
-    files = {}
-    for name, ids in {'train': used - val, 'val': val}.items():
-        files[name] = str((out / f'masks_{name}.json').resolve())
-        _write_part(coco, ids, files[name])
-    steps = -(-len(used - val) // _BATCH_SIZE)
+    if true is None:
+        val = val_images(coco)
+        train = used - val
+    else:
+        val = {image.id for image in true.images}
+        names = {image.file_name for image in true.images}
+        train = used - {image.id for image in coco.images if image.file_name in names}
+    files = {name: str((out / f'masks_{name}.json').resolve()) for name in ('train', 'val')}
+    _write_part(coco, train, files['train'])
+    _write_part(true or coco, val, files['val'])
+    steps = -(-len(train) // _BATCH_SIZE)
     epochs = int(np.clip(round(_STEPS / steps), *_EPOCHS))
     path = out / 'mask_rcnn.py'
     text = _HEAD + (_PRETRAINED if pretrained else _SMALL) + _TAIL
     text += _VAL if val else _NO_VAL
     filled = dict(
         masks=coco.path,
+        note=_NOTE if true is None else '',
         path=path,
         classes=tuple(category.name for category in coco.categories),
         epochs=epochs,
@@ -168,7 +179,7 @@ def write_mask_rcnn(
     for key, value in filled.items():
         text = text.replace(f'{{{key}!r}}', repr(value)).replace(f'{{{key}}}', str(value))
     write_bytes(text.encode(), path)
-    return f'Mask R-CNN, {len(used - val)} images to train, {len(val)} to validate, {epochs} epochs'
+    return f'Mask R-CNN, {len(train)} images to train, {len(val)} to validate, {epochs} epochs'
 
 
 def val_images(coco: Coco) -> set[Id]:

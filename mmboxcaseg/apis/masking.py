@@ -17,6 +17,7 @@ from mmboxcaseg.engine.device import default_device
 from mmboxcaseg.errors import InputError, check_share, listing
 from mmboxcaseg.fileio import check_output, make_folder, write_bytes
 from mmboxcaseg.formats import FORMATS, check_plausible, read_boxes
+from mmboxcaseg.pretrained import or_shipped
 from mmboxcaseg.proxy import decode_rle
 
 from .mask_rcnn_config import write_mask_rcnn
@@ -38,6 +39,7 @@ def boxes_to_masks(
     keep_masks: bool = True,
     min_quality: float = 0.75,
     pretrained: str | Path | None = None,
+    val: str | Path | None = None,
     pictures: int = 0,
     config: str | Path | None = None,
     checkpoint: str | Path | None = None,
@@ -63,6 +65,8 @@ def boxes_to_masks(
         keep_masks: Whether annotations with a true mask keep it.
         min_quality: Masks of a quality above it count as kept, and train the Mask R-CNN.
         pretrained: Checkpoint of mmdet's Mask R-CNN R-50 FPN for the training to begin with.
+        val: COCO file with true masks to validate the Mask R-CNN on, of images in the same folder,
+            which then do not train; by default a tenth of the images validates.
         pictures: How many masks to draw, half of them the best and half the worst.
         config: See :func:`generate_proxy_masks`, as for all that follow.
         checkpoint: Of the config.
@@ -86,14 +90,22 @@ def boxes_to_masks(
     start = time.perf_counter()
     out, device = Path(out), device or default_device()
     check_share('--min-quality', min_quality)
+    config, checkpoint = or_shipped(config, checkpoint)
     if pretrained and not Path(pretrained).is_file():
         raise InputError(f'checkpoint {pretrained} does not exist')
     coco, format = read_boxes(boxes, images, format, voc_origin)
     if not trust_boxes:
         check_plausible(coco)
+    true = read_boxes(val, images, 'coco').coco if val else None
+    if true and [c.name for c in true.categories] != [c.name for c in coco.categories]:
+        raise InputError(
+            f'{val} has other categories than {boxes}, or in another order: '
+            f'{listing(c.name for c in true.categories)}, not '
+            f'{listing(c.name for c in coco.categories)}'
+        )
     make_folder(out)
     for name in ('boxes.json', 'masks.json', 'masks_train.json', 'masks_val.json'):
-        check_output(out / name, [boxes])
+        check_output(out / name, [boxes, *([val] if val else [])])
     write_coco(coco.top, (bytes(a.text) for a in coco.annotations), out / 'boxes.json')
     generate_proxy_masks(
         out / 'boxes.json',
@@ -111,7 +123,7 @@ def boxes_to_masks(
     )
     proxies = load_proxies(out / 'masks.json')
     masked = load_coco(out / 'masks.json', ProxyAnnotation)
-    training = write_mask_rcnn(masked, images, out, min_quality, pretrained)
+    training = write_mask_rcnn(masked, images, out, min_quality, pretrained, true)
     files = f'{out}/boxes.json: what was read, as COCO; {out}/masks.json: with masks and quality'
     if pictures:
         _draw(masked, proxies, images, out / 'masks.jpg', pictures)

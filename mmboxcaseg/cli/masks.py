@@ -63,6 +63,13 @@ def add_arguments(parser: ArgumentParser) -> None:
         'with ImageNet weights)',
     )
     parser.add_argument(
+        '--val',
+        type=Path,
+        metavar='COCO',
+        help='COCO file with true masks to validate the Mask R-CNN on, its images in the same '
+        'folder (a tenth of the images, with the masks that they get)',
+    )
+    parser.add_argument(
         '--pictures',
         type=int,
         default=0,

@@ -144,6 +144,12 @@ def test_what_is_wrong_is_one_sentence(masks, data, options, message):
     assert err.startswith(message) and not Path('out').exists()
 
 
+def test_config_and_checkpoint_come_together(run, data):
+    code, _, err = run('boxes.csv', '--images', 'img', '--out', 'out', '--config', 'a.py')
+    assert code == 2 and err.startswith('error: a checkpoint is missing: give both')
+    assert not Path('out').exists()
+
+
 def test_boxes_that_look_wrong(masks, data):
     lines = ['filename,class,xmin,ymin,xmax,ymax', 'a.png,cat,0.1,0.2,0.9,1']
     (data / 'boxes.csv').write_text('\n'.join(lines))
@@ -223,3 +229,24 @@ def test_a_pretrained_detector_comes_in_full_size(masks, data):
     assert config.optim_wrapper.optimizer.lr == pytest.approx(0.0025)
     assert config.model.roi_head.mask_head.type == 'mmboxcaseg.ProxyMaskHead'
     assert config.model.roi_head.mask_head.num_classes == 2
+
+
+def test_validation_on_true_masks(masks, data):
+    true = {id_: [[2, 3, 9, 3, 9, 9]] for id_ in (1, 2)}
+    write_coco(data / 'val.json', true)
+    content = read('val.json')
+    content['images'] = content['images'][:1]
+    content['annotations'] = content['annotations'][:2]
+    (data / 'val.json').write_text(json.dumps(content))
+    code, out, err = masks('boxes.csv', '--val', 'val.json')
+    assert code == 0 and '2 images to train, 1 to validate' in out, err
+    assert [image['file_name'] for image in read('out/masks_train.json')['images']] == [
+        'b.png', 'c.png',
+    ]  # fmt: skip
+    assert [a['segmentation'] for a in read('out/masks_val.json')['annotations']] == [
+        *true.values()
+    ]
+    content['categories'].reverse()
+    (data / 'val.json').write_text(json.dumps(content))
+    code, _, err = masks('boxes.csv', '--val', 'val.json')
+    assert code == 2 and 'val.json has other categories than boxes.csv, or in another ord' in err
