@@ -183,7 +183,8 @@ def summarize_masks(
     Returns:
         Counts, and the masks of the lowest quality.
     """
-    quality = {id_: proxy.quality or 0.0 for id_, proxy in proxies.items()}
+    # A mask that the merge emptied still has the quality that it had before.
+    quality = {id_: 0.0 if p.is_empty else p.quality or 0.0 for id_, p in proxies.items()}
     kept = sum(value > min_quality for value in quality.values())
     true = sum(a.true_mask is not None for a in coco.objects) if keep_masks else 0
     empty = sum(proxy.is_empty for proxy in proxies.values())

@@ -9,11 +9,13 @@ import numpy as np
 import pytest
 from mmengine.registry import DATASETS
 
+from mmboxcaseg.apis.masking import summarize_masks
 from mmboxcaseg.cli import main
 from mmboxcaseg.cli.masks import _FORMATS
+from mmboxcaseg.coco import Proxy
 from mmboxcaseg.engine.config import load_config
 from mmboxcaseg.formats import FORMATS
-from mmboxcaseg.proxy import decode_rle
+from mmboxcaseg.proxy import decode_rle, encode_rle
 from mmboxcaseg.proxy.dropping import is_kept
 
 TOOL = Path(__file__).parents[2] / 'tools' / 'boxes_to_masks.py'
@@ -127,6 +129,18 @@ def test_what_is_left_out_is_said(masks, data):
     assert code == 0, err
     assert 'left out: 1 crowds, 1 boxes without an area, 1 images without a box\n' in out
     assert 'masks: ' in out and ' of 2 have' in out
+
+
+def test_empty_masks_are_not_kept(as_coco, data):
+    write_coco(data / 'boxes.json')
+    coco = as_coco(read('boxes.json'))
+    full, empty = (encode_rle(np.full((30, 40), value)) for value in (True, False))
+    proxies = {1: Proxy(full, 1, 0.9), 2: Proxy(empty, 0, 0.8), 3: Proxy(full, 1, 0.5)}
+    assert summarize_masks(coco, proxies, 0.75, keep_masks=True) == [
+        'masks: 1 of 3 have a quality above 0.75 (mean of all 0.47); 0 true ones were kept, '
+        '1 are empty',
+        'lowest quality: 2 (a.png) 0.00, 3 (b.png) 0.50, 1 (a.png) 0.90',
+    ]
 
 
 @pytest.mark.parametrize(
