@@ -15,7 +15,7 @@ LAYERS = [
     ('cli',),
     ('converters',),
     ('apis',),
-    ('engine', 'evaluation'),
+    ('engine', 'evaluation', 'formats'),
     ('visualization', 'datasets', 'models'),
     ('coco',),
     ('proxy',),

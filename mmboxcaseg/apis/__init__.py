@@ -8,6 +8,7 @@ from typing import Any
 _HOMES = {
     'BoxCasegPredictor': 'apis.inference',
     'adapt': 'apis.self_training',
+    'boxes_to_masks': 'apis.masking',
     'draw_masks': 'apis.drawing',
     'draw_proxies': 'apis.drawing',
     'generate_proxy_masks': 'apis.proxy_generation',

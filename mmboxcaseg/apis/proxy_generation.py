@@ -22,7 +22,7 @@ from tqdm import tqdm
 
 import mmboxcaseg
 from mmboxcaseg.coco.annotations import annotation_bboxes, load_coco
-from mmboxcaseg.coco.checks import check_bboxes, check_images
+from mmboxcaseg.coco.checks import check_bboxes, check_images, check_true_masks
 from mmboxcaseg.coco.groups import ImageGroups
 from mmboxcaseg.coco.proxies import refine_annotations
 from mmboxcaseg.coco.results import mask_result
@@ -58,6 +58,7 @@ def generate_proxy_masks(
     amp: bool = False,
     batch_size: int = 32,
     slack: float | None = None,
+    keep_masks: bool = False,
     workers: int = 2,
     device: str | None = None,
     launcher: str = 'none',
@@ -68,7 +69,7 @@ def generate_proxy_masks(
     this goes on where it was.
 
     Args:
-        ann_file: COCO file with boxes; its masks are not read.
+        ann_file: COCO file with boxes; its masks are not read unless they are kept.
         img_root: Folder of its images.
         out: COCO file to write: the boxes with ``segmentation``, ``box_agreement`` and ``quality``,
             and with a slack ``mask_bbox``, the mask's own tight box.
@@ -79,6 +80,8 @@ def generate_proxy_masks(
         amp: Whether the network runs in half precision.
         batch_size: Boxes predicted at once.
         slack: See :class:`BoxCasegPredictor`.
+        keep_masks: Whether annotations with a true mask keep it and only the others get one; see
+            :func:`mmboxcaseg.coco.refine_annotations`.
         workers: See :class:`ProxyGenerator`.
         device: Where the network runs; by default the GPU if there is one.
         launcher: ``'pytorch'`` in each of several processes that torchrun started.
@@ -116,7 +119,9 @@ def generate_proxy_masks(
                 raise InputError(f'--out and --raw-out are both {out}: give different files')
             check_output(raw_out, inputs)
         check_images(coco, img_root)
-        groups = ImageGroups(coco)
+        if keep_masks:
+            check_true_masks(coco)
+        groups = ImageGroups(coco, keep_masks)
         del coco
         folder = ShardFolder(out, groups)
         paths = (img_root / groups.image(i).file_name for i in groups.num_boxes.nonzero()[0])
@@ -134,6 +139,7 @@ def generate_proxy_masks(
                 'choice of views (--tta)': str(tta),
                 'slack (--slack)': str(slack),
                 'precision (--amp)': str(amp),
+                'true masks (--keep-masks)': str(keep_masks),
                 'kind of device': torch.device(device).type,
                 'version of mmboxcaseg': mmboxcaseg.__version__,
                 'version of torch': torch.__version__,
@@ -142,7 +148,7 @@ def generate_proxy_masks(
         )
     join_processes(launcher)
     if not is_first_process():
-        groups = ImageGroups(load_coco(ann_file))
+        groups = ImageGroups(load_coco(ann_file), keep_masks)
         folder = ShardFolder(out, groups)
     predictor = BoxCasegPredictor(
         init_model(config, checkpoint, device),
@@ -272,7 +278,7 @@ class ProxyGenerator:
 
     def _pack(self, index: int) -> list[dict]:
         """What the pipeline gives of all boxes of an image, which is decoded once."""
-        objects = [a for a in self.groups.annotations(index) if a.is_object]
+        objects = self.groups.wanted(index)
         if not objects:
             return []
         image = self.groups.image(index)
@@ -317,15 +323,21 @@ class ProxyGenerator:
         rated = [self.predictor.mask_of(sample) for sample in samples]
         shapes = [image.shape] * len(rated)
         rles = mask_rles([mask for mask, _ in rated], shapes)
-        objects = (annotation for annotation in annotations if annotation.is_object)
         results = [
             mask_result(annotation, rle, quality)
-            for annotation, rle, (_, quality) in zip(objects, rles, rated, strict=True)
+            for annotation, rle, (_, quality) in zip(
+                self.groups.wanted(index), rles, rated, strict=True
+            )
         ]
         raw = {result['ann_id']: result['segmentation'] for result in results}
         scores = {result['ann_id']: result['score'] for result in results}
         proxies = refine_annotations(
-            image, annotations, raw, scores=scores, mask_bbox=self.predictor.slack > 0
+            image,
+            annotations,
+            raw,
+            scores=scores,
+            mask_bbox=self.predictor.slack > 0,
+            keep_masks=self.groups.keep_masks,
         )
         return proxies, results
 

@@ -18,6 +18,7 @@ from mmboxcaseg.errors import run_tool
 
 #: Modules of the subcommands and what each is for, in the order of the work.
 COMMANDS = {
+    'masks': ('masks', 'your boxes, of any format, to masks and a Mask R-CNN to train'),
     'train': ('train', 'train a model from a config'),
     'test': ('test', 'score a checkpoint'),
     'generate': ('generate', 'give every box of a COCO file a mask'),

@@ -45,6 +45,12 @@ def add_arguments(parser: ArgumentParser) -> None:
         "the margin of the patches (the model's test_cfg.slack, or 0); each mask's own tight box "
         'is then its mask_bbox',
     )
+    parser.add_argument(
+        '--keep-masks',
+        action='store_true',
+        help='annotations that have a true mask keep it, and it wins its pixels; only the others '
+        'get one',
+    )
     add_tta_option(parser)
     add_amp_options(parser)
     parser.add_argument(
@@ -79,6 +85,7 @@ def main(args: Namespace) -> None:
         amp=choose_amp(args.amp, args.force_amp, device),
         batch_size=args.batch_size,
         slack=args.slack,
+        keep_masks=args.keep_masks,
         workers=args.workers,
         device=device,
         launcher=args.launcher,

@@ -30,6 +30,11 @@ def add_arguments(parser: ArgumentParser) -> None:
         help="write each mask's own tight box too, as mask_bbox, such as to correct loose boxes by",
     )
     parser.add_argument(
+        '--keep-masks',
+        action='store_true',
+        help='annotations that have a true mask keep it, and it wins its pixels in the merge',
+    )
+    parser.add_argument(
         '--inclusive-boxes',
         action='store_true',
         help="measure agreement as the authors' release does: a box holds its last pixels, which "

@@ -16,7 +16,14 @@ from msgspec import Meta, Raw, Struct
 
 from mmboxcaseg.errors import InputError
 from mmboxcaseg.fileio import read_bytes, replacing
-from mmboxcaseg.proxy import check_segmentation, decode_rle, encode_rle, read_rles, tight_bboxes
+from mmboxcaseg.proxy import (
+    check_segmentation,
+    decode_rle,
+    empty_rle,
+    encode_rle,
+    read_rles,
+    tight_bboxes,
+)
 
 # Of a box, in pixels: beyond it float32 no longer tells pixels apart.
 _FARTHEST = 10_000_000
@@ -100,9 +107,36 @@ class Annotation(Entry, gc=False):
         _, _, width, height = self.bbox
         return not self.iscrowd and width > 0 and height > 0
 
+    @property
+    def true_mask(self) -> Any:
+        """The mask as the file has it, if it is a true one, else None; decoded anew each time.
+
+        A proxy mask is none: its quality, or without one its agreement, is below 1. Nor is a
+        polygon that is the box itself, which some tools write, or an RLE without a pixel.
+        """
+        mask = msgspec.json.decode(self.text, type=_Mask)
+        is_proxy = any(number not in (None, 1) for number in (mask.quality, mask.box_agreement))
+        if not mask.segmentation or is_proxy or _is_empty(mask.segmentation):
+            return None
+        return None if self._is_box(mask.segmentation) else mask.segmentation
+
+    def _is_box(self, segmentation: Any) -> bool:
+        if not isinstance(segmentation, list) or len(segmentation) != 1:
+            return False
+        try:
+            corners = np.array(segmentation[0], dtype=np.float64).reshape(-1, 2)
+        except (TypeError, ValueError):
+            return False  # broken; who reads it says so
+        x, y, width, height = self.bbox
+        # To a pixel: tools differ in whether a box holds its last one.
+        on_edge = np.abs(corners[..., None] - [[x, x + width], [y, y + height]]).min(axis=-1) <= 1
+        return len(corners) in (4, 5) and bool(on_edge.all()) and width > 2 and height > 2
+
 
 class _Mask(Struct):
     segmentation: Any = None
+    quality: Any = None
+    box_agreement: Any = None
 
 
 @dataclass
@@ -442,6 +476,15 @@ def _explain(content: Any, types: Mapping[str, type[Struct]], path: str | Path) 
             has_id = isinstance(entry, dict) and type(entry.get('id')) in (int, str)
             where = f'{_SINGULAR[name]} {entry["id"]}' if has_id else f'{name}[{index}]'
             explain_entry(entry, type_, f'{where} of {path}')
+
+
+def _is_empty(segmentation: Any) -> bool:
+    counts = segmentation.get('counts') if isinstance(segmentation, dict) else None
+    if isinstance(counts, list):
+        return not any(counts[1::2])
+    size = segmentation['size'] if isinstance(counts, str) and 'size' in segmentation else None
+    is_size = isinstance(size, list) and len(size) == 2 and all(type(s) is int for s in size)
+    return is_size and counts == empty_rle(tuple(size))['counts']
 
 
 def _describe(type_: Any) -> str:

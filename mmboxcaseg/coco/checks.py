@@ -10,7 +10,7 @@ from tqdm import tqdm
 
 from mmboxcaseg.errors import InputError
 
-from .annotations import Coco, Id, Image
+from .annotations import Coco, Id, Image, read_masks
 
 
 def check_bboxes(coco: Coco) -> None:
@@ -38,6 +38,20 @@ def check_bboxes(coco: Coco) -> None:
                 f'outside its image {image.file_name} ({image.width}x{image.height}): correct or '
                 'remove it'
             )
+
+
+def check_true_masks(coco: Coco) -> None:
+    """Check that the true masks of a file can be read.
+
+    Args:
+        coco: A COCO file.
+
+    Raises:
+        InputError: If one is broken or of another size than its image; names the annotation.
+    """
+    for image, objects in coco.objects_by_image():
+        masks = {annotation.id: annotation.true_mask for annotation in objects}
+        read_masks({id_: m for id_, m in masks.items() if m is not None}, image.shape, coco.path)
 
 
 def image_paths(images: Iterable[Image], folder: str | Path, ann_file: str | Path) -> dict[Id, str]:

@@ -27,7 +27,7 @@ from .annotations import (
     read_masks,
     write_coco,
 )
-from .checks import check_bboxes
+from .checks import check_bboxes, check_true_masks
 from .groups import ImageGroups
 from .results import load_results, match_image, match_results, results_by_image
 
@@ -133,6 +133,7 @@ def refine_annotations(
     merge: bool = True,
     inclusive_boxes: bool = False,
     mask_bbox: bool = False,
+    keep_masks: bool = False,
 ) -> list[dict]:
     """Give one image's annotations their proxy masks.
 
@@ -141,12 +142,15 @@ def refine_annotations(
 
     Args:
         image: Of a COCO file.
-        annotations: The image's; their masks are not read.
+        annotations: The image's; their masks are not read unless they are kept.
         raw: Annotation id to RLE of :func:`read_rles`; may hold other images' too.
         scores: Annotation id to the score of its raw mask, for those that have one.
         merge: See :func:`refine_rles`.
         inclusive_boxes: See :func:`mmboxcaseg.proxy.box_agreement`.
         mask_bbox: Whether to give the tight box of each mask that is not empty too.
+        keep_masks: Whether annotations with a true mask (:attr:`Annotation.true_mask`) keep it as
+            it is: it wins its pixels in the merge, and its agreement and quality are 1. One that
+            belongs to a crowd or a degenerate box is kept too, and takes no part.
 
     Returns:
         The annotations' fields with ``segmentation`` (compressed RLE) and ``box_agreement``, with
@@ -155,13 +159,18 @@ def refine_annotations(
         none: mmdet drops a box that has no area. Every other field is as it was, but a
         ``mask_bbox``, which was another mask's, is gone.
     """
-    objects = [a for a in annotations if a.is_object and a.id in raw]
+    true = {a.id: a.true_mask for a in annotations} if keep_masks else {}
+    true = {id_: mask for id_, mask in true.items() if mask is not None}
+    objects = [a for a in annotations if a.is_object and (a.id in raw or a.id in true)]
+    given = {a.id: true[a.id] for a in objects if a.id in true}
+    known = {**raw, **read_masks(given, image.shape, 'the annotation file')}
     rles, agreement = refine_rles(
-        [raw[annotation.id] for annotation in objects],
+        [known[annotation.id] for annotation in objects],
         annotation_bboxes(objects),
         image.shape,
         merge=merge,
         inclusive_boxes=inclusive_boxes,
+        fixed=np.array([annotation.id in true for annotation in objects], dtype=bool),
     )
     fields = {
         annotation.id: dict(segmentation=rle, box_agreement=value)
@@ -169,6 +178,8 @@ def refine_annotations(
     }
     for id_ in fields.keys() & (scores or {}).keys():
         fields[id_]['quality'] = scores[id_]
+    for id_ in given:
+        fields[id_] |= dict(segmentation=true[id_], quality=1.0)
     if mask_bbox:
         for own, (x1, y1, x2, y2) in zip(fields.values(), rle_bboxes(rles).tolist(), strict=True):
             if x1 < x2:
@@ -178,7 +189,9 @@ def refine_annotations(
     for content in contents:
         content.pop('mask_bbox', None)
     return [
-        dict(iscrowd=0, area=a.bbox[2] * a.bbox[3]) | content | fields.get(a.id, empty)
+        dict(iscrowd=0, area=a.bbox[2] * a.bbox[3])
+        | content
+        | fields.get(a.id, empty | (dict(segmentation=true[a.id]) if a.id in true else {}))
         for a, content in zip(annotations, contents, strict=True)
     ]
 
@@ -191,16 +204,18 @@ def refine_proxy_masks(
     merge: bool = True,
     inclusive_boxes: bool = False,
     mask_bbox: bool = False,
+    keep_masks: bool = False,
 ) -> tuple[str, int]:
     """Refine the raw masks of a COCO file image by image.
 
     Args:
-        boxes: COCO file; its masks are not read.
+        boxes: COCO file; its masks are not read unless they are kept.
         raw: COCO results file with the raw masks.
         out: COCO file to write, the boxes with their proxy masks (:func:`refine_annotations`).
         merge: See :func:`refine_rles`.
         inclusive_boxes: See :func:`mmboxcaseg.proxy.box_agreement`.
         mask_bbox: See :func:`refine_annotations`.
+        keep_masks: See :func:`refine_annotations`.
 
     Returns:
         What :func:`summarize_agreement` says, and how many objects had no raw mask.
@@ -214,7 +229,9 @@ def refine_proxy_masks(
     check_output(out, inputs=[boxes, raw])
     coco = load_coco(boxes)
     check_bboxes(coco)
-    groups = ImageGroups(coco)
+    if keep_masks:
+        check_true_masks(coco)
+    groups = ImageGroups(coco, keep_masks)
     del coco
     by_image = results_by_image(load_results(raw), (image.id for image in groups.images), raw)
     agreement: list[float] = []
@@ -233,12 +250,15 @@ def refine_proxy_masks(
                 merge=merge,
                 inclusive_boxes=inclusive_boxes,
                 mask_bbox=mask_bbox,
+                keep_masks=keep_masks,
             )
+            missing += sum(annotation.id not in known for annotation in groups.wanted(index))
             for annotation, proxy in zip(annotations, refined, strict=True):
                 if annotation.is_object:
                     agreement.append(proxy['box_agreement'])
-                    empty += Proxy(proxy['segmentation']).is_empty
-                    missing += annotation.id not in known
+                    # A true mask, which is of any kind, has a pixel.
+                    rle = proxy['segmentation']
+                    empty += not agreement[-1] and Proxy(rle).is_empty
                 yield json.dumps(proxy).encode()
 
     write_coco(groups.top, groups.in_file_order(proxies()), out)

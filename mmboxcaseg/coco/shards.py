@@ -6,14 +6,13 @@ import hashlib
 import json
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
+from itertools import chain
 from pathlib import Path
-
-import msgspec
 
 from mmboxcaseg.errors import InputError
 from mmboxcaseg.fileio import make_folder, remove_asides, replacing, write_bytes
 
-from .annotations import write_coco, write_list
+from .annotations import decode_rows, write_coco, write_list
 from .groups import ImageGroups
 from .proxies import ProxyAnnotation, summarize_proxies
 
@@ -107,8 +106,8 @@ class ShardFolder:
 
     def summarize(self) -> str:
         """Say in a few words how good the proxy masks are; see :func:`summarize_proxies`."""
-        decode = msgspec.json.Decoder(ProxyAnnotation).decode
-        return summarize_proxies(map(decode, self._proxies()))
+        rows = (decode_rows(b'[%b]' % text, ProxyAnnotation) for text in self._proxies())
+        return summarize_proxies(chain.from_iterable(rows))
 
     def join_raw(self, path: str | Path) -> None:
         """Write the COCO results file of all raw masks.

@@ -21,6 +21,7 @@ def refine_rles(
     *,
     merge: bool = True,
     inclusive_boxes: bool = False,
+    fixed: np.ndarray | None = None,
 ) -> tuple[list[dict], np.ndarray]:
     """Merge an image's raw masks and measure how well each then agrees with its box.
 
@@ -31,6 +32,7 @@ def refine_rles(
         merge: Whether to merge; without, as in the rows of Table 7 that do not, the agreement is
             that of the raw masks.
         inclusive_boxes: See :func:`box_agreement`; true in the released code.
+        fixed: (N,) bool, true masks: see :func:`merge_masks`. Their agreement is 1.
 
     Returns:
         N RLEs of the same kind and (N,) float64 box agreement.
@@ -45,5 +47,6 @@ def refine_rles(
         >>> agreement.round(2).tolist()
         [0.33, 1.0]
     """
-    rles = merge_rles(rles, bboxes) if merge else list(rles)
-    return rles, tight_bbox_agreement(rle_bboxes(rles), bboxes, img_shape, inclusive_boxes)
+    rles = merge_rles(rles, bboxes, fixed) if merge else list(rles)
+    agreement = tight_bbox_agreement(rle_bboxes(rles), bboxes, img_shape, inclusive_boxes)
+    return rles, agreement if fixed is None else np.where(fixed, 1.0, agreement)

@@ -229,3 +229,68 @@ def test_raw_masks_are_proxies_that_nobody_measured(tmp_path, as_coco):
     polygon = [[0, 0, 4, 0, 4, 3]]
     path.write_text(json.dumps([dict(image_id=1, ann_id=1, segmentation=polygon, score=0.5)]))
     assert load_masks(path, as_coco(content(*PROXIES))) == {1: Proxy(polygon, None, 0.5)}
+
+
+def test_true_masks_stay_and_win_their_pixels(refine):
+    """The larger object's mask is true, so the smaller one loses what both claim."""
+    true = dict(size=[4, 4], counts=[0, 3, 1, 3, 1, 3, 1, 3, 1])  # as the file has it: LARGE
+    annotations = [
+        annotation(1, [0, 0, 4, 4], segmentation=true, quality=1, note='mine'),
+        annotation(2, [0, 2, 4, 2]),
+        annotation(3, [0, 0, 4, 4], segmentation=encode_rle(LARGE), iscrowd=1),
+    ]
+    raw = {1: encode_rle(SMALL), 2: encode_rle(np.arange(16).reshape(4, 4) >= 8)}
+    one, two, crowd = refine(annotations, raw, scores={1: 0.1, 2: 0.5}, keep_masks=True)
+    assert one == annotations[0] | dict(box_agreement=1.0, quality=1.0, area=16, iscrowd=0)
+    expected = np.zeros((4, 4), bool)
+    expected[3] = True
+    assert (decode_rle(two['segmentation'], (4, 4)) == expected).all()
+    assert two['quality'] == 0.5 and two['box_agreement'] == 0.5
+    assert crowd['segmentation'] == encode_rle(LARGE) and crowd['box_agreement'] == 0
+
+    # Unless they are kept they are not read.
+    one, two, crowd = refine(annotations, raw, scores={1: 0.1, 2: 0.5})
+    assert one['segmentation'] != true and one['quality'] == 0.1
+    assert decode_rle(two['segmentation'], (4, 4))[2].all()
+    assert crowd['segmentation'] == EMPTY
+
+
+def test_two_true_masks_keep_what_they_share(refine):
+    masks = [encode_rle(LARGE), encode_rle(SMALL)]
+    boxes = [[0, 0, 4, 3], [0, 2, 4, 1]]
+    annotations = [
+        annotation(n, box, segmentation=mask)
+        for n, (box, mask) in enumerate(zip(boxes, masks, strict=True))
+    ]
+    proxies = refine(annotations, {}, keep_masks=True)
+    assert [proxy['segmentation'] for proxy in proxies] == masks
+
+
+OUTLINE = [[1, 1, 4, 2, 2, 4]]
+
+
+@pytest.mark.parametrize(
+    ('fields', 'is_true'),
+    [
+        (dict(segmentation=OUTLINE), True),
+        (dict(segmentation=encode_rle(SMALL)), True),
+        (dict(segmentation=dict(size=[4, 4], counts=[3, 2, 11]), quality=1.0), True),
+        (dict(), False),
+        (dict(segmentation=None), False),
+        (dict(segmentation=[]), False),
+        (dict(segmentation=OUTLINE, quality=0.99), False),
+        (dict(segmentation=OUTLINE, box_agreement=0.9), False),
+        (dict(segmentation=EMPTY), False),
+        (dict(segmentation=dict(size=[4, 4], counts=[16])), False),
+        # The box itself, closed or with its last pixel, and a triangle in it.
+        (dict(segmentation=[[1, 1, 4, 1, 4, 4, 1, 4]]), False),
+        (dict(segmentation=[[1, 1, 1, 3, 3, 3, 3, 1, 1, 1]]), False),
+        (dict(segmentation=[[1, 1, 4, 1, 4, 4]]), True),
+        # Broken ones are told of by who reads them.
+        (dict(segmentation=[['x'] * 8]), True),
+        (dict(segmentation=dict(counts='x')), True),
+    ],
+)
+def test_what_is_a_true_mask(as_coco, fields, is_true):
+    (one,) = as_coco(content(annotation(1, [1, 1, 3, 3], **fields))).annotations
+    assert one.true_mask == (fields['segmentation'] if is_true else None)

@@ -112,3 +112,19 @@ def test_rle_that_loses_nothing_is_not_written_anew():
     merged = merge_rles(rles, np.array([[0, 0, 4, 2], [0, 2, 4, 4]]))
     assert all(after is before for after, before in zip(merged, rles, strict=True))
     assert merge_rles([], np.zeros((0, 4))) == []
+
+
+def test_fixed_masks_lose_nothing_and_win():
+    rng = np.random.default_rng(3)
+    for _ in range(20):
+        masks = rng.random((5, 9, 7)) > 0.5
+        bboxes = rng.integers(1, 9, (5, 4))
+        bboxes[:, 2:] += bboxes[:, :2]
+        fixed = rng.random(5) > 0.5
+        merged = merge_masks(masks, bboxes, fixed)
+        assert (merged[fixed] == masks[fixed]).all()
+        # The others share what is left as if they were alone.
+        left = masks[~fixed] & ~masks[fixed].any(axis=0)
+        assert (merged[~fixed] == merge_masks(left, bboxes[~fixed])).all()
+        rles = merge_rles([encode_rle(mask) for mask in masks], bboxes, fixed)
+        assert rles == [encode_rle(mask) for mask in merged]

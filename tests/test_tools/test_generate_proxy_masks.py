@@ -7,7 +7,6 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-import torch
 from mmdet.datasets import CocoDataset
 from mmdet.datasets.transforms import LoadAnnotations
 
@@ -18,29 +17,6 @@ from mmboxcaseg.pretrained import SHIPPED, weights_path
 from mmboxcaseg.proxy import box_agreement, decode_rle, merge_masks
 
 TOOLS = Path(__file__).parents[2] / 'tools'
-CONFIG = """
-head = dict(type='mmboxcaseg.PatchHead', in_channels=60)
-model = dict(
-    type='mmboxcaseg.BoxCaseg',
-    data_preprocessor=dict(type='mmengine.ImgDataPreprocessor', mean=[0, 0, 0], std=[255] * 3),
-    backbone=dict(type='mmdet.ResNet', depth=18, base_channels=4, norm_eval=False),
-    weak_head=head,
-    salient_head=head,
-    transferred_head=dict(head, type='mmboxcaseg.TransferredHead'),
-)
-load, pack = dict(type='mmboxcaseg.LoadPatchImage'), dict(type='mmboxcaseg.PackPatchInputs')
-crop = dict(type='mmboxcaseg.BoxPatch', size=32)
-test_dataloader = dict(dataset=dict(pipeline=[load, crop, pack]))
-tta_model = dict(type='mmboxcaseg.BoxCasegTTAModel')
-tta_pipeline = [
-    load,
-    dict(type='TestTimeAug', transforms=[
-        [dict(type='mmboxcaseg.BoxPatch', size=24, margin=margin) for margin in (0.2, 0.6)],
-        [dict(type='RandomFlip', prob=0.0), dict(type='RandomFlip', prob=1.0)],
-        [pack],
-    ]),
-]
-"""
 SIZES = {5: (40, 30), 2: (24, 36), 9: (20, 20)}
 
 
@@ -64,17 +40,6 @@ BOXES = dict(
         annotation(60, 5, [20, 1, 15.5, 28]),
     ],
 )
-
-
-@pytest.fixture(scope='module')
-def trained(tmp_path_factory):
-    """Config and checkpoint of a tiny BoxCaseg with random weights."""
-    folder = tmp_path_factory.mktemp('model')
-    config, checkpoint = folder / 'tiny.py', folder / 'tiny.pth'
-    config.write_text(CONFIG)
-    torch.manual_seed(0)
-    torch.save(dict(state_dict=init_model(config).state_dict()), checkpoint)
-    return config, checkpoint
 
 
 @pytest.fixture
@@ -437,3 +402,42 @@ def test_image_of_another_size(trained, data, run, workers):
     assert code == 2
     assert_one_sentence(err, r'2.png is 9x9')
     assert not (data / 'proxy.json').exists()
+
+
+def test_true_masks_are_kept(trained, data, run):
+    """One of three masks of an image is true; the network is not asked for it."""
+    true = [[2, 3, 22.5, 3, 22.5, 20, 10, 23.25]]
+    crowd = dict(size=[30, 40], counts=[7, 5, 1188])
+    given = {30: true, 40: crowd}
+    annotations = [a | dict(segmentation=given.get(a['id'], [])) for a in BOXES['annotations']]
+    (data / 'boxes.json').write_text(json.dumps(dict(BOXES, annotations=annotations)))
+    raw = ('--raw-out', data / 'raw.json')
+    code, out, err = run(arguments(trained, data, '--keep-masks', *raw))
+    assert code == 0 and '4 boxes' in out, err
+    proxies = {a['id']: a for a in read(data / 'proxy.json')['annotations']}
+    assert {id_: proxies[id_]['segmentation'] for id_ in given} == given
+    assert (proxies[30]['quality'], proxies[30]['box_agreement']) == (1, 1)
+    assert [entry['ann_id'] for entry in read(data / 'raw.json')] == [10, 60, 20]
+    mask = decode_rle(true, (30, 40))
+    for entry in read(data / 'raw.json')[:2]:
+        proxy = decode_rle(proxies[entry['ann_id']]['segmentation'], (30, 40))
+        assert not (proxy & mask).any()
+        assert (decode_rle(entry['segmentation'], (30, 40)) & mask).any()
+    # From the raw masks comes the same.
+    refine = [TOOLS / 'refine_proxy_masks.py', data / 'boxes.json', data / 'raw.json']
+    code, out, _ = run([*refine, data / 'refined.json', '--keep-masks'])
+    assert code == 0 and 'no raw mask' not in out
+    assert read(data / 'refined.json') == read(data / 'proxy.json')
+    # Files of proxy masks are filled anew but for what was true.
+    (data / 'boxes.json').write_bytes((data / 'proxy.json').read_bytes())
+    assert run(arguments(trained, data, '--keep-masks', *raw))[0] == 0
+    assert [entry['ann_id'] for entry in read(data / 'raw.json')] == [10, 60, 20]
+
+
+def test_broken_true_masks_are_told_of_before_the_work(trained, data, run):
+    broken = dict(size=[30, 40], counts=[7, 5])
+    annotations = [BOXES['annotations'][0] | dict(segmentation=broken), *BOXES['annotations'][1:]]
+    (data / 'boxes.json').write_text(json.dumps(dict(BOXES, annotations=annotations)))
+    code, out, err = run(arguments(trained, data, '--keep-masks'))
+    assert (code, out) == (2, '')
+    assert_one_sentence(err, 'mask of annotation 30 in .*boxes.json is broken: its runs do not')

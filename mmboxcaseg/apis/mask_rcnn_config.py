@@ -1,0 +1,205 @@
+"""The config of a Mask R-CNN for a file of proxy masks."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+from msgspec import Raw
+
+from mmboxcaseg.coco.annotations import Coco, Id, write_coco
+from mmboxcaseg.fileio import write_bytes
+
+# Of the images with boxes one in so many validates.
+_VAL_EVERY = 10
+# A training has about so many steps, within the bounds of its epochs.
+_STEPS, _EPOCHS = 1000, (12, 60)
+_BATCH_SIZE = 2
+
+_HEAD = """\
+# Mask R-CNN on the masks of {masks}, written by mmboxcaseg masks.
+#   mmboxcaseg train {path}
+{note}_base_ = __import__('mmboxcaseg').config_path('proxy_mask_rcnn/r101_fpn_coco.py')
+
+classes = {classes!r}
+max_epochs = {epochs}
+batch_size = {batch_size}
+images = dict(img={images!r})
+train_file = {train_file!r}
+val_file = {val_file!r}
+"""
+_NOTE = """\
+# The masks that validate are not true ones but those of the network: bbox_mAP tells more than
+# segm_mAP does.
+"""
+_SMALL = """
+# Small, with the ImageNet weights that are installed along: it trains on a CPU too.
+channels = 64
+proposals = dict(nms_pre=200, max_per_img=100)
+model = dict(
+    backbone=dict(_delete_=True, type='mmboxcaseg.EfficientNetLite', pretrained=True),
+    # The backbone ends its stages without activation; without a norm their scale is too large.
+    neck=dict(
+        in_channels=[24, 40, 112, 320],
+        out_channels=channels,
+        norm_cfg=dict(type='GN', num_groups=16),
+    ),
+    rpn_head=dict(in_channels=channels, feat_channels=channels),
+    roi_head=dict(
+        bbox_roi_extractor=dict(out_channels=channels),
+        bbox_head=dict(in_channels=channels, fc_out_channels=256, num_classes=len(classes)),
+        mask_roi_extractor=dict(out_channels=channels),
+        mask_head=dict(in_channels=channels, conv_out_channels=channels, num_classes=len(classes)),
+    ),
+    train_cfg=dict(rpn_proposal=proposals, rcnn=dict(sampler=dict(num=64))),
+    test_cfg=dict(rpn=proposals),
+)
+resize = dict(_base_.resize, scale=(512, 512))
+optim_wrapper = dict(
+    optimizer=dict(_delete_=True, type='AdamW', lr=4e-4, weight_decay=0.01),
+    clip_grad=dict(max_norm=10),
+)
+"""
+_PRETRAINED = """
+# Heads of other classes than the checkpoint's begin anew.
+load_from = {pretrained!r}
+model = dict(
+    backbone=dict(depth=50, init_cfg=None),
+    roi_head=dict(
+        bbox_head=dict(num_classes=len(classes)), mask_head=dict(num_classes=len(classes))
+    ),
+)
+resize = _base_.resize
+# The base's rate is for 16 images at a time.
+optim_wrapper = dict(optimizer=dict(lr=0.02 * batch_size / 16))
+"""
+_TAIL = """
+drop_masks = dict(_base_.drop_masks, min_agreement=0.0, min_quality={min_quality!r})
+train_pipeline = [_base_.load, _base_.annotations, _base_.merge_masks, drop_masks]
+train_pipeline += [resize, _base_.flip, _base_.pack]
+test_pipeline = [_base_.load, resize, _base_.annotations, _base_.pack_test]
+train_dataloader = dict(
+    batch_size=batch_size,
+    num_workers=2,
+    dataset=dict(
+        metainfo=dict(classes=classes),
+        ann_file=train_file,
+        data_prefix=images,
+        filter_cfg=dict(min_size=1),  # mmdet leaves images of less than 32 pixels out
+        pipeline=train_pipeline,
+    ),
+)
+train_cfg = dict(max_epochs=max_epochs, val_interval=max(max_epochs // 6, 1))
+param_scheduler = [
+    dict(type='LinearLR', start_factor=0.01, by_epoch=False, end={warm_up}),
+    dict(type='CosineAnnealingLR', by_epoch=True, T_max=max_epochs, convert_to_iter_based=True),
+]
+auto_scale_lr = dict(base_batch_size=batch_size)
+default_hooks = dict(logger=dict(interval=10))
+"""
+_VAL = """
+val_dataloader = dict(
+    num_workers=1,
+    dataset=dict(
+        metainfo=dict(classes=classes),
+        data_root='',
+        ann_file=val_file,
+        data_prefix=images,
+        pipeline=test_pipeline,
+    ),
+)
+test_dataloader = val_dataloader
+val_evaluator = dict(ann_file=val_file)
+test_evaluator = val_evaluator
+"""
+_NO_VAL = """
+# One image is too few to validate.
+val_dataloader = test_dataloader = None
+val_evaluator = test_evaluator = None
+"""
+
+
+def write_mask_rcnn(
+    coco: Coco,
+    images: str | Path,
+    out: Path,
+    min_quality: float,
+    pretrained: str | Path | None = None,
+    true: Coco | None = None,
+) -> str:
+    """Write ``mask_rcnn.py``, ``masks_train.json`` and ``masks_val.json``.
+
+    Args:
+        coco: File of proxy masks.
+        images: Folder of its images.
+        out: Folder to write to.
+        min_quality: Masks of a quality above it train.
+        pretrained: Checkpoint of mmdet's Mask R-CNN R-50 FPN, which the training then begins with
+            in full size; by default a small network begins with ImageNet weights.
+        true: Images with true masks to validate on, none of which then train; by default a part of
+            the file's own, see :func:`val_images`.
+
+    Returns:
+        In a few words, how many images train and validate, and how long.
+
+    Raises:
+        InputError: If a file cannot be written.
+    """
+    used = {annotation.image_id for annotation in coco.objects}
+    if true is None:
+        val = val_images(coco)
+        train = used - val
+    else:
+        val = {image.id for image in true.images}
+        names = {image.file_name for image in true.images}
+        train = used - {image.id for image in coco.images if image.file_name in names}
+    files = {name: str((out / f'masks_{name}.json').resolve()) for name in ('train', 'val')}
+    _write_part(coco, train, files['train'])
+    _write_part(true or coco, val, files['val'])
+    steps = -(-len(train) // _BATCH_SIZE)
+    epochs = int(np.clip(round(_STEPS / steps), *_EPOCHS))
+    path = out / 'mask_rcnn.py'
+    text = _HEAD + (_PRETRAINED if pretrained else _SMALL) + _TAIL
+    text += _VAL if val else _NO_VAL
+    filled = dict(
+        masks=coco.path,
+        note=_NOTE if true is None else '',
+        path=path,
+        classes=tuple(category.name for category in coco.categories),
+        epochs=epochs,
+        batch_size=_BATCH_SIZE,
+        images=f'{Path(images).resolve()}/',
+        train_file=files['train'],
+        val_file=files['val'],
+        min_quality=min_quality,
+        pretrained=str(Path(pretrained).resolve()) if pretrained else None,
+        warm_up=min(100, epochs * steps // 10),
+    )
+    for key, value in filled.items():
+        text = text.replace(f'{{{key}!r}}', repr(value)).replace(f'{{{key}}}', str(value))
+    write_bytes(text.encode(), path)
+    return f'Mask R-CNN, {len(train)} images to train, {len(val)} to validate, {epochs} epochs'
+
+
+def val_images(coco: Coco) -> set[Id]:
+    """Choose the images that validate: a tenth of those with a box, at least one unless it is all.
+
+    Args:
+        coco: A COCO file.
+
+    Returns:
+        Their ids, the same for the same images.
+    """
+    used = {annotation.image_id for annotation in coco.objects}
+    ids = [image.id for image in coco.images if image.id in used]
+    count = -(-len(ids) // _VAL_EVERY) if len(ids) > 1 else 0
+    chosen = np.random.default_rng(0).permutation(len(ids))[:count]
+    return {ids[index] for index in chosen.tolist()}
+
+
+def _write_part(coco: Coco, ids: set[Id], path: str) -> None:
+    images = json.loads(bytes(coco.top['images']))
+    part = Raw(json.dumps([image for image in images if image['id'] in ids]).encode())
+    texts = (bytes(a.text) for a in coco.annotations if a.image_id in ids)
+    write_coco({**coco.top, 'images': part}, texts, path)

@@ -1,0 +1,227 @@
+"""From boxes in any format to masks, and to a Mask R-CNN that can be trained on them."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from mmboxcaseg.coco.annotations import Coco, load_coco, write_coco
+from mmboxcaseg.coco.checks import image_paths
+from mmboxcaseg.coco.proxies import Proxy, ProxyAnnotation, load_proxies
+from mmboxcaseg.datasets.transforms.loading import read_image
+from mmboxcaseg.engine.device import default_device
+from mmboxcaseg.errors import InputError, check_share, listing
+from mmboxcaseg.fileio import check_output, make_folder, write_bytes
+from mmboxcaseg.formats import FORMATS, check_plausible, read_boxes
+from mmboxcaseg.pretrained import or_shipped
+from mmboxcaseg.proxy import decode_rle
+
+from .mask_rcnn_config import write_mask_rcnn
+from .proxy_generation import generate_proxy_masks
+
+# Sides of boxes by which COCO tells small, medium and large ones.
+_SIDES = (32, 96)
+_SHOWN = 5
+
+
+def boxes_to_masks(
+    boxes: str | Path,
+    images: str | Path,
+    out: str | Path,
+    *,
+    format: str | None = None,
+    voc_origin: int = 0,
+    trust_boxes: bool = False,
+    keep_masks: bool = True,
+    min_quality: float = 0.75,
+    pretrained: str | Path | None = None,
+    val: str | Path | None = None,
+    pictures: int = 0,
+    config: str | Path | None = None,
+    checkpoint: str | Path | None = None,
+    tta: bool = False,
+    amp: bool = False,
+    batch_size: int = 32,
+    slack: float | None = None,
+    workers: int = 2,
+    device: str | None = None,
+) -> list[str]:
+    """Give boxes of any format masks, and write the config of a Mask R-CNN to train on them.
+
+    Args:
+        boxes: File or folder with the boxes; see :func:`mmboxcaseg.formats.read_boxes`.
+        images: Folder of the images.
+        out: Folder to write: ``boxes.json``, what was read, as COCO; ``masks.json``, the same with
+            the masks, all of them; ``mask_rcnn.py`` and its ``masks_train.json`` and
+            ``masks_val.json``; with pictures, ``masks.jpg``.
+        format: Key of :data:`mmboxcaseg.formats.FORMATS`; by default it is recognised.
+        voc_origin: What VOC and CSV files call the first pixel, 0 or 1.
+        trust_boxes: Whether boxes that look wrong are taken all the same; see
+            :func:`mmboxcaseg.formats.check_plausible`.
+        keep_masks: Whether annotations with a true mask keep it.
+        min_quality: Masks of a quality above it count as kept, and train the Mask R-CNN.
+        pretrained: Checkpoint of mmdet's Mask R-CNN R-50 FPN for the training to begin with.
+        val: COCO file with true masks to validate the Mask R-CNN on, of images in the same folder,
+            which then do not train; by default a tenth of the images validates.
+        pictures: How many masks to draw, half of them the best and half the worst.
+        config: See :func:`generate_proxy_masks`, as for all that follow.
+        checkpoint: Of the config.
+        tta: Whether to average over views.
+        amp: Whether the network runs in half precision.
+        batch_size: Boxes predicted at once.
+        slack: How far a mask may leave its box.
+        workers: Threads beside the network.
+        device: Where the network runs.
+
+    Returns:
+        What happened, in about ten lines.
+
+    Raises:
+        InputError: If something that was given cannot be used; before the network runs.
+
+    Example:
+        >>> from mmboxcaseg.apis import boxes_to_masks
+        >>> boxes_to_masks('boxes.csv', 'images', 'work_dirs/own')  # doctest: +SKIP
+    """
+    start = time.perf_counter()
+    out, device = Path(out), device or default_device()
+    check_share('--min-quality', min_quality)
+    config, checkpoint = or_shipped(config, checkpoint)
+    if pretrained and not Path(pretrained).is_file():
+        raise InputError(f'checkpoint {pretrained} does not exist')
+    coco, format = read_boxes(boxes, images, format, voc_origin)
+    if not trust_boxes:
+        check_plausible(coco)
+    true = read_boxes(val, images, 'coco').coco if val else None
+    if true and [c.name for c in true.categories] != [c.name for c in coco.categories]:
+        raise InputError(
+            f'{val} has other categories than {boxes}, or in another order: '
+            f'{listing(c.name for c in true.categories)}, not '
+            f'{listing(c.name for c in coco.categories)}'
+        )
+    make_folder(out)
+    for name in ('boxes.json', 'masks.json', 'masks_train.json', 'masks_val.json'):
+        check_output(out / name, [boxes, *([val] if val else [])])
+    write_coco(coco.top, (bytes(a.text) for a in coco.annotations), out / 'boxes.json')
+    generate_proxy_masks(
+        out / 'boxes.json',
+        images,
+        out / 'masks.json',
+        config=config,
+        checkpoint=checkpoint,
+        tta=tta,
+        amp=amp,
+        batch_size=batch_size,
+        slack=slack,
+        keep_masks=keep_masks,
+        workers=workers,
+        device=device,
+    )
+    proxies = load_proxies(out / 'masks.json')
+    masked = load_coco(out / 'masks.json', ProxyAnnotation)
+    training = write_mask_rcnn(masked, images, out, min_quality, pretrained, true)
+    files = f'{out}/boxes.json: what was read, as COCO; {out}/masks.json: with masks and quality'
+    if pictures:
+        _draw(masked, proxies, images, out / 'masks.jpg', pictures)
+        files += f'; {out}/masks.jpg: best and worst masks'
+    return [
+        f'{boxes}: {FORMATS[format][0]}, {_count(coco.annotations, "box", "boxes")} on '
+        f'{_count(coco.images, "image")}',
+        *summarize_boxes(coco),
+        *summarize_masks(coco, proxies, min_quality, keep_masks),
+        f'time: {time.perf_counter() - start:.1f} s on {device}',
+        files,
+        f'{out}/mask_rcnn.py: {training}',
+        f'next: mmboxcaseg train {out}/mask_rcnn.py',
+    ]
+
+
+def summarize_boxes(coco: Coco) -> list[str]:
+    """Say in three lines what boxes there are, and which get no mask.
+
+    Args:
+        coco: Boxes.
+
+    Returns:
+        Classes, sizes, and what is left out and why.
+    """
+    names = {category.id: category.name for category in coco.categories}
+    by_class = Counter(names[annotation.category_id] for annotation in coco.objects)
+    sides = np.sqrt([a.bbox[2] * a.bbox[3] for a in coco.objects])
+    small, medium, large = np.bincount(np.digitize(sides, _SIDES), minlength=3).tolist()
+    used = {annotation.image_id for annotation in coco.objects}
+    left_out = {
+        'crowds': sum(bool(a.iscrowd) for a in coco.annotations),
+        'boxes without an area': sum(not a.iscrowd and not a.is_object for a in coco.annotations),
+        'images without a box': sum(image.id not in used for image in coco.images),
+    }
+    reasons = [f'{count} {reason}' for reason, count in left_out.items() if count]
+    counts = listing(f'{name} {count}' for name, count in by_class.most_common())
+    return [
+        f'classes: {counts}',
+        f'sizes: {small} small, {medium} medium, {large} large (sides of {_SIDES[0]} and '
+        f'{_SIDES[1]} pixels between them)',
+        f'left out: {", ".join(reasons) or "nothing"}',
+    ]
+
+
+def summarize_masks(
+    coco: Coco, proxies: dict[int | str, Proxy], min_quality: float, keep_masks: bool
+) -> list[str]:
+    """Say in two lines how good the masks are.
+
+    Args:
+        coco: The boxes as they were read.
+        proxies: The masks by annotation.
+        min_quality: Those of a quality above it are kept.
+        keep_masks: Whether true masks were kept.
+
+    Returns:
+        Counts, and the masks of the lowest quality.
+    """
+    # A mask that the merge emptied still has the quality that it had before.
+    quality = {id_: 0.0 if p.is_empty else p.quality or 0.0 for id_, p in proxies.items()}
+    kept = sum(value > min_quality for value in quality.values())
+    true = sum(a.true_mask is not None for a in coco.objects) if keep_masks else 0
+    empty = sum(proxy.is_empty for proxy in proxies.values())
+    images = {image.id: image.file_name for image in coco.images}
+    owners = {annotation.id: images[annotation.image_id] for annotation in coco.objects}
+    worst = sorted(quality, key=quality.get)[:_SHOWN]
+    return [
+        f'masks: {kept} of {len(quality)} have a quality above {min_quality:g} (mean of all '
+        f'{np.mean(list(quality.values())):.2f}); {true} true ones were kept, {empty} are empty',
+        'lowest quality: ' + ', '.join(f'{i} ({owners[i]}) {quality[i]:.2f}' for i in worst),
+    ]
+
+
+def _count(things: Sequence, one: str, many: str = '') -> str:
+    return f'{len(things)} {one if len(things) == 1 else many or f"{one}s"}'
+
+
+def _draw(
+    coco: Coco, proxies: dict[int | str, Proxy], images: str | Path, path: Path, count: int
+) -> None:
+    import cv2
+
+    from mmboxcaseg.coco.annotations import annotation_bboxes
+    from mmboxcaseg.visualization.draw import draw_instance, make_sheet
+
+    ranked = sorted(coco.objects, key=lambda a: proxies[a.id].quality or 0.0, reverse=True)
+    shown = ranked if len(ranked) <= count else ranked[: -(-count // 2)] + ranked[-(count // 2) :]
+    owners = {image.id: image for image in coco.images}
+    paths = image_paths([owners[a.image_id] for a in shown], images, coco.path)
+    drawings = [
+        draw_instance(
+            read_image(paths[annotation.image_id]),
+            bbox,
+            decode_rle(proxies[annotation.id].rle, owners[annotation.image_id].shape),
+        )
+        for annotation, bbox in zip(shown, annotation_bboxes(shown), strict=True)
+    ]
+    captions = [f'{a.id}: {proxies[a.id].quality or 0:.2f}' for a in shown]
+    sheet = make_sheet(drawings, captions, columns=min(len(shown), 6))
+    write_bytes(cv2.imencode('.jpg', sheet)[1].tobytes(), path)

@@ -1,0 +1,58 @@
+"""Boxes that cannot be meant as they stand, told by their numbers."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from mmboxcaseg.coco.annotations import Coco, annotation_bboxes
+from mmboxcaseg.coco.checks import check_bboxes
+from mmboxcaseg.errors import InputError
+
+# By so much of its image's side a box may leave it by carelessness.
+_CARELESS = 0.05
+
+
+def check_plausible(coco: Coco) -> None:
+    """Check that boxes can be meant as they stand.
+
+    Args:
+        coco: Boxes.
+
+    Raises:
+        InputError: If there are none; if all lie between 0 and 1, so are parts of the image; if
+            they leave their images and would not, were width and height the second corner; if one
+            lies outside its image for more than half; says which of these.
+    """
+    objects = coco.objects
+    if objects:
+        images = {image.id: image for image in coco.images}
+        bboxes = annotation_bboxes(objects)
+        shapes = np.array([images[a.image_id].shape for a in objects], dtype=np.float64)
+        corners, sides = bboxes[:, 2:], shapes[:, ::-1]
+        if (bboxes <= 1).all() and (bboxes >= 0).all() and (sides > 1).all():
+            raise InputError(
+                f'all boxes of {coco.path} lie between 0 and 1, so they are probably parts of the '
+                "image's width and height: write them in pixels, or give YOLO files as YOLO"
+            )
+        # Were they x1, y1, x2, y2.
+        firsts, seconds = bboxes[:, :2], corners - bboxes[:, :2]
+        would_fit = ((seconds > firsts) & (seconds <= sides * (1 + _CARELESS))).all()
+        if would_fit and (corners > sides * (1 + _CARELESS)).any():
+            raise InputError(
+                f'boxes of {coco.path} leave their images, and all would lie inside if their last '
+                'two numbers were the second corner: they are probably x1, y1, x2, y2, where x, y, '
+                'width, height are wanted'
+            )
+    check_bboxes(coco)
+    inside = np.clip(np.minimum(corners, sides) - np.maximum(bboxes[:, :2], 0), 0, None)
+    areas = (corners - bboxes[:, :2]).prod(axis=1)
+    outside = (inside.prod(axis=1) < areas / 2).nonzero()[0]
+    if len(outside):
+        first = objects[outside[0]]
+        image = images[first.image_id]
+        raise InputError(
+            f'{len(outside)} boxes of {coco.path} lie outside their images for more than half, the '
+            f'first {list(first.bbox)} (annotation {first.id}) of {image.file_name} '
+            f'({image.width}x{image.height}): do they belong to images of another size, or are '
+            'they x, y of the centre?'
+        )

@@ -1,0 +1,188 @@
+"""Images with boxes as files of any format have them, and COCO files made of them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+from typing import Any, NamedTuple
+
+from mmboxcaseg.coco.annotations import Coco, parse_coco
+from mmboxcaseg.datasets.transforms.loading import read_image_shape
+from mmboxcaseg.errors import InputError
+
+#: To this part of a pixel boxes are rounded that a file gives in parts of the image: whole pixels
+#: come back whole from six decimals.
+DECIMALS = 2
+
+
+class Drawn(NamedTuple):
+    """A box of a picture.
+
+    Attributes:
+        category: Name.
+        bbox: xyxy in pixels; x2 and y2 are the right and the lower edge.
+        fields: Others that the annotation is to have.
+    """
+
+    category: str
+    bbox: tuple[float, float, float, float]
+    fields: dict[str, Any] = {}
+
+
+@dataclass
+class Picture:
+    """An image with its boxes.
+
+    Attributes:
+        file_name: Below the folder of the images.
+        shape: (height, width) of the image file.
+        boxes: In the file's order.
+    """
+
+    file_name: str
+    shape: tuple[int, int]
+    boxes: list[Drawn] = field(default_factory=list)
+
+
+class ImageFolder:
+    """The folder of the images, in which files are found by the names that others gave them.
+
+    Args:
+        path: The folder.
+
+    Raises:
+        InputError: If there is none.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        if not self.path.is_dir():
+            raise InputError(f'image folder {path} does not exist')
+        self._present = {entry.name for entry in self.path.iterdir() if entry.is_file()}
+
+    def find(self, name: str, source: str | Path) -> str:
+        """Find an image.
+
+        Folders in front of its name, of another machine or an address, are left out one after the
+        other until there is such a file.
+
+        Args:
+            name: As the file of the boxes has it.
+            source: That file, for the message.
+
+        Returns:
+            The path below the folder.
+
+        Raises:
+            InputError: If there is none.
+        """
+        parts = PurePosixPath(name.replace('\\', '/')).parts
+        parts = [part for part in parts if part.strip('/.')]  # what is found lies in the folder
+        for start in range(len(parts)):
+            candidate = '/'.join(parts[start:])
+            if candidate in self._present or (self.path / candidate).is_file():
+                return candidate
+        raise InputError(f'image {name} of {source} does not exist in {self.path}')
+
+    def picture(
+        self, name: str, source: str | Path, said: tuple[int, int] | None = None
+    ) -> Picture:
+        """Begin a picture without boxes.
+
+        Args:
+            name: See :meth:`find`.
+            source: Where the name stands, for messages.
+            said: (height, width) that the image has there, if it says so.
+
+        Raises:
+            InputError: If there is no such image, or it has another size than said.
+        """
+        found = self.find(name, source)
+        shape = read_image_shape(self.path / found)
+        if said not in (None, (0, 0), shape):
+            raise InputError(
+                f'{self.path / found} is {shape[1]}x{shape[0]}, but {source} says '
+                f'{said[1]}x{said[0]}: the boxes belong to another image, or to one that was '
+                'scaled or turned since'
+            )
+        return Picture(found, shape)
+
+
+def named_groups(rows: Iterable[tuple[str, Any]]) -> Iterator[tuple[str, list]]:
+    """Group values by name, names in the order in which they come first."""
+    groups: dict[str, list] = {}
+    for name, value in rows:
+        groups.setdefault(name, []).append(value)
+    yield from groups.items()
+
+
+def as_coco(
+    pictures: Iterable[Picture], path: str | Path, categories: Iterable[str] | None = None
+) -> Coco:
+    """Make a COCO file of pictures.
+
+    Args:
+        pictures: Their order does not matter: images are sorted by name, and several of one name
+            become one.
+        path: What was read, for messages.
+        categories: All names, in order; by default those of the boxes, sorted.
+
+    Returns:
+        The content of a file in which everything is numbered from 1.
+
+    Raises:
+        InputError: If a box has no area to the right of and below its first corner.
+
+    Example:
+        >>> picture = Picture('a.jpg', (40, 60), [Drawn('cat', (3, 4, 13, 24))])
+        >>> as_coco([picture], 'boxes.csv').annotations[0].bbox
+        (3, 4, 10, 20)
+    """
+    by_name: dict[str, Picture] = {}
+    for picture in pictures:
+        joined = by_name.setdefault(picture.file_name, picture)
+        if joined is not picture:
+            joined.boxes += picture.boxes
+    pictures = [by_name[name] for name in sorted(by_name)]
+    if categories is None:
+        categories = sorted({box.category for picture in pictures for box in picture.boxes})
+    ids = {name: number for number, name in enumerate(categories, 1)}
+    images, annotations = [], []
+    for number, picture in enumerate(pictures, 1):
+        height, width = picture.shape
+        images.append(dict(id=number, file_name=picture.file_name, width=width, height=height))
+        for box in picture.boxes:
+            x1, y1, x2, y2 = box.bbox
+            if x2 < x1 or y2 < y1:
+                raise InputError(
+                    f'a box of {picture.file_name} in {path} ends before it begins, at '
+                    f'{x2:g}, {y2:g} after {x1:g}, {y1:g}: are the last two numbers its width and '
+                    'height, or its corners the other way round?'
+                )
+            own = dict(id=len(annotations) + 1, image_id=number, category_id=ids[box.category])
+            own |= dict(bbox=[x1, y1, x2 - x1, y2 - y1], area=(x2 - x1) * (y2 - y1), iscrowd=0)
+            annotations.append(own | box.fields)
+    listed = [dict(id=number, name=name) for name, number in ids.items()]
+    content = dict(images=images, annotations=annotations, categories=listed)
+    return parse_coco(json.dumps(content).encode(), path)
+
+
+def in_pixels(
+    parts: tuple[float, float, float, float], shape: tuple[int, int]
+) -> tuple[float, float, float, float]:
+    """Scale a box xyxy in parts of the image's width and height to pixels.
+
+    Example:
+        >>> in_pixels((0.1, 0.2, 0.333333, 1), (40, 30))
+        (3, 8, 10, 40)
+    """
+    height, width = shape
+    scaled = zip(parts, (width, height, width, height), strict=True)
+    return tuple(tidy(round(part * side, DECIMALS)) for part, side in scaled)
+
+
+def tidy(number: float) -> float | int:
+    """An int where a number is whole, so that equal boxes are written alike."""
+    return int(number) if float(number).is_integer() else number

@@ -1,0 +1,69 @@
+"""Pascal VOC: an XML file for each image."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from xml.etree import ElementTree
+
+from mmboxcaseg.coco.annotations import Coco
+from mmboxcaseg.errors import InputError
+
+from .corners import read_corners
+from .pictures import Drawn, ImageFolder, Picture, as_coco
+
+
+def voc_files(path: Path) -> list[Path]:
+    """The XML files of a folder, or of its folder ``Annotations``; a file is its own."""
+    if path.is_file():
+        return [path]
+    return sorted(path.glob('*.xml')) or sorted(path.glob('Annotations/*.xml'))
+
+
+def read_voc(path: Path, images: Path, origin: int = 0) -> Coco:
+    """Read boxes of Pascal VOC.
+
+    Args:
+        path: Folder of the XML files, or one of them.
+        images: Folder of the images.
+        origin: What the first pixel of a row or column is called; see :func:`read_corners`.
+
+    Returns:
+        The boxes; ``difficult`` and ``truncated`` are kept where a file has them.
+
+    Raises:
+        InputError: If a file is no XML of VOC, or its image is missing or of another size.
+    """
+    folder = ImageFolder(images)
+    files = voc_files(path)
+    if not files:
+        raise InputError(f'{path} has no XML file: give the folder of the Pascal VOC annotations')
+    return as_coco((_read_file(file, folder, origin) for file in files), path)
+
+
+def _read_file(file: Path, folder: ImageFolder, origin: int) -> Picture:
+    try:
+        root = ElementTree.parse(file).getroot()
+    except (OSError, ElementTree.ParseError) as error:
+        raise InputError(f'{file} cannot be read as XML: {error}') from None
+    if root.tag != 'annotation' or not root.findtext('filename'):
+        raise InputError(
+            f'{file} is no Pascal VOC annotation: its root is <{root.tag}>, not <annotation> with '
+            'a <filename>'
+        )
+    said = [root.findtext(f'size/{side}') or '0' for side in ('height', 'width')]
+    try:
+        shape = tuple(int(float(side)) for side in said)
+    except ValueError:
+        raise InputError(f'{file} has the size {said}, not two numbers') from None
+    picture = folder.picture(root.findtext('filename').strip(), file, shape)
+    for number, entry in enumerate(root.findall('object'), 1):
+        where = f'object {number} of {file}'
+        name = (entry.findtext('name') or '').strip()
+        if not name:
+            raise InputError(f'{where} has no <name>')
+        box = entry.find('bndbox')
+        corners = {} if box is None else {corner.tag: corner.text for corner in box}
+        flags = {key: entry.findtext(key) for key in ('difficult', 'truncated')}
+        fields = {key: int(text == '1') for key, text in flags.items() if text is not None}
+        picture.boxes.append(Drawn(name, read_corners(corners, origin, where), fields))
+    return picture

@@ -1,0 +1,131 @@
+"""YOLO: a text file for each image, beside a ``data.yaml`` with the names of the classes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from math import isfinite
+from pathlib import Path
+
+import yaml
+
+from mmboxcaseg.coco.annotations import Coco
+from mmboxcaseg.errors import InputError
+from mmboxcaseg.fileio import read_bytes
+
+from .pictures import Drawn, ImageFolder, as_coco, in_pixels
+
+_IMAGE_SUFFIXES = {'.bmp', '.jpeg', '.jpg', '.png', '.tif', '.tiff', '.webp'}
+_NAME_FILES = ('data.yaml', 'data.yml', 'dataset.yaml', 'classes.txt')
+# Outlines may reach over the image's border by a rounding error.
+_MOST = 1.001
+
+
+def names_file(path: Path) -> Path | None:
+    """The file that names the classes: the one given, or one in the folder or above it."""
+    if path.is_file():
+        return path
+    places = (folder / name for folder in (path, path.parent) for name in _NAME_FILES)
+    return next((place for place in places if place.is_file()), None)
+
+
+def read_yolo(path: Path, images: Path, origin: int = 0) -> Coco:
+    """Read boxes of YOLO.
+
+    The labels of ``images/x/a.jpg`` are ``labels/x/a.txt``; they may lie beside the image too, or
+    in the folder given or its ``labels``. An image without such a file has no boxes. An outline
+    (YOLO-seg) is kept as the mask of its box.
+
+    Args:
+        path: ``data.yaml`` or ``classes.txt``, or a folder with one of them in it or above it.
+        images: Folder of the images, folders in it included.
+        origin: Has no meaning here: the numbers are parts of the image.
+
+    Returns:
+        The boxes, to a hundredth of a pixel.
+
+    Raises:
+        InputError: If there are no names or no labels, or a line is wrong.
+    """
+    source = names_file(path)
+    if source is None:
+        raise InputError(f'{path} has no {" or ".join(_NAME_FILES)}, which name the classes')
+    names = _read_names(source)
+    folder = ImageFolder(images)
+    root = path if path.is_dir() else path.parent
+    pictures, found = [], 0
+    for file in sorted(images.rglob('*')):
+        if file.suffix.lower() not in _IMAGE_SUFFIXES:
+            continue
+        name = file.relative_to(images).as_posix()
+        picture = folder.picture(name, path)
+        labels = next((p for p in _label_places(file, name, root) if p.is_file()), None)
+        if labels is not None:
+            found += 1
+            picture.boxes += _read_labels(labels, names, picture.shape)
+        pictures.append(picture)
+    if not found:
+        raise InputError(
+            f'no image of {images} has a label file: those of images/a.jpg are labels/a.txt'
+        )
+    return as_coco(pictures, path, names.values())
+
+
+def _label_places(file: Path, name: str, root: Path) -> Iterator[Path]:
+    parts = list(file.absolute().parts)
+    if 'images' in parts[:-1]:
+        last = len(parts) - 2 - parts[-2::-1].index('images')
+        parts[last] = 'labels'
+        yield Path(*parts).with_suffix('.txt')
+    yield file.with_suffix('.txt')
+    yield (root / 'labels' / name).with_suffix('.txt')
+    yield (root / name).with_suffix('.txt')
+
+
+def _read_names(path: Path) -> dict[int, str]:
+    text = read_bytes(path)
+    try:
+        if path.suffix == '.txt':
+            names = text.decode().split('\n')
+            names = [name.strip() for name in names if name.strip()]
+        else:
+            names = yaml.safe_load(text)['names']
+        names = names if isinstance(names, dict) else dict(enumerate(names))
+        return {int(number): str(name) for number, name in sorted(names.items())}
+    except (yaml.YAMLError, UnicodeDecodeError, KeyError, TypeError, ValueError):
+        raise InputError(
+            f"{path} has no 'names' of the classes, a list or numbers with names"
+        ) from None
+
+
+def _read_labels(path: Path, names: dict[int, str], shape: tuple[int, int]) -> Iterator[Drawn]:
+    for number, line in enumerate(read_bytes(path).decode(errors='replace').splitlines(), 1):
+        if not line.strip():
+            continue
+        where = f'line {number} of {path}'
+        try:
+            label, *parts = map(float, line.split())
+        except ValueError:
+            label, parts = -1.0, []
+        # A box may have a confidence too; an outline has three corners at least.
+        is_outline = len(parts) >= 6 and len(parts) % 2 == 0
+        if not (is_outline or len(parts) in (4, 5)) or not all(map(isfinite, parts)):
+            raise InputError(
+                f'{where} is {line.strip()!r}, not a class with x, y, width, height or an outline'
+            )
+        if label not in names:
+            raise InputError(f'{where} has class {label:g}, but there are {len(names)} names')
+        if not all(-_MOST + 1 <= part <= _MOST for part in parts[: None if is_outline else 4]):
+            raise InputError(
+                f"{where} has numbers outside 0 to 1: YOLO's are parts of the image's width and "
+                'height, are these pixels?'
+            )
+        height, width = shape
+        if is_outline:
+            xs, ys = parts[::2], parts[1::2]
+            box = min(xs), min(ys), max(xs), max(ys)
+            outline = [p * side for p, side in zip(parts, [width, height] * len(xs), strict=True)]
+            fields = dict(segmentation=[outline])
+        else:
+            x, y, w, h = parts[:4]
+            box, fields = (x - w / 2, y - h / 2, x + w / 2, y + h / 2), {}
+        yield Drawn(names[int(label)], in_pixels(box, shape), fields)

@@ -1,0 +1,58 @@
+import re
+
+import pytest
+
+from mmboxcaseg.errors import InputError
+from mmboxcaseg.formats import check_plausible
+
+
+@pytest.fixture
+def check(as_coco):
+    """Check boxes of an image of 100x50 pixels."""
+
+    def check(*boxes):
+        content = dict(
+            images=[dict(id=1, file_name='a.png', width=100, height=50)],
+            categories=[dict(id=1, name='cat')],
+            annotations=[
+                dict(id=id_, image_id=1, category_id=1, bbox=box)
+                for id_, box in enumerate(boxes, 1)
+            ],
+        )
+        check_plausible(as_coco(content))
+
+    return check
+
+
+@pytest.mark.parametrize(
+    'boxes',
+    [
+        [[10, 5, 20, 20]],
+        [[0, 0, 100, 50]],
+        [[10, 5, 94, 47]],  # over the border by carelessness
+        [[0.2, 0.3, 0.5, 0.5], [10, 5, 20, 20]],
+        [[40, 20, 80, 40], [60, 20, 30, 10]],  # one leaves, the other cannot be x1, y1, x2, y2
+        [[-10, 0, 21, 50]],  # inside by 11 pixels, outside by 10
+    ],
+)
+def test_plausible_boxes(check, boxes):
+    check(*boxes)
+
+
+@pytest.mark.parametrize(
+    ('boxes', 'message'),
+    [
+        ([], 'boxes.json holds no box'),
+        ([[0.2, 0.3, 0.5, 0.5], [0, 0, 1, 1]], 'all boxes of boxes.json lie between 0 and 1'),
+        ([[40, 20, 80, 40], [1, 2, 30, 40]], 'they are probably x1, y1, x2, y2, where x, y, width'),
+        (
+            [[10, 5, 20, 20], [90, 0, 21, 10]],
+            '1 boxes of boxes.json lie outside their images for more than half, the first '
+            '[90, 0, 21, 10] (annotation 2) of a.png (100x50): do they',
+        ),
+        ([[100, 0, 5, 5]], 'annotation 1 of boxes.json has its box [100, 0, 5, 5] outside'),
+    ],
+)
+def test_others_are_refused(check, boxes, message):
+    with pytest.raises(InputError, match=re.escape(message)):
+        check(*boxes)

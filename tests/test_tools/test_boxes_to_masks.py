@@ -1,0 +1,266 @@
+"""From boxes to masks and to a training, as a new user goes."""
+
+import json
+import re
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from mmengine.registry import DATASETS
+
+from mmboxcaseg.apis.masking import summarize_masks
+from mmboxcaseg.cli import main
+from mmboxcaseg.cli.masks import _FORMATS
+from mmboxcaseg.coco import Proxy
+from mmboxcaseg.engine.config import load_config
+from mmboxcaseg.formats import FORMATS
+from mmboxcaseg.proxy import decode_rle, encode_rle
+from mmboxcaseg.proxy.dropping import is_kept
+
+TOOL = Path(__file__).parents[2] / 'tools' / 'boxes_to_masks.py'
+ROWS = [
+    ('a.png', 'cat', 2, 3, 22, 23),
+    ('a.png', 'dog', 8, 9, 20, 23),
+    ('b.png', 'cat', 1, 2, 20, 30),
+    ('c.png', 'dog', 3, 4, 18, 17),
+]
+SIZES = {'a.png': (40, 30), 'b.png': (24, 36), 'c.png': (20, 20)}
+
+
+@pytest.fixture
+def data(tmp_path, monkeypatch):
+    """A folder, the current one, with boxes.csv and img/."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / 'img').mkdir()
+    rng = np.random.default_rng(0)
+    for name, (width, height) in SIZES.items():
+        img = cv2.GaussianBlur(rng.integers(0, 255, (height, width, 3), np.uint8), (9, 9), 0)
+        cv2.imwrite(str(tmp_path / 'img' / name), img)
+    lines = ['filename,class,xmin,ymin,xmax,ymax', *(','.join(map(str, row)) for row in ROWS)]
+    (tmp_path / 'boxes.csv').write_text('\n'.join(lines))
+    return tmp_path
+
+
+@pytest.fixture
+def masks(run, trained, data):
+    """Run the tool on boxes and go on from what it wrote."""
+    config, checkpoint = trained
+    network = ['--config', config, '--checkpoint', checkpoint, '--device', 'cpu']
+
+    def masks(boxes='boxes.csv', *options):
+        return run(boxes, '--images', 'img', '--out', 'out', *network, *options)
+
+    return masks
+
+
+def read(path):
+    return json.loads(Path(path).read_text())
+
+
+def write_coco(path, true=None):
+    """The boxes as COCO, and one's true mask."""
+    names, classes = sorted(SIZES), ['cat', 'dog']
+    annotations = [
+        dict(
+            id=id_,
+            image_id=names.index(name) + 1,
+            category_id=classes.index(class_) + 1,
+            bbox=[x1, y1, x2 - x1, y2 - y1],
+            **(dict(segmentation=true[id_]) if true and id_ in true else {}),
+        )
+        for id_, (name, class_, x1, y1, x2, y2) in enumerate(ROWS, 1)
+    ]
+    images = [
+        dict(id=id_, file_name=name, width=SIZES[name][0], height=SIZES[name][1])
+        for id_, name in enumerate(names, 1)
+    ]
+    categories = [dict(id=id_, name=name) for id_, name in enumerate(classes, 1)]
+    content = dict(images=images, annotations=annotations, categories=categories)
+    path.write_text(json.dumps(content))
+
+
+def test_formats_of_the_option_are_those_that_are_read():
+    assert set(_FORMATS) == set(FORMATS)
+
+
+def test_boxes_to_masks(masks, data):
+    code, out, err = masks('boxes.csv', '--pictures', 3, '--min-quality', '0.3')
+    assert code == 0, err
+    boxes, masked = read('out/boxes.json'), read('out/masks.json')
+    assert [a['bbox'] for a in boxes['annotations']] == [
+        [x1, y1, x2 - x1, y2 - y1] for *_, x1, y1, x2, y2 in ROWS
+    ]
+    for before, after in zip(boxes['annotations'], masked['annotations'], strict=True):
+        assert {key: after[key] for key in before} == before
+        assert after['segmentation'] and 0 < after['quality'] < 1
+    assert cv2.imread('out/masks.jpg') is not None
+    quality = {a['id']: a['quality'] for a in masked['annotations']}
+    kept = sum(value > 0.3 for value in quality.values())
+    lines = out.splitlines()[-10:]
+    assert lines[0] == 'boxes.csv: CSV, 4 boxes on 3 images'
+    assert lines[1] == 'classes: cat 2, dog 2'
+    assert lines[2].startswith('sizes: 4 small, 0 medium, 0 large')
+    assert lines[3] == 'left out: nothing'
+    assert lines[4].startswith(f'masks: {kept} of 4 have a quality above 0.3 (mean of all 0.')
+    worst = min(quality, key=quality.get)
+    assert re.match(rf'lowest quality: {worst} \([abc].png\) {quality[worst]:.2f}, ', lines[5])
+    assert re.fullmatch(r'time: \d+\.\d s on cpu', lines[6])
+    assert lines[8].endswith('Mask R-CNN, 2 images to train, 1 to validate, 60 epochs')
+    assert lines[9] == 'next: mmboxcaseg train out/mask_rcnn.py'
+
+
+def test_other_formats_give_the_same_masks(masks, data):
+    masks()
+    expected = read('out/masks.json')
+    write_coco(data / 'boxes.json')
+    code, out, err = masks('boxes.json')
+    assert code == 0 and 'boxes.json: COCO, 4 boxes' in out, err
+    assert read('out/masks.json') == expected
+
+
+def test_what_is_left_out_is_said(masks, data):
+    write_coco(data / 'boxes.json')
+    content = read('boxes.json')
+    content['annotations'][0]['iscrowd'] = 1
+    content['annotations'][1]['bbox'][2] = 0
+    (data / 'boxes.json').write_text(json.dumps(content))
+    code, out, err = masks('boxes.json')
+    assert code == 0, err
+    assert 'left out: 1 crowds, 1 boxes without an area, 1 images without a box\n' in out
+    assert 'masks: ' in out and ' of 2 have' in out
+
+
+def test_empty_masks_are_not_kept(as_coco, data):
+    write_coco(data / 'boxes.json')
+    coco = as_coco(read('boxes.json'))
+    full, empty = (encode_rle(np.full((30, 40), value)) for value in (True, False))
+    proxies = {1: Proxy(full, 1, 0.9), 2: Proxy(empty, 0, 0.8), 3: Proxy(full, 1, 0.5)}
+    assert summarize_masks(coco, proxies, 0.75, keep_masks=True) == [
+        'masks: 1 of 3 have a quality above 0.75 (mean of all 0.47); 0 true ones were kept, '
+        '1 are empty',
+        'lowest quality: 2 (a.png) 0.00, 3 (b.png) 0.50, 1 (a.png) 0.90',
+    ]
+
+
+@pytest.mark.parametrize(
+    ('options', 'message'),
+    [
+        (('--format', 'voc'), 'error: boxes.csv cannot be read as XML'),
+        (('--min-quality', '2'), 'error: --min-quality must be in [0, 1], not 2.0'),
+        (('--pretrained', 'no.pth'), 'error: checkpoint no.pth does not exist'),
+        (('--images', 'none'), 'error: image folder none does not exist'),
+    ],
+)
+def test_what_is_wrong_is_one_sentence(masks, data, options, message):
+    code, out, err = masks('boxes.csv', *options)
+    assert (code, out) == (2, '')
+    assert err.startswith(message) and not Path('out').exists()
+
+
+def test_config_and_checkpoint_come_together(run, data):
+    code, _, err = run('boxes.csv', '--images', 'img', '--out', 'out', '--config', 'a.py')
+    assert code == 2 and err.startswith('error: a checkpoint is missing: give both')
+    assert not Path('out').exists()
+
+
+def test_boxes_that_look_wrong(masks, data):
+    lines = ['filename,class,xmin,ymin,xmax,ymax', 'a.png,cat,0.1,0.2,0.9,1']
+    (data / 'boxes.csv').write_text('\n'.join(lines))
+    code, _, err = masks()
+    assert code == 2 and 'all boxes of boxes.csv lie between 0 and 1' in err
+    assert not Path('out').exists()
+    assert masks('boxes.csv', '--trust-boxes')[0] == 0
+
+
+#: Of the larger box of a.png, over all of the smaller one's.
+TRUE = {1: [[2, 3, 22, 3, 22, 23, 12, 23, 2, 13]]}
+
+
+def train_dataset():
+    config = load_config('out/mask_rcnn.py')
+    return DATASETS.build(config.train_dataloader.dataset | dict(serialize_data=False))
+
+
+def test_true_masks_are_kept_and_train(masks, data, monkeypatch):
+    """They alone, where no proxy mask is good enough."""
+    monkeypatch.setattr('mmboxcaseg.apis.mask_rcnn_config.val_images', lambda coco: {3})
+    write_coco(data / 'boxes.json', TRUE)
+    code, out, err = masks('boxes.json', '--min-quality', '0.999')
+    assert code == 0, err
+    assert 'masks: 1 of 4 have a quality above 0.999' in out and '1 true ones were kept' in out
+    first, second, *_ = read('out/masks.json')['annotations']
+    assert first['segmentation'] == TRUE[1]
+    assert (first['quality'], first['box_agreement']) == (1, 1)
+    true = decode_rle(TRUE[1], (30, 40))
+    assert not (decode_rle(second['segmentation'], (30, 40)) & true).any()
+
+    dataset = train_dataset()
+    load, annotate, merge, drop = dataset.pipeline.transforms[:4]
+    results = drop(merge(annotate(load(dataset.get_data_info(0)))))
+    assert is_kept(results['gt_masks'].masks).tolist() == [True, False]
+    assert (results['gt_masks'].masks[0] == true).all()
+
+    # The counter-check: unless they are kept nothing trains.
+    assert masks('boxes.json', '--min-quality', '0.999', '--no-keep-masks')[0] == 0
+    assert read('out/masks.json')['annotations'][0]['segmentation'] != TRUE[1]
+    results = drop(merge(annotate(load(train_dataset().get_data_info(0)))))
+    assert not is_kept(results['gt_masks'].masks).any()
+
+
+SMALL = ['train_cfg.max_epochs=1', 'train_dataloader.dataset.pipeline.Resize.scale=(64,64)']
+SMALL += ['train_dataloader.num_workers=0', 'train_dataloader.persistent_workers=False']
+SMALL_VAL = [option.replace('train_dataloader', 'val_dataloader') for option in SMALL[1:]]
+
+
+def test_the_config_trains_as_it_stands(masks, data, quiet_runner):
+    assert masks('boxes.csv', '--min-quality', '0.1')[0] == 0
+    config = load_config('out/mask_rcnn.py')
+    head = config.model.roi_head
+    assert (head.bbox_head.num_classes, head.mask_head.num_classes) == (2, 2)
+    parts = [read(f'out/masks_{part}.json') for part in ('train', 'val')]
+    assert sorted(image['id'] for part in parts for image in part['images']) == [1, 2, 3]
+    assert sorted(a['id'] for part in parts for a in part['annotations']) == [1, 2, 3, 4]
+    options = ['--cfg-options', *SMALL, *SMALL_VAL]
+    main(['train', 'out/mask_rcnn.py', '--work-dir', 'run', *options])
+    assert Path('run/epoch_1.pth').is_file()
+
+
+def test_one_image_has_no_validation(masks, data, quiet_runner):
+    (data / 'boxes.csv').write_text('filename,xmin,ymin,xmax,ymax\nb.png,1,2,20,30\n')
+    code, out, err = masks()
+    assert code == 0 and '1 images to train, 0 to validate' in out, err
+    main(['train', 'out/mask_rcnn.py', '--work-dir', 'run', '--cfg-options', *SMALL])
+    assert Path('run/epoch_1.pth').is_file()
+
+
+def test_a_pretrained_detector_comes_in_full_size(masks, data):
+    Path('detector.pth').write_bytes(b'')
+    assert masks('boxes.csv', '--pretrained', 'detector.pth')[0] == 0
+    config = load_config('out/mask_rcnn.py')
+    assert config.load_from == str(Path('detector.pth').resolve())
+    assert config.model.backbone.depth == 50 and config.model.backbone.init_cfg is None
+    assert config.optim_wrapper.optimizer.lr == pytest.approx(0.0025)
+    assert config.model.roi_head.mask_head.type == 'mmboxcaseg.ProxyMaskHead'
+    assert config.model.roi_head.mask_head.num_classes == 2
+
+
+def test_validation_on_true_masks(masks, data):
+    true = {id_: [[2, 3, 9, 3, 9, 9]] for id_ in (1, 2)}
+    write_coco(data / 'val.json', true)
+    content = read('val.json')
+    content['images'] = content['images'][:1]
+    content['annotations'] = content['annotations'][:2]
+    (data / 'val.json').write_text(json.dumps(content))
+    code, out, err = masks('boxes.csv', '--val', 'val.json')
+    assert code == 0 and '2 images to train, 1 to validate' in out, err
+    assert [image['file_name'] for image in read('out/masks_train.json')['images']] == [
+        'b.png', 'c.png',
+    ]  # fmt: skip
+    assert [a['segmentation'] for a in read('out/masks_val.json')['annotations']] == [
+        *true.values()
+    ]
+    content['categories'].reverse()
+    (data / 'val.json').write_text(json.dumps(content))
+    code, _, err = masks('boxes.csv', '--val', 'val.json')
+    assert code == 2 and 'val.json has other categories than boxes.csv, or in another ord' in err
