@@ -1,3 +1,4 @@
+import copy
 import json
 from pathlib import Path
 
@@ -478,8 +479,11 @@ def test_bad_proxy_file_is_one_sentence(build_with_proxies, coco, damage, senten
 
 
 def test_true_masks_in_place_of_proxy_masks(build_with_proxies, coco):
+    drawn = copy.deepcopy(coco)
+    for annotation in drawn['annotations']:
+        del annotation['box_agreement'], annotation['quality']
     with pytest.raises(InputError, match='annotation 10 .* may be a true mask'):
-        build_with_proxies(coco, coco)
+        build_with_proxies(drawn, drawn)
     true = proxies_of(coco, QUALITIES)
     for annotation in true['annotations']:
         del annotation['quality']
