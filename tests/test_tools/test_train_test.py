@@ -180,9 +180,9 @@ def test_views_and_half_precision(config, tmp_path, monkeypatch):
     half = []
     maps = BoxCaseg.probability_maps
 
-    def spy(self, *args):
+    def spy(self, *args, **boxes):
         half.append(torch.is_autocast_enabled('cpu'))
-        return maps(self, *args)
+        return maps(self, *args, **boxes)
 
     monkeypatch.setattr(BoxCaseg, 'probability_maps', spy)
     scores = {}
@@ -231,7 +231,7 @@ def test_metrics_are_written(config, trained, tmp_path, monkeypatch):
     assert {'weak/mIoU', 'fused/IoU@50'} <= metrics.keys()
 
 
-def half_of_the_box(self, inputs, names, *boxes):
+def half_of_the_box(self, inputs, names, **boxes):
     """The left half; of the weak head the upper one."""
     maps = {name: torch.zeros(len(inputs), 1, 4, 4) for name in names}
     for name, prob in maps.items():
