@@ -76,7 +76,7 @@ def draw_masks(
     images = image_paths(coco.images, img_root, ann_file).values()
     check_output(out, [config, checkpoint, ann_file, *images], _SUFFIXES)
     drawable = [a for a in coco.objects if a.segmentation]
-    _check_enough(drawable, count, min_side, ann_file, ' and true masks')
+    count = _available(drawable, count, min_side, ann_file, ' and true masks')
     predictor = BoxCasegPredictor(init_model(config, checkpoint, device), tta=tta)
     chosen = _best_and_worst(_score_masks(predictor, coco, img_root, min_side), count)
     tiles = [
@@ -118,7 +118,7 @@ def draw_proxies(
     check_bboxes(coco)
     images = image_paths(coco.images, img_root, masks)
     check_output(out, [masks, *images.values()], _SUFFIXES)
-    _check_enough(coco.objects, count, min_side, masks)
+    count = _available(coco.objects, count, min_side, masks)
     _, values = rank_proxies(load_proxies(masks), masks)
     scored = [
         (values[annotation.id], image, annotation)
@@ -197,15 +197,16 @@ def _write_sheet(
     write_bytes(cv2.imencode(out.suffix, sheet)[1].tobytes(), out)
 
 
-def _check_enough(
+def _available(
     annotations: list[Annotation], count: int, min_side: int, path: str | Path, what: str = ''
-) -> None:
+) -> int:
+    """How many can be drawn, of those that are asked for."""
     found = sum(_is_large(annotation, min_side) for annotation in annotations)
-    if found < count:
+    if not found:
         raise InputError(
-            f'{path} has {found} boxes with sides of {min_side} pixels or more{what}, fewer than '
-            f'the {count} to draw: lower --min-side or --count'
+            f'{path} has no box with sides of {min_side} pixels or more{what}: lower --min-side'
         )
+    return min(count, found)
 
 
 def _is_large(annotation: Annotation, min_side: float) -> bool:

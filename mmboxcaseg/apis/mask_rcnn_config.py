@@ -22,6 +22,7 @@ _HEAD = """\
 #   mmboxcaseg train {path}
 {note}_base_ = __import__('mmboxcaseg').config_path('proxy_mask_rcnn/r101_fpn_coco.py')
 
+work_dir = {work_dir!r}
 classes = {classes!r}
 max_epochs = {epochs}
 batch_size = {batch_size}
@@ -75,10 +76,12 @@ resize = _base_.resize
 optim_wrapper = dict(optimizer=dict(lr=0.02 * batch_size / 16))
 """
 _TAIL = """
+# The masks are of the pixels as they are stored, whatever orientation EXIF names.
+load = dict(_base_.load, color_type='color_ignore_orientation')
 drop_masks = dict(_base_.drop_masks, min_agreement=0.0, min_quality={min_quality!r})
-train_pipeline = [_base_.load, _base_.annotations, _base_.merge_masks, drop_masks]
+train_pipeline = [load, _base_.annotations, _base_.merge_masks, drop_masks]
 train_pipeline += [resize, _base_.flip, _base_.pack]
-test_pipeline = [_base_.load, resize, _base_.annotations, _base_.pack_test]
+test_pipeline = [load, resize, _base_.annotations, _base_.pack_test]
 train_dataloader = dict(
     batch_size=batch_size,
     num_workers=2,
@@ -166,6 +169,7 @@ def write_mask_rcnn(
         masks=coco.path,
         note=_NOTE if true is None else '',
         path=path,
+        work_dir=str((out / 'mask_rcnn').resolve()),
         classes=tuple(category.name for category in coco.categories),
         epochs=epochs,
         batch_size=_BATCH_SIZE,

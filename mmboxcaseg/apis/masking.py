@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from mmboxcaseg.coco.annotations import Coco, load_coco, write_coco
+from mmboxcaseg.coco.annotations import Coco, check_mask, load_coco, write_coco
 from mmboxcaseg.coco.checks import image_paths
 from mmboxcaseg.coco.proxies import Proxy, ProxyAnnotation, load_proxies
 from mmboxcaseg.datasets.transforms.loading import read_image
@@ -103,6 +103,8 @@ def boxes_to_masks(
             f'{listing(c.name for c in true.categories)}, not '
             f'{listing(c.name for c in coco.categories)}'
         )
+    if true:
+        _check_val(true, coco)
     make_folder(out)
     for name in ('boxes.json', 'masks.json', 'masks_train.json', 'masks_val.json'):
         check_output(out / name, [boxes, *([val] if val else [])])
@@ -128,6 +130,10 @@ def boxes_to_masks(
     if pictures:
         _draw(masked, proxies, images, out / 'masks.jpg', pictures)
         files += f'; {out}/masks.jpg: best and worst masks'
+    report = f'mmboxcaseg report {out}/masks.json --img-root {images} --out {out}/report.html'
+    training_step = f'mmboxcaseg train {out}/mask_rcnn.py'
+    if not _kept(_qualities(proxies), min_quality):
+        training_step = 'lower --min-quality: no mask has one above it, so none would train'
     return [
         f'{boxes}: {FORMATS[format][0]}, {_count(coco.annotations, "box", "boxes")} on '
         f'{_count(coco.images, "image")}',
@@ -136,8 +142,20 @@ def boxes_to_masks(
         f'time: {time.perf_counter() - start:.1f} s on {device}',
         files,
         f'{out}/mask_rcnn.py: {training}',
-        f'next: mmboxcaseg train {out}/mask_rcnn.py',
+        f'next: {report}, then {training_step}',
     ]
+
+
+def _check_val(true: Coco, coco: Coco) -> None:
+    images = {image.id: image for image in true.images}
+    for annotation in true.objects:
+        check_mask(annotation, images[annotation.image_id], true.path, ' to validate with')
+    names = {image.file_name for image in true.images}
+    used = {annotation.image_id for annotation in coco.objects}
+    if not any(image.id in used and image.file_name not in names for image in coco.images):
+        raise InputError(
+            f'{true.path} names every image of {coco.path} that has a box: none is left to train on'
+        )
 
 
 def summarize_boxes(coco: Coco) -> list[str]:
@@ -183,9 +201,8 @@ def summarize_masks(
     Returns:
         Counts, and the masks of the lowest quality.
     """
-    # A mask that the merge emptied still has the quality that it had before.
-    quality = {id_: 0.0 if p.is_empty else p.quality or 0.0 for id_, p in proxies.items()}
-    kept = sum(value > min_quality for value in quality.values())
+    quality = _qualities(proxies)
+    kept = _kept(quality, min_quality)
     true = sum(a.true_mask is not None for a in coco.objects) if keep_masks else 0
     empty = sum(proxy.is_empty for proxy in proxies.values())
     images = {image.id: image.file_name for image in coco.images}
@@ -196,6 +213,15 @@ def summarize_masks(
         f'{np.mean(list(quality.values())):.2f}); {true} true ones were kept, {empty} are empty',
         'lowest quality: ' + ', '.join(f'{i} ({owners[i]}) {quality[i]:.2f}' for i in worst),
     ]
+
+
+def _qualities(proxies: dict[int | str, Proxy]) -> dict[int | str, float]:
+    # A mask that the merge emptied still has the quality that it had before.
+    return {id_: 0.0 if p.is_empty else p.quality or 0.0 for id_, p in proxies.items()}
+
+
+def _kept(quality: dict[int | str, float], min_quality: float) -> int:
+    return sum(value > min_quality for value in quality.values())
 
 
 def _count(things: Sequence, one: str, many: str = '') -> str:

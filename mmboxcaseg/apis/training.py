@@ -103,6 +103,8 @@ def _compare_batch_size(config: Config, world_size: int) -> None:
 
 
 def _check_training(config: Config) -> None:
+    if not isinstance(config.get('model'), dict):
+        raise InputError(f'{config.filename} is no config of a training: it has no model')
     check_sampler(config)
     check_slack(config, config.get('val_dataloader') or {})
     check_mask_head(config)

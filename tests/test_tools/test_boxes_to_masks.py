@@ -107,7 +107,14 @@ def test_boxes_to_masks(masks, data):
     assert re.match(rf'lowest quality: {worst} \([abc].png\) {quality[worst]:.2f}, ', lines[5])
     assert re.fullmatch(r'time: \d+\.\d s on cpu', lines[6])
     assert lines[8].endswith('Mask R-CNN, 2 images to train, 1 to validate, 60 epochs')
-    assert lines[9] == 'next: mmboxcaseg train out/mask_rcnn.py'
+    report = 'mmboxcaseg report out/masks.json --img-root img --out out/report.html'
+    assert lines[9] == f'next: {report}, then mmboxcaseg train out/mask_rcnn.py'
+
+
+def test_no_mask_is_good_enough(masks, data):
+    code, out, _ = masks('boxes.csv', '--min-quality', 1)
+    assert code == 0 and out.splitlines()[-1].endswith('so none would train')
+    assert 'mmboxcaseg train' not in out
 
 
 def test_other_formats_give_the_same_masks(masks, data):
@@ -245,7 +252,7 @@ def test_a_pretrained_detector_comes_in_full_size(masks, data):
     assert config.model.roi_head.mask_head.num_classes == 2
 
 
-def test_validation_on_true_masks(masks, data):
+def test_validation_on_true_masks(masks, data, monkeypatch):
     true = {id_: [[2, 3, 9, 3, 9, 9]] for id_ in (1, 2)}
     write_coco(data / 'val.json', true)
     content = read('val.json')
@@ -260,7 +267,21 @@ def test_validation_on_true_masks(masks, data):
     assert [a['segmentation'] for a in read('out/masks_val.json')['annotations']] == [
         *true.values()
     ]
+    config = load_config('out/mask_rcnn.py')
+    assert config.work_dir == str(Path('out/mask_rcnn').resolve())
+    # Photographs are not turned by their EXIF data, as when the masks were drawn.
+    for loader in (config.train_dataloader, config.val_dataloader):
+        assert loader.dataset.pipeline[0].color_type == 'color_ignore_orientation'
+    # Nothing of what follows is told after the network has run.
+    monkeypatch.setattr('mmboxcaseg.apis.masking.generate_proxy_masks', None)
+    del content['annotations'][1]['segmentation']
+    (data / 'val.json').write_text(json.dumps(content))
+    code, _, err = masks('boxes.csv', '--val', 'val.json')
+    assert code == 2 and 'annotation 2 of' in err and 'no segmentation to validate with' in err
     content['categories'].reverse()
     (data / 'val.json').write_text(json.dumps(content))
     code, _, err = masks('boxes.csv', '--val', 'val.json')
     assert code == 2 and 'val.json has other categories than boxes.csv, or in another ord' in err
+    write_coco(data / 'val.json', {id_: [[2, 3, 9, 3, 9, 9]] for id_ in (1, 2, 3, 4)})
+    code, _, err = masks('boxes.csv', '--val', 'val.json')
+    assert code == 2 and 'names every image' in err and 'none is left to train on' in err

@@ -368,6 +368,16 @@ def test_bad_input_ends_in_one_sentence(
     assert (tmp_path / 'work').exists() == built_by_runner
 
 
+@pytest.mark.parametrize('content', ['a = 1', 'model = 5'])
+def test_a_config_without_a_model(content, tmp_path, monkeypatch, capsys):
+    path = tmp_path / 'mine.py'
+    path.write_text(f'default_scope = "mmdet"\n{content}\n')
+    with pytest.raises(SystemExit) as error:
+        run_tool(monkeypatch, 'train.py', path, '--work-dir', tmp_path / 'work')
+    assert error.value.code == 2
+    assert 'mine.py is no config of a training: it has no model' in capsys.readouterr().err
+
+
 def test_work_dir_below_a_file(config, tmp_path, monkeypatch, capsys):
     (tmp_path / 'file').touch()
     with pytest.raises(SystemExit):

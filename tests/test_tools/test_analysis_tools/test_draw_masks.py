@@ -87,7 +87,7 @@ def options(*more):
         (lambda folder: ('--out', folder), 'it is a folder'),
         (options('--out', 'sheet.tif'), 'must end in .jpg or .png'),
         (options('--count', 0), '--count must be a whole number of at least 1'),
-        (options('--count', 3), 'has 2 boxes .* fewer than the 3 to draw'),
+        (options('--min-side', 99), 'has no box with sides of 99 pixels or more and true masks'),
         (options('--device', 'gpu'), "device 'gpu' is not available"),
         (options('--img-root', 'nowhere'), 'image folder nowhere does not exist'),
         (edit(bbox=[50, 0, 40, 40]), 'annotation 5 .* outside its image'),
@@ -135,7 +135,7 @@ def test_masks_of_a_file_are_drawn_without_a_network(tmp_path, run, monkeypatch)
 
 def test_masks_without_a_quality_go_by_their_agreement(tmp_path, run):
     arguments = masks_file(tmp_path, [None, None])
-    assert run(*arguments, '--count', 2)[0] == 0
+    assert run(*arguments, '--count', 3)[0] == 0  # the two that there are
     arguments = masks_file(tmp_path, [None, None], box_agreement=None)
     code, _, err = run(*arguments, '--count', 2)
     assert code == 2 and 'have neither quality nor box_agreement' in err
@@ -144,10 +144,7 @@ def test_masks_without_a_quality_go_by_their_agreement(tmp_path, run):
 @pytest.mark.parametrize(
     ('more', 'message'),
     [
-        (
-            ('--count', 3),
-            'proxy.json has 2 boxes with sides of 32 pixels or more, fewer than the 3',
-        ),
+        (('--min-side', 99), 'proxy.json has no box with sides of 99 pixels or more'),
         (('--count', 2, '--device', 'cpu'), '--device and --tta are for --ann'),
         (('--ann', 'a.json'), 'not allowed with argument --masks'),
         (('--out', '1.png'), 'must end in|is an input file'),
