@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import numpy as np
 
-from mmboxcaseg.coco.annotations import Coco, annotation_bboxes
+from mmboxcaseg.coco.annotations import Coco, Id, annotation_bboxes
 from mmboxcaseg.coco.checks import check_bboxes
 from mmboxcaseg.errors import InputError
 
@@ -21,7 +23,8 @@ def check_plausible(coco: Coco) -> None:
     Raises:
         InputError: If there are none; if all lie between 0 and 1, so are parts of the image; if
             they leave their images and would not, were width and height the second corner; if one
-            lies outside its image for more than half; says which of these.
+            lies outside its image for more than half; if an image has two entries, or a box stands
+            there twice; says which of these.
     """
     objects = coco.objects
     if objects:
@@ -56,3 +59,23 @@ def check_plausible(coco: Coco) -> None:
             f'({image.width}x{image.height}): do they belong to images of another size, or are '
             'they x, y of the centre?'
         )
+    _check_twice(coco)
+
+
+def _check_twice(coco: Coco) -> None:
+    names = Counter(image.file_name for image in coco.images)
+    for name, count in names.items():
+        if count > 1:
+            raise InputError(
+                f'{coco.path} has {count} entries of image {name}: give it one, so that its boxes '
+                'know of each other'
+            )
+    seen: dict[tuple, Id] = {}
+    for annotation in coco.objects:
+        key = annotation.image_id, annotation.category_id, tuple(annotation.bbox)
+        first = seen.setdefault(key, annotation.id)
+        if first != annotation.id:
+            raise InputError(
+                f'annotations {first} and {annotation.id} of {coco.path} are the same box twice: '
+                'remove one of each such pair, or they would share its mask'
+            )

@@ -50,9 +50,21 @@ def test_plausible_boxes(check, boxes):
             '1 boxes of boxes.json lie outside their images for more than half, the first '
             '[90, 0, 21, 10] (annotation 2) of a.png (100x50): do they',
         ),
+        (
+            [[10, 5, 20, 20], [10, 5, 20, 21], [10, 5, 20, 20]],
+            'annotations 1 and 3 of boxes.json are the same box twice',
+        ),
         ([[100, 0, 5, 5]], 'annotation 1 of boxes.json has its box [100, 0, 5, 5] outside'),
     ],
 )
 def test_others_are_refused(check, boxes, message):
     with pytest.raises(InputError, match=re.escape(message)):
         check(*boxes)
+
+
+def test_an_image_with_two_entries(as_coco):
+    images = [dict(id=id_, file_name='a.png', width=100, height=50) for id_ in (1, 2)]
+    boxes = [dict(id=id_, image_id=id_, category_id=1, bbox=[id_, 5, 20, 20]) for id_ in (1, 2)]
+    content = dict(images=images, categories=[dict(id=1, name='cat')], annotations=boxes)
+    with pytest.raises(InputError, match=r'boxes.json has 2 entries of image a.png: give it one'):
+        check_plausible(as_coco(content))
