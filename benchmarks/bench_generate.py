@@ -164,24 +164,29 @@ class StandIn(BoxCasegPredictor):
 
 
 def run_ours(folder: Path) -> None:
-    import mmboxcaseg.apis
+    from mmboxcaseg.apis import proxy_generation
 
     def stand_in(config: Config, *_: object) -> SimpleNamespace:
         model = SimpleNamespace(cfg=config, output_map='fused', slack=0.0)
         model.folded = lambda: model
         return model
 
-    mmboxcaseg.apis.init_model = stand_in
-    mmboxcaseg.apis.BoxCasegPredictor = StandIn
-    (folder / 'none.pth').touch()
+    proxy_generation.init_model = stand_in
+    proxy_generation.BoxCasegPredictor = StandIn
+    # The tool makes sure of the checkpoint before it starts.
+    torch.save(dict(state_dict=init_model(NETWORK).state_dict()), folder / 'none.pth')
     config = folder / 'small.py'
     config.write_text(
         f'_base_ = {str(NETWORK)!r}\ntest_dataloader = dict(dataset=dict(pipeline={PIPELINE}))\n'
     )
     sys.argv = [str(TOOL), str(config), str(folder / 'none.pth'), *arguments(folder)]
     sys.argv += ['--ann', str(folder / 'boxes.json'), '--out', str(folder / 'ours.json')]
-    with redirect_stdout(StringIO()), redirect_stderr(StringIO()):
-        runpy.run_path(str(TOOL), run_name='__main__')
+    with redirect_stdout(StringIO()), redirect_stderr(StringIO()) as errors:
+        try:
+            runpy.run_path(str(TOOL), run_name='__main__')
+        except SystemExit as error:
+            if error.code:
+                raise RuntimeError(errors.getvalue()) from None
 
 
 def arguments(img_root: Path) -> list[str]:
