@@ -28,11 +28,12 @@ def pixel_bboxes(
         [[1, 1, 4, 4]]
     """
     edges = np.asarray(bboxes, dtype=np.float32).reshape(-1, 4).astype(np.float64)
-    edges = np.floor(edges + 0.5).astype(np.int64)
+    pixels = np.floor(edges + 0.5).astype(np.int64)
     limit = np.asarray(img_shape, dtype=np.int64).reshape(-1, 2)[:, ::-1]
-    start = np.minimum(np.maximum(edges[:, :2], 0), limit - 1)
-    stop = np.maximum(np.minimum(edges[:, 2:], limit), start + 1)
-    return np.concatenate([start, stop], axis=1)
+    start, stop = pixels[:, :2], pixels[:, 2:]
+    np.minimum(np.maximum(start, 0, out=start), limit - 1, out=start)
+    np.maximum(np.minimum(stop, limit, out=stop), start + 1, out=stop)
+    return pixels
 
 
 def grow_bboxes(pixels: np.ndarray, share: float) -> np.ndarray:
@@ -51,7 +52,7 @@ def grow_bboxes(pixels: np.ndarray, share: float) -> np.ndarray:
         [[7, 9, 23, 14]]
     """
     grown = np.floor(share * (pixels[:, 2:] - pixels[:, :2]) + 0.5).astype(np.int64)
-    return pixels + np.concatenate([-grown, grown], axis=1)
+    return np.concatenate([pixels[:, :2] - grown, pixels[:, 2:] + grown], axis=1)
 
 
 def mask_windows(
@@ -75,8 +76,10 @@ def mask_windows(
         >>> mask_windows([[2, 10, 12, 14.2]], (16, 20), slack=0.25).tolist()
         [[0, 9, 15, 15]]
     """
-    grown = grow_bboxes(pixel_bboxes(bboxes, img_shape), slack)
-    return np.clip(grown, 0, np.tile(np.asarray(img_shape)[..., ::-1], 2))
+    pixels = pixel_bboxes(bboxes, img_shape)
+    if not slack:  # boxes on the pixel grid lie in their images
+        return pixels
+    return np.clip(grow_bboxes(pixels, slack), 0, np.tile(np.asarray(img_shape)[..., ::-1], 2))
 
 
 def bboxes_in_window(bboxes: np.ndarray, window: np.ndarray, size: tuple[int, int]) -> np.ndarray:

@@ -50,8 +50,10 @@ class PackPatchInputs(BaseTransform):
     def transform(self, results: dict) -> dict:
         """Pack."""
         image = np.ascontiguousarray(results['img'].transpose(2, 0, 1))
-        metainfo = {key: results[key] for key in self.meta_keys if key in results}
-        sample = DetDataSample(metainfo=metainfo)
+        sample = DetDataSample()
+        for key in self.meta_keys:
+            if key in results:  # one by one: given as a whole, all would be copied in depth
+                sample.set_field(results[key], key, field_type='metainfo')
         bboxes = results['gt_bboxes'].tensor
         sample.gt_instances = InstanceData(bboxes=bboxes[:1])
         sample.other_instances = InstanceData(bboxes=bboxes[1:])

@@ -152,7 +152,7 @@ def _cut(results: dict, window: np.ndarray, size: tuple[int, int], bbox: np.ndar
     if bbox is None:
         own = _mask_bbox(results)
     else:
-        own = np.clip(bboxes_in_window(bbox, window, size), 0, 2 * size[::-1])
+        own = bboxes_in_window(bbox, window, size).clip(0, 2 * size[::-1])
     results['gt_bboxes'] = _patch_bboxes(own, results, window, size)
 
 
@@ -161,8 +161,10 @@ def _patch_bboxes(
 ) -> HorizontalBoxes:
     """Put the other boxes that a patch shows a part of behind its own; both in its pixels."""
     others = bboxes_in_window(results.get('other_bboxes', ()), window, size)
-    shown = (others[:, :2] < size[::-1]).all(1) & (others[:, 2:] > 0).all(1)
-    return HorizontalBoxes(np.float32([*own.reshape(1, 4), *others[shown]]))
+    x1, y1, x2, y2 = others.T
+    shown = (x1 < size[1]) & (y1 < size[0]) & (x2 > 0) & (y2 > 0)
+    bboxes = np.concatenate([own.reshape(1, 4), others[shown]])
+    return HorizontalBoxes(bboxes.astype(np.float32), clone=False)
 
 
 @TRANSFORMS.register_module()
