@@ -33,6 +33,8 @@ COMMANDS = {
     'plot-curves': ('plot_curves', 'draw training curves'),
     'convert voc-sbd': ('convert_voc_sbd', 'VOC 2012 with SBD to COCO files'),
     'convert duts-single': ('convert_duts_single', 'DUTS to images with one object'),
+    'convert coco-mini': ('convert_coco_mini', 'a small set drawn from COCO'),
+    'convert duts-mini': ('convert_duts_mini', 'a small set drawn from DUTS'),
     'convert released': ('convert_released', "the authors' checkpoints to ours"),
     'publish-model': ('publish_model', 'a checkpoint to weights alone, in half precision'),
     'toy': ('toy', 'draw a synthetic data set'),

@@ -6,6 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 import cv2
 import numpy as np
@@ -17,6 +18,8 @@ from mmboxcaseg.datasets.salient_objects import IMAGE_SUFFIXES
 from mmboxcaseg.datasets.transforms.loading import read_image_shape, read_mask
 from mmboxcaseg.errors import InputError, check_count, check_share
 from mmboxcaseg.fileio import check_output, write_bytes
+
+Entry = TypeVar('Entry')
 
 # DUTS-TR's own folders, or those that the package reads.
 LAYOUTS = (('DUTS-TR-Image', 'DUTS-TR-Mask'), ('images', 'masks'))
@@ -201,10 +204,10 @@ def remove_drawn(out: Path, names: Sequence[str]) -> list[Path]:
     return old
 
 
-def draw_subset(names: Sequence[str], number: int, seed: int) -> list[str]:
-    """Draw names; those of a smaller number are among those of a larger one."""
-    order = np.random.default_rng(seed).permutation(len(names))
-    return [names[index] for index in sorted(order[:number])]
+def draw_subset(entries: Sequence[Entry], number: int, seed: int) -> list[Entry]:
+    """Draw entries, in their order; those of a smaller number are among those of a larger one."""
+    order = np.random.default_rng(seed).permutation(len(entries))
+    return [entries[index] for index in sorted(order[:number])]
 
 
 def write_list(names: Iterable[str], path: Path) -> None:
