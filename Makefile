@@ -9,6 +9,7 @@ CORES := $(shell getconf _NPROCESSORS_ONLN)
 VENV := .venv
 STAMP := $(VENV)/.installed
 COMPILED := $(VENV)/.compiled
+DOCS := $(VENV)/.docs
 # Another index for torch, such as pytorch.org's for CPUs: PyPI's build brings several gigabytes of
 # CUDA along.
 TORCH_INDEX ?=
@@ -16,10 +17,12 @@ TORCH_INDEX ?=
 ifdef PYTHON
 PY := $(PYTHON)
 READY := check-python
+DOCS_READY := check-python
 export PYTHONPATH := $(CURDIR)$(if $(PYTHONPATH),:$(PYTHONPATH))
 else
 PY := $(VENV)/bin/python
 READY := $(STAMP)
+DOCS_READY := $(DOCS)
 endif
 
 .PHONY: help
@@ -46,6 +49,15 @@ test-slow: $(READY) ## the slow tests
 .PHONY: bench
 bench: $(READY) ## time each step beside the plain procedure into docs/benchmarks.md (half an hour)
 	$(PY) benchmarks
+
+.PHONY: docs
+docs: $(DOCS_READY) ## write the pages as a site to site/; a broken link, anchor or command line ends it
+	$(PY) docs/check.py --parse
+	$(PY) -m sphinx -q -W --keep-going -c docs . site
+
+.PHONY: docs-check
+docs-check: $(READY) ## run the commands of the pages that can run here: minutes
+	OMP_NUM_THREADS=$${OMP_NUM_THREADS:-$(CORES)} $(PY) docs/check.py
 
 .PHONY: lint
 lint: $(READY) ## check the code and its format
@@ -106,6 +118,10 @@ $(STAMP): $(wildcard requirements/*.txt) pyproject.toml
 	@$(VENV)/bin/python -W ignore -c "$$CHECK"
 	@touch $@
 	@echo '== $(VENV) is ready'
+
+$(DOCS): $(STAMP)
+	@$(PIP) install --quiet -c requirements/tested.txt -e '.[docs]'
+	@touch $@
 
 # mmcv itself in the place of mmcv-lite. Its setup.py asks the compiler for C++17, the headers of
 # torch 2.14 and newer need C++20.
