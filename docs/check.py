@@ -6,7 +6,8 @@
 The bash and python blocks of a page run in its order in a folder of its own that holds images/,
 boxes.json (four photographs of scikit-image and boxes drawn on them), image.jpg, and links to the
 repository's tools, configs and demo. The Python blocks of a page share their names, and a training
-by the command ``mmboxcaseg`` ends after one epoch. Where a block cannot run, the page says why in a
+by the command ``mmboxcaseg`` ends after one epoch. The lines of a text block are looked for in what
+the block before it printed. Where a block cannot run, the page says why in a
 comment before it, and the block is parsed alone:
 
     <!-- docs-check: needs VOC 2012 and GPUs -->
@@ -16,6 +17,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import io
 import os
 import re
 import runpy
@@ -112,7 +114,7 @@ def list_pages() -> list[Path]:
 
 
 def read_blocks(path: Path) -> list[Block]:
-    """List the bash and python blocks of a page, in its order."""
+    """List the blocks of a page that are commands, Python or output, in its order."""
     text, page = path.read_text(), path.relative_to(ROOT).as_posix()
     return [
         Block(
@@ -122,7 +124,7 @@ def read_blocks(path: Path) -> list[Block]:
             match['reason'] or NOT_RUN.get(page),
         )
         for match in FENCE.finditer(text)
-        if match['language'] in ('bash', 'python')
+        if match['language'] in ('bash', 'python', 'text')
     ]
 
 
@@ -135,9 +137,11 @@ def check_page(path: Path) -> list[str]:
     page = path.relative_to(ROOT)
     problems = [f'{page}: {link} leads nowhere' for link in broken_links(path)]
     for block in read_blocks(path):
-        check = parse_bash if block.language == 'bash' else parse_python
         try:
-            check(block.code)
+            if block.language == 'bash':
+                parse_bash(block.code)
+            elif block.language == 'python':
+                parse_python(block.code)
         except Refused as refused:
             problems.append(f'{page}:{block.line}: {refused}')
     return problems
@@ -328,42 +332,76 @@ def check_configs(args: argparse.Namespace) -> None:
 
 
 def run_page(path: Path) -> list[str]:
-    """Run the blocks of a page.
+    """Run the blocks of a page, and look for the output that it shows in what they print.
 
     Returns:
-        A line for each that fails.
+        A line for each block that fails, and for each line of output that is another one now.
     """
     page, names, problems = path.relative_to(ROOT), {'__name__': '__main__'}, []
     blocks = read_blocks(path)
-    for block in blocks:
-        if block.reason:
-            print(f'{page}:{block.line}: not run: {block.reason}')
     if all(block.reason for block in blocks):
+        print(*(f'{page}: not run: {reason}' for reason in {b.reason for b in blocks}), sep='\n')
         return []
+    printed = ''
     with tempfile.TemporaryDirectory() as folder:
         furnish(Path(folder))
-        path_ = os.pathsep.join([str(Path(folder, '.bin')), os.environ['PATH']])
         for block in blocks:
-            if block.reason:
+            where = f'{page}:{block.line}'
+            if block.language == 'text':
+                problems += [
+                    f'{where}: not printed now: {line}' for line in missing(block, printed)
+                ]
                 continue
-            print(f'{page}:{block.line}: runs', flush=True)
+            print(f'{where}: {f"not run: {block.reason}" if block.reason else "runs"}', flush=True)
+            if not block.reason:
+                try:
+                    printed = run_block(block, folder, names)
+                except (Exception, SystemExit) as error:
+                    output = getattr(error, 'output', None) or ''
+                    problems.append(f'{where}: {error}\n{output[-2000:]}')
+    return problems
+
+
+def run_block(block: Block, folder: str, names: dict) -> str:
+    """Run a block in a folder.
+
+    Args:
+        block: A bash or Python block.
+        folder: See :func:`furnish`.
+        names: What the page's Python blocks share; they change it.
+
+    Returns:
+        What it printed.
+
+    Raises:
+        Exception: If it fails.
+    """
+    if block.language == 'python':
+        with contextlib.redirect_stdout(io.StringIO()) as printed:
+            os.chdir(folder)
             try:
-                if block.language == 'bash':
-                    subprocess.run(
-                        ['bash', '-euo', 'pipefail', '-c', block.code],
-                        cwd=folder,
-                        env={**os.environ, 'PATH': path_},
-                        check=True,
-                        timeout=SECONDS,
-                    )
-                else:
-                    os.chdir(folder)
-                    exec(compile(block.code, f'{page}:{block.line}', 'exec'), names)
-            except (Exception, SystemExit) as error:
-                problems.append(f'{page}:{block.line}: {error}')
+                exec(compile(block.code, 'block', 'exec'), names)
             finally:
                 os.chdir(ROOT)
-    return problems
+        return printed.getvalue()
+    path = os.pathsep.join([str(Path(folder, '.bin')), os.environ['PATH']])
+    return subprocess.run(
+        ['bash', '-euo', 'pipefail', '-c', block.code],
+        cwd=folder,
+        env={**os.environ, 'PATH': path},
+        check=True,
+        timeout=SECONDS,
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    ).stdout
+
+
+def missing(block: Block, printed: str) -> list[str]:
+    """List the lines of a block of output that were not printed, times apart."""
+    lines = {line.strip() for line in printed.splitlines()}
+    shown = filter(None, map(str.strip, block.code.splitlines()))
+    return [line for line in shown if not line.startswith('time: ') and line not in lines]
 
 
 def furnish(folder: Path) -> None:

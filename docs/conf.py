@@ -23,7 +23,7 @@ include_patterns = [
 exclude_patterns = ['.*', 'build', 'data', 'mmboxcaseg', 'site', 'tests', 'work_dirs']
 
 myst_heading_anchors = 4
-suppress_warnings = ['myst.header', 'toc.empty_glob']
+suppress_warnings = ['myst.header']
 
 html_theme = 'furo'
 html_title = 'mmboxcaseg'

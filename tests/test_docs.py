@@ -103,7 +103,14 @@ def test_blocks():
         (4, 'bash', 'mmboxcaseg env\n', None),
         (9, 'python', 'a = 1\n', 'a GPU'),
         (15, 'bash', 'ls\n', None),
+        (18, 'text', 'ours\n', None),
     ]
+
+
+def test_output_is_what_was_printed():
+    shown = check.Block(1, 'text', '  one\ntime: 3 s\ntwo\n', None)
+    assert check.missing(shown, 'one \nnone\ntime: 4 s\ntwo\n') == []
+    assert check.missing(shown, 'none\ntwo 2\n') == ['one', 'two']
 
 
 def test_links(tmp_path):
