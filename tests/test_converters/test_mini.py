@@ -7,7 +7,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mmboxcaseg.converters.mini import convert_coco_mini, convert_duts_mini
+from mmboxcaseg.coco import Annotation
+from mmboxcaseg.converters.mini import (
+    convert_coco_mini,
+    convert_duts_mini,
+    shrink_annotation,
+    shrunk_shape,
+)
 from mmboxcaseg.errors import InputError
 
 # Of 4x8 pixels; halves to 2x4. The two ones of the last column are less than half of their pixel.
@@ -102,6 +108,13 @@ def test_boxes_and_masks_of_half_the_size(coco):
     assert cv2.imread(str(folder / '1.png'))[:, :, 0].tolist() == [[0, 0, 255, 255]] * 2
     # One that is small enough is not written anew.
     assert (folder / '3.png').read_bytes() == (coco / 'full' / '3.png').read_bytes()
+
+
+def test_each_side_has_its_scale():
+    annotation = Annotation(id='a', image_id=1, category_id=2, bbox=(2, 1.5, 4, 1.5), iscrowd=None)
+    assert shrunk_shape((3, 8), 4) == (2, 4)
+    row = shrink_annotation(annotation, (3, 8), (2, 4), None)
+    assert row == dict(id='a', image_id=1, category_id=2, bbox=[1, 1, 2, 1], area=2, iscrowd=0)
 
 
 def test_the_seed_chooses(coco):
