@@ -4,15 +4,6 @@
 # rate 0.01, step at 15,000.
 _base_ = ['./mask_rcnn_r101_fpn_voc.py', '../_base_/models/bbtp.py']
 
-model = dict(
-    roi_head=dict(
-        mask_head=dict(
-            type='mmboxcaseg.MILMaskHead', loss_mask=dict(_base_.mil_loss, _delete_=True)
-        )
-    )
-)
-
-# The file's masks, if it has any, are not loaded.
-boxes = dict(type='LoadAnnotations', with_bbox=True)
-train_pipeline = [_base_.load, boxes, _base_.resize, _base_.flip, _base_.pack]
+model = dict(roi_head=dict(mask_head=_base_.mask_head))
+train_pipeline = [_base_.load, _base_.boxes, _base_.resize, _base_.flip, _base_.pack]
 train_dataloader = dict(dataset=dict(pipeline=train_pipeline))

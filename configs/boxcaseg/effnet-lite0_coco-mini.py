@@ -12,12 +12,6 @@ model = dict(test_cfg=dict(maps=['weak', 'salient', 'transferred', 'fused']))
 # the boxes less and less as the training goes on (docs/results.md).
 blur = dict(_base_.blur, size=(20, _base_.patch_size))
 salient_pipeline = [_base_.load, _base_.box_crop, blur, _base_.flip, _base_.pack]
-train_dataloader = dict(
-    dataset=dict(
-        datasets=[
-            dict(_base_.mini_boxes, pipeline=_base_.box_pipeline),
-            dict(_base_.salient_dataset, pipeline=salient_pipeline),
-        ]
-    )
-)
+salient_patches = dict(_base_.salient_patches, pipeline=salient_pipeline)
+train_dataloader = dict(dataset=dict(datasets=[_base_.box_patches, salient_patches]))
 train_cfg = dict(max_epochs=6)

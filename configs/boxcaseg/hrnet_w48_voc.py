@@ -8,13 +8,7 @@ _base_ = [
     '../_base_/default_runtime.py',
 ]
 
-train_dataloader = dict(
-    dataset=dict(
-        datasets=[
-            dict(_base_.voc_boxes, pipeline=_base_.box_pipeline),
-            dict(_base_.salient_dataset, pipeline=_base_.salient_pipeline),
-        ]
-    )
-)
+box_patches = dict(_base_.voc_boxes, pipeline=_base_.box_pipeline)
+train_dataloader = dict(dataset=dict(datasets=[box_patches, _base_.salient_patches]))
 val_dataloader = dict(dataset=_base_.voc_val_boxes)
 test_dataloader = val_dataloader

@@ -36,22 +36,16 @@ test_crop = dict(_base_.test_crop, size=patch_size)
 box_pipeline = [_base_.load, box_crop, flip, _base_.pack]
 salient_pipeline = [_base_.load, salient_crop, flip, _base_.pack]
 test_pipeline = [_base_.load, test_crop, _base_.pack]
-train_dataloader = dict(
-    num_workers=0,
-    dataset=dict(
-        datasets=[
-            dict(
-                _base_.mini_boxes,
-                data_root=data_root,
-                ann_file='annotations/boxes_train.json',
-                pipeline=box_pipeline,
-            ),
-            dict(
-                _base_.salient_dataset, data_root=f'{data_root}/salient', pipeline=salient_pipeline
-            ),
-        ]
-    ),
+box_patches = dict(
+    _base_.box_patches,
+    data_root=data_root,
+    ann_file='annotations/boxes_train.json',
+    pipeline=box_pipeline,
 )
+salient_patches = dict(
+    _base_.salient_patches, data_root=f'{data_root}/salient', pipeline=salient_pipeline
+)
+train_dataloader = dict(num_workers=0, dataset=dict(datasets=[box_patches, salient_patches]))
 val_dataloader = dict(num_workers=0, dataset=dict(data_root=data_root, pipeline=test_pipeline))
 test_dataloader = val_dataloader
 val_evaluator = dict(by_size=False)

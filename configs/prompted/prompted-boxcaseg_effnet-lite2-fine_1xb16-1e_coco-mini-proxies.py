@@ -5,17 +5,11 @@ first_round = 'work_dirs/prompted-boxcaseg_effnet-lite2-fine_1xb64-15e_coco-mini
 load_from = f'{first_round}/epoch_15.pth'
 proxy_file = f'{first_round}/proxy.json'
 
+box_patches = dict(_base_.box_dataset, proxy_file=proxy_file, pipeline=_base_.box_pipeline)
 train_dataloader = dict(
     batch_size=16,
-    sampler=dict(_base_.round_sampler, _delete_=True, batch_size=16),
-    dataset=dict(
-        _base_.both,
-        _delete_=True,
-        datasets=[
-            dict(_base_.box_dataset, proxy_file=proxy_file, pipeline=_base_.box_pipeline),
-            dict(_base_.salient_dataset, pipeline=_base_.salient_pipeline),
-        ],
-    ),
+    sampler=_base_.round_sampler,
+    dataset=dict(_base_.round_dataset, datasets=[box_patches, _base_.salient_patches]),
 )
 train_cfg = dict(max_epochs=1)
 optim_wrapper = dict(optimizer=dict(lr=5e-4))

@@ -9,14 +9,8 @@ patch_size = 160
 crop = dict(_base_.crop, size=patch_size)
 blur = dict(_base_.blur, size=(20, patch_size))
 test_crop = dict(_base_.test_crop, size=patch_size)
-views = dict(
-    type='TestTimeAug',
-    transforms=[
-        [dict(test_crop, margin=margin) for margin in _base_.margins],
-        _base_.flips,
-        [_base_.pack],
-    ],
-)
+crops = [dict(test_crop, margin=margin) for margin in _base_.margins]
+views = dict(type='TestTimeAug', transforms=[crops, _base_.flips, [_base_.pack]])
 salient_pipeline = [
     *(_base_.load, _base_.clutter, _base_.truncate, crop, _base_.colours, blur),
     *_base_.end,
@@ -25,16 +19,11 @@ box_pipeline = [_base_.load, _base_.box_clutter, crop, _base_.colours, *_base_.e
 test_pipeline = [_base_.load, test_crop, _base_.pack]
 tta_pipeline = [_base_.load, views]
 
+box_patches = dict(_base_.box_dataset, proxy_file=proxy_file, pipeline=box_pipeline)
+salient_patches = dict(_base_.salient_patches, pipeline=salient_pipeline)
 train_dataloader = dict(
-    sampler=dict(_base_.round_sampler, _delete_=True),
-    dataset=dict(
-        _base_.both,
-        _delete_=True,
-        datasets=[
-            dict(_base_.box_dataset, proxy_file=proxy_file, pipeline=box_pipeline),
-            dict(_base_.salient_dataset, pipeline=salient_pipeline),
-        ],
-    ),
+    sampler=_base_.round_sampler,
+    dataset=dict(_base_.round_dataset, datasets=[box_patches, salient_patches]),
 )
 val_dataloader = dict(dataset=dict(pipeline=test_pipeline))
 test_dataloader = val_dataloader

@@ -7,7 +7,7 @@ _base_ = './r101_fpn_coco.py'
 
 data_root = 'data/coco_mini/'
 proxy_file = 'work_dirs/effnet-lite0_coco-mini/proxy.json'
-img_root = data_root + 'train/'
+images = dict(img=data_root + 'train/')
 
 # No ImageNet weights, so nothing is frozen.
 model = dict(backbone=dict(init_cfg=None, frozen_stages=-1, norm_eval=False))
@@ -18,7 +18,7 @@ train_pipeline += [resize, _base_.flip, _base_.pack]
 test_pipeline = [_base_.load, resize, _base_.annotations, _base_.pack_test]
 train_dataloader = dict(
     num_workers=1,
-    dataset=dict(ann_file=proxy_file, data_prefix=dict(img=img_root), pipeline=train_pipeline),
+    dataset=dict(ann_file=proxy_file, data_prefix=images, pipeline=train_pipeline),
 )
 val_dataloader = dict(
     num_workers=1,

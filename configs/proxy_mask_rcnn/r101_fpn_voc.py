@@ -6,19 +6,11 @@
 _base_ = '../baselines/mask_rcnn_r101_fpn_voc.py'
 
 proxy_file = 'work_dirs/hrnet_w48_voc/proxy.json'
-img_root = 'data/voc_sbd/images/'
+images = dict(img='data/voc_sbd/images/')
 
 model = dict(roi_head=dict(mask_head=dict(type='mmboxcaseg.ProxyMaskHead')))
 
-train_pipeline = [_base_.load, _base_.annotations, _base_.merge_masks, _base_.drop_masks]
-train_pipeline += [_base_.resize, _base_.flip, _base_.pack]
+train_pipeline = _base_.proxy_pipeline
 train_dataloader = dict(
-    dataset=dict(
-        type='mmboxcaseg.ProxyCocoDataset',
-        # Empty, because proxy_file does not lie under the data root.
-        data_root='',
-        ann_file=proxy_file,
-        data_prefix=dict(img=img_root),
-        pipeline=train_pipeline,
-    )
+    dataset=dict(_base_.proxies, ann_file=proxy_file, data_prefix=images, pipeline=train_pipeline)
 )

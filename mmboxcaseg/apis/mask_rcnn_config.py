@@ -20,7 +20,7 @@ _BATCH_SIZE = 2
 _HEAD = """\
 # Mask R-CNN on the masks of {masks}, written by mmboxcaseg masks.
 #   mmboxcaseg train {path}
-{note}_base_ = __import__('mmboxcaseg').config_path('proxy_mask_rcnn/r101_fpn_coco.py')
+{note}_base_ = __import__('mmboxcaseg').config_path('proxy_mask_rcnn/{base}.py')
 
 work_dir = {work_dir!r}
 classes = {classes!r}
@@ -29,49 +29,20 @@ batch_size = {batch_size}
 images = dict(img={images!r})
 train_file = {train_file!r}
 val_file = {val_file!r}
+num_classes = dict(num_classes=len(classes))
+heads = dict(bbox_head=num_classes, mask_head=num_classes)
 """
 _NOTE = """\
 # The masks that validate are not true ones but those of the network: bbox_mAP tells more than
 # segm_mAP does.
 """
 _SMALL = """
-# Small, with the ImageNet weights that are installed along: it trains on a CPU too.
-channels = 64
-proposals = dict(nms_pre=200, max_per_img=100)
-model = dict(
-    backbone=dict(_delete_=True, type='mmboxcaseg.EfficientNetLite', pretrained=True),
-    # The backbone ends its stages without activation; without a norm their scale is too large.
-    neck=dict(
-        in_channels=[24, 40, 112, 320],
-        out_channels=channels,
-        norm_cfg=dict(type='GN', num_groups=16),
-    ),
-    rpn_head=dict(in_channels=channels, feat_channels=channels),
-    roi_head=dict(
-        bbox_roi_extractor=dict(out_channels=channels),
-        bbox_head=dict(in_channels=channels, fc_out_channels=256, num_classes=len(classes)),
-        mask_roi_extractor=dict(out_channels=channels),
-        mask_head=dict(in_channels=channels, conv_out_channels=channels, num_classes=len(classes)),
-    ),
-    train_cfg=dict(rpn_proposal=proposals, rcnn=dict(sampler=dict(num=64))),
-    test_cfg=dict(rpn=proposals),
-)
-resize = dict(_base_.resize, scale=(512, 512))
-optim_wrapper = dict(
-    optimizer=dict(_delete_=True, type='AdamW', lr=4e-4, weight_decay=0.01),
-    clip_grad=dict(max_norm=10),
-)
+model = dict(roi_head=heads)
 """
 _PRETRAINED = """
 # Heads of other classes than the checkpoint's begin anew.
 load_from = {pretrained!r}
-model = dict(
-    backbone=dict(depth=50, init_cfg=None),
-    roi_head=dict(
-        bbox_head=dict(num_classes=len(classes)), mask_head=dict(num_classes=len(classes))
-    ),
-)
-resize = _base_.resize
+model = dict(backbone=dict(depth=50, init_cfg=None), roi_head=heads)
 # The base's rate is for 16 images at a time.
 optim_wrapper = dict(optimizer=dict(lr=0.02 * batch_size / 16))
 """
@@ -80,8 +51,8 @@ _TAIL = """
 load = dict(_base_.load, color_type='color_ignore_orientation')
 drop_masks = dict(_base_.drop_masks, min_agreement=0.0, min_quality={min_quality!r})
 train_pipeline = [load, _base_.annotations, _base_.merge_masks, drop_masks]
-train_pipeline += [resize, _base_.flip, _base_.pack]
-test_pipeline = [load, resize, _base_.annotations, _base_.pack_test]
+train_pipeline += [_base_.resize, _base_.flip, _base_.pack]
+test_pipeline = [load, _base_.resize, _base_.annotations, _base_.pack_test]
 train_dataloader = dict(
     batch_size=batch_size,
     num_workers=2,
@@ -167,6 +138,7 @@ def write_mask_rcnn(
     text += _VAL if val else _NO_VAL
     filled = dict(
         masks=coco.path,
+        base='r101_fpn_coco' if pretrained else 'effnet-lite0_fpn_coco-mini',
         note=_NOTE if true is None else '',
         path=path,
         work_dir=str((out / 'mask_rcnn').resolve()),

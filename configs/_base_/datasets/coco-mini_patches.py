@@ -21,15 +21,12 @@ box_pipeline = [_base_.load, box_crop, _base_.flip, _base_.pack]
 salient_pipeline = [_base_.load, salient_crop, _base_.flip, _base_.pack]
 test_pipeline = [_base_.load, test_crop, _base_.pack]
 
+box_patches = dict(_base_.mini_boxes, pipeline=box_pipeline)
+salient_patches = dict(salient_dataset, pipeline=salient_pipeline)
 train_dataloader = dict(
     num_workers=1,
     sampler=dict(_delete_=True, type='mmboxcaseg.RatioSampler', batch_size=16, ratio=(9, 7)),
-    dataset=dict(
-        datasets=[
-            dict(_base_.mini_boxes, pipeline=box_pipeline),
-            dict(salient_dataset, pipeline=salient_pipeline),
-        ]
-    ),
+    dataset=dict(datasets=[box_patches, salient_patches]),
 )
 val_dataloader = dict(
     num_workers=1,

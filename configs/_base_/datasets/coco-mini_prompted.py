@@ -16,23 +16,18 @@ clutter = dict(_base_.clutter, dataset=salient_dataset)
 box_clutter = dict(_base_.box_clutter, dataset=salient_dataset)
 blur = dict(_base_.blur, size=(20, patch_size))
 test_crop = dict(_base_.test_crop, size=patch_size)
-views = dict(
-    type='TestTimeAug',
-    transforms=[
-        [dict(test_crop, margin=margin) for margin in _base_.margins],
-        _base_.flips,
-        [_base_.pack],
-    ],
-)
+crops = [dict(test_crop, margin=margin) for margin in _base_.margins]
+views = dict(type='TestTimeAug', transforms=[crops, _base_.flips, [_base_.pack]])
 salient_pipeline = [_base_.load, clutter, _base_.truncate, crop, _base_.colours, blur, *_base_.end]
 box_pipeline = [_base_.load, box_clutter, crop, _base_.colours, *_base_.end]
 test_pipeline = [_base_.load, test_crop, _base_.pack]
 tta_pipeline = [_base_.load, views]
 
+salient_patches = dict(salient_dataset, pipeline=salient_pipeline)
 train_dataloader = dict(
     # A patch takes 2 ms, a batch of the network 250 ms: a worker costs more than it brings.
     num_workers=0,
-    dataset=dict(salient_dataset, _delete_=True, pipeline=salient_pipeline),
+    dataset=dict(salient_patches, _delete_=True),
 )
 val_dataloader = dict(
     num_workers=1,

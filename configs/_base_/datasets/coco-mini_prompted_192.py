@@ -1,5 +1,5 @@
-# Small real data, boxes as people draw them, patches of 96 to 192 pixels.
-_base_ = ['./prompted.py', './coco-mini.py']
+# As coco-mini_prompted.py, boxes as people draw them, patches of 96 to 192 pixels.
+_base_ = './coco-mini_prompted.py'
 
 patch_size = 192
 sizes = (96, 128, 160, 192)
@@ -7,11 +7,7 @@ test_size = 160
 # A slack may be as large as the least of them.
 margins = (0.12, 0.18, 0.25)
 
-# Of ten salient pairs the first is left out, for a test.
-salient_dataset = dict(
-    type='mmboxcaseg.SalientObjectDataset', data_root='data/duts_single', hold_out=10
-)
-box_dataset = _base_.mini_boxes
+salient_dataset = dict(_base_.salient_dataset, data_root='data/duts_single')
 
 move = dict(type='mmboxcaseg.RandomMoveBox', prob=0.5, shift=0.12, scale=(0.85, 1.2))
 crop = dict(_base_.crop, size=patch_size)
@@ -19,14 +15,8 @@ clutter = dict(_base_.clutter, dataset=salient_dataset)
 box_clutter = dict(_base_.box_clutter, dataset=salient_dataset)
 blur = dict(_base_.blur, size=(20, patch_size))
 test_crop = dict(_base_.test_crop, size=test_size)
-views = dict(
-    type='TestTimeAug',
-    transforms=[
-        [dict(test_crop, margin=margin) for margin in margins],
-        _base_.flips,
-        [_base_.pack],
-    ],
-)
+crops = [dict(test_crop, margin=margin) for margin in margins]
+views = dict(type='TestTimeAug', transforms=[crops, _base_.flips, [_base_.pack]])
 salient_pipeline = [
     *(_base_.load, clutter, _base_.truncate, move, crop, _base_.colours, blur),
     *_base_.end,
@@ -35,16 +25,13 @@ box_pipeline = [_base_.load, box_clutter, move, crop, _base_.colours, *_base_.en
 test_pipeline = [_base_.load, test_crop, _base_.pack]
 tta_pipeline = [_base_.load, views]
 
+salient_patches = dict(salient_dataset, pipeline=salient_pipeline)
 train_dataloader = dict(
     batch_size=64,
     num_workers=4,
-    dataset=dict(salient_dataset, _delete_=True, pipeline=salient_pipeline),
+    dataset=dict(salient_patches, _delete_=True),
 )
-val_dataloader = dict(
-    num_workers=1,
-    persistent_workers=False,
-    dataset=dict(_base_.mini_val_boxes, pipeline=test_pipeline),
-)
+val_dataloader = dict(dataset=dict(pipeline=test_pipeline))
 test_dataloader = val_dataloader
 val_evaluator = dict(quality=True)
 test_evaluator = val_evaluator

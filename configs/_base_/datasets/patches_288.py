@@ -13,5 +13,6 @@ box_pipeline = [_base_.load, box_crop, _base_.flip, _base_.pack]
 salient_pipeline = [_base_.load, salient_crop, _base_.flip, _base_.pack]
 test_pipeline = [_base_.load, test_crop, _base_.pack]
 
+salient_patches = dict(salient_dataset, pipeline=salient_pipeline)
 val_dataloader = dict(dataset=dict(pipeline=test_pipeline))
 test_dataloader = val_dataloader

@@ -13,7 +13,8 @@ test_crop = dict(_base_.test_crop, margin=0.15)
 
 # Salient patches alone in the first round: what a box says is in the prompt, so box patches teach
 # once they have proxy masks, in later rounds, at this ratio.
-round_sampler = dict(type='mmboxcaseg.RatioSampler', batch_size=16, ratio=(9, 7))
+round_sampler = dict(_delete_=True, type='mmboxcaseg.RatioSampler', batch_size=16, ratio=(9, 7))
+round_dataset = dict(_base_.both, _delete_=True)
 
 val_evaluator = dict(by_size=True)
 test_evaluator = val_evaluator

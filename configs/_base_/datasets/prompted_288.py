@@ -11,19 +11,14 @@ clutter = dict(_base_.clutter, dataset=salient_dataset)
 box_clutter = dict(_base_.box_clutter, dataset=salient_dataset)
 blur = dict(_base_.blur, size=(20, patch_size))
 test_crop = dict(_base_.test_crop, size=test_size)
-views = dict(
-    type='TestTimeAug',
-    transforms=[
-        [dict(test_crop, margin=margin) for margin in _base_.margins],
-        _base_.flips,
-        [_base_.pack],
-    ],
-)
+crops = [dict(test_crop, margin=margin) for margin in _base_.margins]
+views = dict(type='TestTimeAug', transforms=[crops, _base_.flips, [_base_.pack]])
 salient_pipeline = [_base_.load, clutter, _base_.truncate, crop, _base_.colours, blur, *_base_.end]
 box_pipeline = [_base_.load, box_clutter, crop, _base_.colours, *_base_.end]
 test_pipeline = [_base_.load, test_crop, _base_.pack]
 tta_pipeline = [_base_.load, views]
 
-train_dataloader = dict(dataset=dict(salient_dataset, _delete_=True, pipeline=salient_pipeline))
+salient_patches = dict(salient_dataset, pipeline=salient_pipeline)
+train_dataloader = dict(dataset=dict(salient_patches, _delete_=True))
 val_dataloader = dict(dataset=dict(pipeline=test_pipeline))
 test_dataloader = val_dataloader

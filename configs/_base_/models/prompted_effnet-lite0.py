@@ -1,12 +1,4 @@
-# One head, which is told the box and the other boxes of the image, on an EfficientNet-Lite0.
-_base_ = './boxcaseg_effnet-lite0.py'
+# The prompted network on an EfficientNet-Lite0.
+_base_ = ['./boxcaseg_effnet-lite0.py', './prompted.py']
 
-model = dict(
-    prompt=dict(type='mmboxcaseg.BoxPrompt', own=True, others=True),
-    # A map that copies the box has no multiple-instance loss: the weak head would learn nothing,
-    # and the transferred head is made from it.
-    weak_head=None,
-    transferred_head=None,
-    loss_pixel=dict(dice_weight=1.0),
-    test_cfg=dict(threshold='best'),
-)
+model = _base_.prompted

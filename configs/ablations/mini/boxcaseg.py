@@ -12,14 +12,9 @@ test_crop = dict(_base_.test_crop, size=patch_size)
 box_pipeline = [_base_.load, box_crop, _base_.flip, _base_.pack]
 salient_pipeline = [_base_.load, box_crop, blur, _base_.flip, _base_.pack]
 test_pipeline = [_base_.load, test_crop, _base_.pack]
-train_dataloader = dict(
-    dataset=dict(
-        datasets=[
-            dict(_base_.mini_boxes, pipeline=box_pipeline),
-            dict(_base_.salient_dataset, pipeline=salient_pipeline),
-        ]
-    )
-)
+box_patches = dict(_base_.box_patches, pipeline=box_pipeline)
+salient_patches = dict(_base_.salient_patches, pipeline=salient_pipeline)
+train_dataloader = dict(dataset=dict(datasets=[box_patches, salient_patches]))
 val_dataloader = dict(dataset=dict(pipeline=test_pipeline))
 test_dataloader = val_dataloader
 val_evaluator = dict(by_size=False)
