@@ -103,7 +103,8 @@ def shrink(config: Config, data_root: Path, work_dir: Path) -> None:
                 node['proxy_file'] = node['ann_file']
         elif node.get('type') == 'mmboxcaseg.SalientObjectDataset':
             node.update(data_root=str(data_root / 'salient'), ann_file='', hold_out=0)
-        elif node.get('type') in _MMDET_DATASETS:
+        # What has no pipeline only names a part that data sets have in common.
+        elif node.get('type') in _MMDET_DATASETS and 'pipeline' in node:
             classes = (node.get('metainfo') or CocoDataset.METAINFO)['classes']
             _write_with_classes(classes, data_root / _COCO_FILE, work_dir)
             with_masks = any(transform.get('with_mask') for transform in node['pipeline'])

@@ -17,5 +17,11 @@ model = dict(
 # Boxes are shifted by up to a quarter of half their size, not of their size.
 box_crop = dict(_base_.box_crop, shift_unit='half')
 box_pipeline = [_base_.load, box_crop, _base_.flip, _base_.pack]
-box_patches = dict(_base_.voc_boxes, pipeline=box_pipeline)
-train_dataloader = dict(dataset=dict(datasets=[box_patches, _base_.salient_patches]))
+train_dataloader = dict(
+    dataset=dict(
+        datasets=[
+            dict(_base_.voc_boxes, pipeline=box_pipeline),
+            dict(_base_.salient_dataset, pipeline=_base_.salient_pipeline),
+        ]
+    )
+)
