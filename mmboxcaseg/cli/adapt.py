@@ -39,7 +39,7 @@ def main(args: Namespace) -> None:
     """Draw, train, draw."""
     from mmboxcaseg.apis.self_training import ADAPT_CONFIG, adapt
 
-    config = args.config or ADAPT_CONFIG
-    adapt(args.boxes, args.images, args.out, config=config, **rounds_settings(args))
+    args.config = args.config or ADAPT_CONFIG
+    adapt(**rounds_settings(args))
     if not args.dry_run:
         print(f'{args.out}: proxy.json has the masks, network.py and network.pth are the network')

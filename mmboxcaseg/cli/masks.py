@@ -8,7 +8,7 @@ from __future__ import annotations
 from argparse import ArgumentParser, Namespace
 from pathlib import Path
 
-from .options import add_amp_options, add_device_option, add_tta_option
+from .options import add_prediction_options, prediction_settings
 
 # Those of mmboxcaseg.formats, which takes too long to import for a help.
 _FORMATS = ('coco', 'voc', 'csv', 'yolo', 'label-studio')
@@ -80,24 +80,11 @@ def add_arguments(parser: ArgumentParser) -> None:
         '--config', help='config of a BoxCaseg (the network that comes with the package)'
     )
     parser.add_argument('--checkpoint', help='its checkpoint')
-    add_device_option(parser)
-    parser.add_argument('--batch-size', type=int, default=32, help='boxes predicted at once')
-    parser.add_argument(
-        '--slack',
-        type=float,
-        help="how far a mask may leave its box, in parts of the box's width and height",
-    )
-    add_tta_option(parser)
-    add_amp_options(parser)
-    parser.add_argument('--workers', type=int, default=2, help='threads beside the network')
+    add_prediction_options(parser)
 
 
 def main(args: Namespace) -> None:
     """Mask."""
     from mmboxcaseg.apis.masking import boxes_to_masks
-    from mmboxcaseg.engine.device import choose_amp, default_device
 
-    options = vars(args)
-    options['device'] = args.device or default_device()
-    options['amp'] = choose_amp(args.amp, options.pop('force_amp'), args.device)
-    print('\n'.join(boxes_to_masks(**options)))
+    print('\n'.join(boxes_to_masks(**prediction_settings(args))))

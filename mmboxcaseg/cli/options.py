@@ -27,6 +27,63 @@ def add_amp_options(parser: ArgumentParser) -> None:
     )
 
 
+def add_prediction_options(parser: ArgumentParser) -> None:
+    """What predicting masks takes, whatever they are for, for :func:`prediction_settings`."""
+    add_device_option(parser)
+    parser.add_argument('--batch-size', type=int, default=32, help='boxes predicted at once')
+    parser.add_argument(
+        '--slack',
+        type=float,
+        help="how far a mask may leave its box, in parts of the box's width and height, at most "
+        "the margin of the patches (the model's test_cfg.slack, or 0); each mask's own tight box "
+        'is then its mask_bbox',
+    )
+    add_tta_option(parser)
+    add_amp_options(parser)
+    parser.add_argument(
+        '--workers',
+        type=int,
+        default=2,
+        help='threads that crop boxes for the network and make masks of its predictions, beside '
+        'those that run it; more if the network waits',
+    )
+
+
+def prediction_settings(args: Namespace) -> dict[str, Any]:
+    """All that was given, with what :func:`add_prediction_options` took as ``apis`` take it."""
+    from mmboxcaseg.engine.device import choose_amp, default_device
+
+    options = vars(args)
+    options['device'] = args.device or default_device()
+    options['amp'] = choose_amp(args.amp, options.pop('force_amp'), args.device)
+    return options
+
+
+def add_run_options(parser: ArgumentParser, example: str) -> None:
+    """What a training and a test take, for :func:`run_settings`."""
+    parser.add_argument('config', help='config file')
+    parser.add_argument(
+        '--work-dir', help='where logs and checkpoints go (work_dirs/ and the name of the config)'
+    )
+    add_amp_options(parser)
+    add_config_options(parser, example)
+    add_launcher_option(parser, 'pytorch', 'slurm', 'mpi')
+
+
+def run_settings(args: Namespace) -> dict[str, Any]:
+    """All that was given, with what :func:`add_run_options` took as ``apis`` take it."""
+    from mmengine.device import get_device
+
+    from mmboxcaseg.engine.config import load_config, parse_options, set_work_dir
+    from mmboxcaseg.engine.device import choose_amp
+
+    options, path = vars(args), args.config
+    options['config'] = load_config(path, parse_options(options.pop('cfg_options')))
+    set_work_dir(args.config, options.pop('work_dir'), path)
+    options['amp'] = choose_amp(args.amp, options.pop('force_amp'), get_device())
+    return options
+
+
 def add_config_options(parser: ArgumentParser, example: str) -> None:
     """``--cfg-options``, for :func:`mmboxcaseg.engine.config.parse_options`."""
     parser.add_argument(
@@ -61,7 +118,7 @@ def add_device_option(parser: ArgumentParser) -> None:
 
 
 def add_rounds_options(parser: ArgumentParser, example: str) -> None:
-    """What training in rounds takes, whatever the rounds are, for :func:`rounds_settings`."""
+    """What training in rounds takes, for :func:`rounds_settings`; the number of rounds aside."""
     parser.add_argument(
         '--gpus', type=int, help='processes to train and test with (default: one for each GPU)'
     )
@@ -72,17 +129,13 @@ def add_rounds_options(parser: ArgumentParser, example: str) -> None:
 
 
 def rounds_settings(args: Namespace) -> dict[str, Any]:
-    """What :func:`add_rounds_options` took, as functions of ``apis`` take it."""
+    """All that was given, with what :func:`add_rounds_options` took as ``apis`` take it."""
     from mmengine.device import get_device
 
     from mmboxcaseg.engine.config import parse_options
     from mmboxcaseg.engine.device import choose_amp
 
-    return dict(
-        rounds=args.rounds,
-        options=parse_options(args.cfg_options),
-        gpus=args.gpus,
-        seed=args.seed,
-        amp=choose_amp(args.amp, args.force_amp, get_device()),
-        dry_run=args.dry_run,
-    )
+    options = vars(args)
+    options['options'] = parse_options(options.pop('cfg_options'))
+    options['amp'] = choose_amp(args.amp, options.pop('force_amp'), get_device())
+    return options

@@ -36,4 +36,4 @@ def main(args: Namespace) -> None:
     """Train, score, draw."""
     from mmboxcaseg.apis.self_training import self_train
 
-    self_train(args.configs, work_dir=args.work_dir, **rounds_settings(args))
+    self_train(**rounds_settings(args))
