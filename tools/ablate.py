@@ -5,6 +5,8 @@ again, this goes on where it was. Rows and the paper's figures are in configs/ab
 a row names the configs that it trains, and what it sets in them.
 """
 
+# ruff: noqa: E402
+
 from __future__ import annotations
 
 import argparse
@@ -15,20 +17,54 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from mmboxcaseg import config_path
+from mmboxcaseg.errors import InputError, run_tool
+
+TABLES = json.loads(Path(config_path('ablations/tables.json')).read_text())
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument('table', choices=TABLES, help="the paper's table, or one beyond it")
+    parser.add_argument('--rows', nargs='+', metavar='ROW', help='run these rows only, by key')
+    parser.add_argument(
+        '--set',
+        default='paper',
+        help="'paper' (default): its data and networks; 'mini': the small real data and networks "
+        'for CPUs; or a folder of your own with the bases boxcaseg.py and mask_rcnn.py',
+    )
+    parser.add_argument(
+        '--gpus',
+        type=int,
+        help='processes to train and test with (default: one for each GPU)',
+    )
+    parser.add_argument(
+        '--work-dir',
+        type=Path,
+        default=Path('work_dirs/ablations'),
+        help='where everything goes (work_dirs/ablations)',
+    )
+    parser.add_argument(
+        '--dry-run',
+        action='store_true',
+        help='print the commands that are left and the table as far as it is',
+    )
+    return parser.parse_args()
+
+
+if __name__ == '__main__':
+    parse_args()  # before what takes seconds to import: help comes at once
+
 import numpy as np
 import torch
 from mmengine.config import Config
 
-from mmboxcaseg import config_path
 from mmboxcaseg.coco import load_proxies
 from mmboxcaseg.engine.checks import check_data
 from mmboxcaseg.engine.config import class_name, load_config, override
 from mmboxcaseg.engine.device import check_gpus
 from mmboxcaseg.engine.steps import Step, Training, launch
-from mmboxcaseg.errors import InputError, run_tool
 from mmboxcaseg.fileio import write_bytes
-
-TABLES = json.loads(Path(config_path('ablations/tables.json')).read_text())
 
 
 @dataclass
@@ -102,38 +138,10 @@ def train(training: Training, num_gpus: int) -> Step:
     return training.train(num_gpus, '--auto-scale-lr')
 
 
-def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument('table', choices=TABLES, help="the paper's table, or one beyond it")
-    parser.add_argument('--rows', nargs='+', metavar='ROW', help='run these rows only, by key')
-    parser.add_argument(
-        '--set',
-        default='paper',
-        help="'paper' (default): its data and networks; 'mini': the small real data and networks "
-        'for CPUs; or a folder of your own with the bases boxcaseg.py and mask_rcnn.py',
-    )
-    parser.add_argument(
-        '--gpus',
-        type=int,
-        default=max(torch.cuda.device_count(), 1),
-        help='processes to train and test with (default: one for each GPU)',
-    )
-    parser.add_argument(
-        '--work-dir',
-        type=Path,
-        default=Path('work_dirs/ablations'),
-        help='where everything goes (work_dirs/ablations)',
-    )
-    parser.add_argument(
-        '--dry-run',
-        action='store_true',
-        help='print the commands that are left and the table as far as it is',
-    )
-    return parser.parse_args()
-
-
 def main() -> None:
     args = parse_args()
+    if args.gpus is None:
+        args.gpus = max(torch.cuda.device_count(), 1)
     check_gpus(args.gpus)
     table, bases = TABLES[args.table], base_folder(args.set)
     folder = args.work_dir / (bases.name if bases else args.set)

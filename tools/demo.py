@@ -1,5 +1,7 @@
 """Masks for photographs, and a detector that is trained on masks, in a few minutes on a CPU."""
 
+# ruff: noqa: E402
+
 from __future__ import annotations
 
 import argparse
@@ -9,7 +11,18 @@ from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import mmboxcaseg  # noqa: F401  # isort: skip -- before mmdet, which needs its ops
+from mmboxcaseg.errors import run_tool
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument('--work-dir', type=Path, default=Path('work_dirs/demo'))
+    return parser.parse_args()
+
+
+if __name__ == '__main__':
+    parse_args()  # before what takes seconds to import: help comes at once
+
 import cv2
 import numpy as np
 import skimage.data
@@ -28,7 +41,6 @@ from mmboxcaseg.datasets.transforms.loading import read_image
 from mmboxcaseg.engine.checkpoint import allow_checkpoint_types
 from mmboxcaseg.engine.config import load_config
 from mmboxcaseg.engine.steps import Step, Training, launch
-from mmboxcaseg.errors import run_tool
 from mmboxcaseg.evaluation import compare_drops, score_proxies
 from mmboxcaseg.fileio import write_bytes
 from mmboxcaseg.proxy import decode_rle
@@ -56,9 +68,7 @@ class Part:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument('--work-dir', type=Path, default=Path('work_dirs/demo'))
-    work_dir = parser.parse_args().work_dir
+    work_dir = parse_args().work_dir
     page, parts = work_dir / 'index.html', []
     start = time.monotonic()
     stages = (mask_photographs, mask_shapes, refine_masks, train_detector)

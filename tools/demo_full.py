@@ -1,5 +1,7 @@
 """Run the whole pipeline from nothing on a synthetic set: no data, no network, no GPU needed."""
 
+# ruff: noqa: E402
+
 from __future__ import annotations
 
 import argparse
@@ -9,7 +11,30 @@ from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any
 
-import mmboxcaseg  # noqa: F401  # isort: skip -- before mmdet, which needs its ops
+from mmboxcaseg.errors import InputError, run_tool
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument(
+        '--work-dir',
+        type=Path,
+        default=Path('work_dirs/demo_full'),
+        help='where everything goes; an earlier demo there is replaced',
+    )
+    parser.add_argument('--seed', type=int, default=0)
+    parser.add_argument(
+        '--num-images', type=int, default=300, help='to train on, of each of the two kinds'
+    )
+    parser.add_argument(
+        '--cfg-options', nargs='+', default=[], help='override settings of all three configs'
+    )
+    return parser.parse_args()
+
+
+if __name__ == '__main__':
+    parse_args()  # before what takes seconds to import: help comes at once
+
 import cv2
 import numpy as np
 import torch
@@ -31,7 +56,6 @@ from mmboxcaseg.datasets.toy import TOY_CLASSES
 from mmboxcaseg.engine.checkpoint import allow_checkpoint_types
 from mmboxcaseg.engine.config import load_config, parse_options
 from mmboxcaseg.engine.steps import Step, Training, launch
-from mmboxcaseg.errors import InputError, run_tool
 from mmboxcaseg.evaluation import ProxyQuality, compare_drops, score_proxies
 from mmboxcaseg.proxy import decode_rle
 from mmboxcaseg.visualization.curves import Curves, plot_curves, read_curves
@@ -52,24 +76,6 @@ KEPT, DROPPED, BOX = (80, 220, 80), (80, 80, 255), (255, 255, 255)
 PALETTE = distinct_colours(len(TOY_CLASSES))
 MIN_SCORE = 0.3
 NUM_PICTURES = 4
-
-
-def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument(
-        '--work-dir',
-        type=Path,
-        default=Path('work_dirs/demo_full'),
-        help='where everything goes; an earlier demo there is replaced',
-    )
-    parser.add_argument('--seed', type=int, default=0)
-    parser.add_argument(
-        '--num-images', type=int, default=300, help='to train on, of each of the two kinds'
-    )
-    parser.add_argument(
-        '--cfg-options', nargs='+', default=[], help='override settings of all three configs'
-    )
-    return parser.parse_args()
 
 
 def main() -> None:
