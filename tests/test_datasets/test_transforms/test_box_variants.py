@@ -101,6 +101,8 @@ def test_random_move_box_moves_as_often_as_it_says():
         stays = results['bbox'] == [20, 30, 40, 70]
         # All boxes of a sample or none.
         assert stays == (results['other_bboxes'] == [[1, 2, 9, 9]])
+        # What a BoxPrompt(loose=True) goes by.
+        assert results['loose'] == (not stays)
         moved += not stays
     assert moved == pytest.approx(120, abs=30)
 

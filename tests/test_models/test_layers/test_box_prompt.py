@@ -103,6 +103,19 @@ class TestBoxPrompt:
         # Nobody says where other boxes are.
         assert not others((2, 4), self.bboxes).any()
 
+    def test_own_boxes_that_may_lie_beside_their_object(self):
+        prompt = BoxPrompt(others=True, loose=True)
+        trusted = BoxPrompt(others=True)((2, 4), self.bboxes, self.others)
+        drawn = prompt((2, 4), self.bboxes, self.others, torch.tensor([False, True]))
+        assert torch.equal(drawn[0], trusted[0])
+        assert drawn[1].tolist() == [[[0, 0.5, 0.5, 0], [0, 0, 0, 0]], [[0] * 4, [0] * 4]]
+        assert torch.equal(prompt((2, 4), self.bboxes, self.others), trusted)
+        # A prompt that does not tell them apart.
+        loose = torch.tensor([True, True])
+        assert torch.equal(BoxPrompt()((2, 4), self.bboxes, loose=loose), trusted[:, :1])
+        with pytest.raises(InputError, match='add own=True'):
+            BoxPrompt(own=False, others=True, loose=True)
+
     def test_half_precision_holds_the_edges(self):
         bboxes = torch.tensor([[0.0, 0, 300.5, 1]])
         with torch.autocast('cpu', dtype=torch.bfloat16):

@@ -571,6 +571,26 @@ class TestPrompt:
         features = model.extract_feat(inputs, small)
         assert not torch.allclose(features, model.extract_feat(inputs), atol=1e-3)
 
+    @pytest.mark.parametrize(
+        ('slack', 'moved', 'drawn'),
+        [
+            (0.0, (None, None, None), [1, 1, 1]),
+            (0.0, (True, False, None), [0.5, 1, 1]),
+            (0.1, (None, None, None), [0.5, 0.5, 0.5]),
+        ],
+    )
+    def test_loose_boxes_are_those_moved_in_training_or_all_of_a_slack(
+        self, build, make_batch, slack, moved, drawn
+    ):
+        model = build(prompt=dict(OWN, loose=True), test_cfg=dict(slack=slack))
+        seen = []
+        model.backbone.register_forward_pre_hook(lambda module, args: seen.extend(args))
+        inputs, samples = make_batch(BOXES)
+        for sample, loose in zip(samples, moved, strict=True):
+            sample.set_metainfo({} if loose is None else dict(loose=loose))
+        model(inputs, samples, mode='loss')
+        assert seen[0][:, 3].amax((1, 2)).tolist() == drawn
+
     def test_starts_as_the_network_without(self, any_backbone, make_batch):
         plain = any_backbone().eval()
         prompted = any_backbone(prompt=OWN).eval()
