@@ -22,6 +22,9 @@ import mmboxcaseg
 from mmboxcaseg.engine.hooks import FirstIterationsHook
 from mmboxcaseg.errors import InputError
 
+# Of a longer list of numbers or names in a config, such as indices, so many are logged.
+_LOGGED = 20
+
 # What a Runner wants of a split, or nothing of it.
 _LOOP = ('dataloader', 'cfg', 'evaluator')
 
@@ -223,7 +226,7 @@ def build_runner(config: Config, loop: str) -> Runner:
         if not config.get(f'{split}_dataloader'):
             config.merge_from_dict({f'{split}_{key}': None for key in _LOOP})
     with config_errors(config):
-        runner = Runner.from_cfg(config)
+        runner = _Runner.from_cfg(config)
         runner.register_hook(FirstIterationsHook())
         if loop == 'test':
             runner.test_loop  # noqa: B018 -- built by being asked for
@@ -231,6 +234,24 @@ def build_runner(config: Config, loop: str) -> Runner:
         runner.train_loop, runner.val_loop  # noqa: B018
         runner.optim_wrapper = runner.build_optim_wrapper(runner.optim_wrapper)
         return runner
+
+
+class _Runner(Runner):
+    """Logs the config with long lists cut, which would fill screens; the work dir has it whole."""
+
+    def _log_env(self, env_cfg: dict[str, Any]) -> None:
+        whole, self.cfg = self.cfg, Config(_cut(self.cfg.to_dict()))
+        super()._log_env(env_cfg)
+        self.cfg = whole
+
+
+def _cut(node: Any) -> Any:
+    if isinstance(node, dict):
+        return {key: _cut(value) for key, value in node.items()}
+    if not isinstance(node, list | tuple):
+        return node
+    more = 0 if any(dicts(node)) else max(len(node) - _LOGGED, 0)
+    return [*map(_cut, node[: len(node) - more]), *[f'and {more} more'] * bool(more)]
 
 
 def box_pipeline(config: Config, tta: bool = False) -> list[dict[str, Any]]:

@@ -469,6 +469,17 @@ def test_best_threshold_is_looked_for_once_a_map(config, image, monkeypatch):
     assert all(isinstance(mask, BoxMask) and mask.threshold == 0.25 for mask, _ in rated)
 
 
+def test_the_network_sees_the_pixels_of_the_image_that_is_set(model, image, monkeypatch):
+    assert (image[..., 0] != image[..., 2]).any()
+    predictor = BoxCasegPredictor(model)
+    expected = [one['inputs'] for one in predictor.pack(image, BBOXES)]
+    seen = []
+    monkeypatch.setattr(predictor, 'predict_packed', lambda packed: seen.extend(packed) or [])
+    predictor.set_image(image)
+    predictor.predict(BBOXES)
+    assert all(torch.equal(o['inputs'], e) for o, e in zip(seen, expected, strict=True))
+
+
 def test_images_one_after_the_other(model, image):
     predictor = BoxCasegPredictor(model)
     predictor.set_image(image)

@@ -3,6 +3,7 @@ import re
 
 import pytest
 from mmengine.config import Config
+from mmengine.runner import Runner
 
 from mmboxcaseg.engine.config import (
     box_pipeline,
@@ -183,7 +184,11 @@ def test_options_without_effect(tmp_path, option, reason):
     assert load_config(path, options).test_pipeline[0].size == 96
 
 
-def test_runner_without_val_and_test(tmp_path, quiet_runner, box_caseg_cfg, train_dataset_cfg):
+def test_runner_without_val_and_test(
+    tmp_path, quiet_runner, box_caseg_cfg, train_dataset_cfg, monkeypatch
+):
+    logged = []
+    monkeypatch.setattr(Runner, '_log_env', lambda self, env_cfg: logged.append(self.cfg.kept))
     config = Config(
         dict(
             model=box_caseg_cfg(),
@@ -203,12 +208,16 @@ def test_runner_without_val_and_test(tmp_path, quiet_runner, box_caseg_cfg, trai
             val_evaluator=dict(type='mmboxcaseg.BoxMaskIoUMetric'),
             test_cfg=dict(),
             test_evaluator=dict(type='mmboxcaseg.BoxMaskIoUMetric'),
+            kept=[[*range(1800)], [dict(type='Resize')] * 30],
         )
     )
     runner = build_runner(config, 'train')
     assert runner.val_loop is None
     runner.train()
     assert (tmp_path / 'epoch_1.pth').is_file()
+    # Long lists would fill the screen; pipelines are no such.
+    assert logged == [[[*range(20), 'and 1780 more'], [dict(type='Resize')] * 30]]
+    assert runner.cfg.kept == [[*range(1800)], [dict(type='Resize')] * 30]
 
 
 def test_a_config_of_the_package_by_its_name(tmp_path, monkeypatch):
