@@ -45,7 +45,13 @@ from mmboxcaseg.evaluation import compare_drops, score_proxies
 from mmboxcaseg.fileio import write_bytes
 from mmboxcaseg.proxy import decode_rle
 from mmboxcaseg.visualization.curves import read_curves
-from mmboxcaseg.visualization.draw import distinct_colours, draw_bbox, draw_mask
+from mmboxcaseg.visualization.draw import (
+    distinct_colours,
+    draw_bbox,
+    draw_mask,
+    draw_rles,
+    greyed,
+)
 
 BOXES = Path(__file__).resolve().parents[1] / 'demo' / 'photographs.json'
 CONFIG = 'demo/proxy_mask_rcnn_toy_minutes.py'
@@ -210,21 +216,9 @@ def run(work_dir: Path, step: Step) -> None:
         step.run(work_dir / 'logs' / f'{step.title}_{step.output.stem}.log')
 
 
-def draw_rles(img: np.ndarray, rles: list[dict], colours: list[tuple[int, int, int]]) -> np.ndarray:
-    # The shapes have every colour: only on grey do those of the masks stand out.
-    drawn = greyed(img)
-    for rle, colour in zip(rles, colours, strict=True):
-        drawn = draw_mask(drawn, decode_rle(rle, img.shape[:2]), colour)
-    return drawn
-
-
 def fit_height(img: np.ndarray, height: int) -> np.ndarray:
     size = round(height * img.shape[1] / img.shape[0]), height
     return cv2.resize(img, size, interpolation=cv2.INTER_AREA)
-
-
-def greyed(img: np.ndarray) -> np.ndarray:
-    return cv2.cvtColor(cv2.cvtColor(img, cv2.COLOR_BGR2GRAY), cv2.COLOR_GRAY2BGR)
 
 
 def write_page(page: Path, parts: list[Part]) -> None:

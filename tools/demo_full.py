@@ -57,13 +57,13 @@ from mmboxcaseg.engine.checkpoint import allow_checkpoint_types
 from mmboxcaseg.engine.config import load_config, parse_options
 from mmboxcaseg.engine.steps import Step, Training, launch
 from mmboxcaseg.evaluation import ProxyQuality, compare_drops, score_proxies
-from mmboxcaseg.proxy import decode_rle
 from mmboxcaseg.visualization.curves import Curves, plot_curves, read_curves
 from mmboxcaseg.visualization.draw import (
-    Colour,
     distinct_colours,
     draw_bbox,
     draw_mask,
+    draw_rles,
+    greyed,
     make_sheet,
 )
 
@@ -190,17 +190,16 @@ def draw_pictures(detectors: list[Training], work_dir: Path, data: Path) -> None
     min_agreement = Config.fromfile(work_dir / f'{PROXY}.py').min_agreement
     for image, true in first_images(data / 'annotations' / 'instances_train.json'):
         img = cv2.imread(str(data / 'train' / image.file_name))
-        grey = greyed(img)
         masks = [annotation.segmentation for annotation in true]
         own = [proxies[annotation.id] for annotation in true]
         colours = [KEPT if proxy.box_agreement > min_agreement else DROPPED for proxy in own]
         tiles += [
             (draw_boxes(img, true), 'boxes, all that is given'),
             (
-                draw_masks(grey, [proxy.rle for proxy in own], colours),
+                draw_rles(img, [proxy.rle for proxy in own], colours),
                 'proxy masks: green kept, red dropped',
             ),
-            (draw_masks(grey, masks, [KEPT] * len(true)), 'true masks'),
+            (draw_rles(img, masks, [KEPT] * len(true)), 'true masks'),
         ]
     allow_checkpoint_types()
     networks = [
@@ -212,11 +211,10 @@ def draw_pictures(detectors: list[Training], work_dir: Path, data: Path) -> None
         masks = [annotation.segmentation for annotation in true]
         colours = [PALETTE[annotation.category_id - 1] for annotation in true]
         by_proxies, by_truth = (inference_detector(network, img) for network in networks)
-        grey = greyed(img)
         tiles += [
-            (draw_prediction(grey, by_proxies), 'Mask R-CNN, from proxy masks'),
-            (draw_prediction(grey, by_truth), 'Mask R-CNN, from true masks'),
-            (draw_masks(grey, masks, colours), 'true masks, coloured by class'),
+            (draw_prediction(img, by_proxies), 'Mask R-CNN, from proxy masks'),
+            (draw_prediction(img, by_truth), 'Mask R-CNN, from true masks'),
+            (draw_rles(img, masks, colours), 'true masks, coloured by class'),
         ]
     images, captions = zip(*tiles, strict=True)
     cv2.imwrite(str(work_dir / 'pictures.jpg'), make_sheet(images, captions, columns=3))
@@ -228,25 +226,14 @@ def first_images(ann_file: Path) -> list[tuple[Image, list[Annotation]]]:
     return [(image, groups[image.id]) for image in coco.images[:NUM_PICTURES]]
 
 
-def greyed(img: np.ndarray) -> np.ndarray:
-    # The toy images have every colour: only on grey do those of the masks stand out.
-    return cv2.cvtColor(cv2.cvtColor(img, cv2.COLOR_BGR2GRAY), cv2.COLOR_GRAY2BGR)
-
-
 def draw_boxes(img: np.ndarray, annotations: list[Annotation]) -> np.ndarray:
     for bbox in annotation_bboxes(annotations):
         img = draw_bbox(img, bbox, BOX)
     return img
 
 
-def draw_masks(img: np.ndarray, rles: list[dict], colours: list[Colour]) -> np.ndarray:
-    for rle, colour in zip(rles, colours, strict=True):
-        img = draw_mask(img, decode_rle(rle, img.shape[:2]), colour)
-    return img
-
-
 def draw_prediction(img: np.ndarray, sample: DetDataSample) -> np.ndarray:
-    found = sample.pred_instances
+    img, found = greyed(img), sample.pred_instances
     for instance in found[found.scores >= MIN_SCORE]:
         img = draw_mask(img, instance.masks[0].numpy(), PALETTE[int(instance.labels)])
     return img

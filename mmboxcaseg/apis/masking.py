@@ -10,16 +10,14 @@ from pathlib import Path
 import numpy as np
 
 from mmboxcaseg.coco.annotations import Coco, check_mask, load_coco, write_coco
-from mmboxcaseg.coco.checks import image_paths
 from mmboxcaseg.coco.proxies import Proxy, ProxyAnnotation, load_proxies
-from mmboxcaseg.datasets.transforms.loading import read_image
 from mmboxcaseg.engine.device import default_device
 from mmboxcaseg.errors import InputError, check_share, listing
-from mmboxcaseg.fileio import check_output, make_folder, write_bytes
+from mmboxcaseg.fileio import check_output, make_folder
 from mmboxcaseg.formats import FORMATS, check_plausible, read_boxes
 from mmboxcaseg.pretrained import or_shipped
-from mmboxcaseg.proxy import decode_rle
 
+from .drawing import draw_proxies
 from .mask_rcnn_config import write_mask_rcnn
 from .proxy_generation import generate_proxy_masks
 
@@ -128,7 +126,7 @@ def boxes_to_masks(
     training = write_mask_rcnn(masked, images, out, min_quality, pretrained, true)
     files = f'{out}/boxes.json: what was read, as COCO; {out}/masks.json: with masks and quality'
     if pictures:
-        _draw(masked, proxies, images, out / 'masks.jpg', pictures)
+        draw_proxies(out / 'masks.json', images, out / 'masks.jpg', count=pictures, min_side=0)
         files += f'; {out}/masks.jpg: best and worst masks'
     report = f'mmboxcaseg report {out}/masks.json --img-root {images} --out {out}/report.html'
     training_step = f'mmboxcaseg train {out}/mask_rcnn.py'
@@ -226,28 +224,3 @@ def _kept(quality: dict[int | str, float], min_quality: float) -> int:
 
 def _count(things: Sequence, one: str, many: str = '') -> str:
     return f'{len(things)} {one if len(things) == 1 else many or f"{one}s"}'
-
-
-def _draw(
-    coco: Coco, proxies: dict[int | str, Proxy], images: str | Path, path: Path, count: int
-) -> None:
-    import cv2
-
-    from mmboxcaseg.coco.annotations import annotation_bboxes
-    from mmboxcaseg.visualization.draw import draw_instance, make_sheet
-
-    ranked = sorted(coco.objects, key=lambda a: proxies[a.id].quality or 0.0, reverse=True)
-    shown = ranked if len(ranked) <= count else ranked[: -(-count // 2)] + ranked[-(count // 2) :]
-    owners = {image.id: image for image in coco.images}
-    paths = image_paths([owners[a.image_id] for a in shown], images, coco.path)
-    drawings = [
-        draw_instance(
-            read_image(paths[annotation.image_id]),
-            bbox,
-            decode_rle(proxies[annotation.id].rle, owners[annotation.image_id].shape),
-        )
-        for annotation, bbox in zip(shown, annotation_bboxes(shown), strict=True)
-    ]
-    captions = [f'{a.id}: {proxies[a.id].quality or 0:.2f}' for a in shown]
-    sheet = make_sheet(drawings, captions, columns=min(len(shown), 6))
-    write_bytes(cv2.imencode('.jpg', sheet)[1].tobytes(), path)

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
-from mmboxcaseg.proxy import pixel_bboxes, tight_bboxes
+from mmboxcaseg.proxy import decode_rle, pixel_bboxes, tight_bboxes
 
 Colour = tuple[int, int, int]
 
@@ -47,6 +47,28 @@ def draw_mask(
     drawn[mask] = np.rint(tint).astype(np.uint8)
     contours, _ = cv2.findContours(mask.astype(np.uint8), cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE)
     return cv2.drawContours(drawn, contours, -1, colour, 1)
+
+
+def greyed(img: np.ndarray) -> np.ndarray:
+    """Take the colours out of an image, (H, W, 3) uint8 BGR: those of masks stand out on it."""
+    return cv2.cvtColor(cv2.cvtColor(img, cv2.COLOR_BGR2GRAY), cv2.COLOR_GRAY2BGR)
+
+
+def draw_rles(img: np.ndarray, rles: Sequence[dict], colours: Sequence[Colour]) -> np.ndarray:
+    """Draw masks on an image without its colours.
+
+    Args:
+        img: (H, W, 3) uint8 BGR; not changed.
+        rles: N masks, as of :func:`mmboxcaseg.proxy.decode_rle`.
+        colours: N BGR.
+
+    Returns:
+        (H, W, 3) uint8.
+    """
+    drawn = greyed(img)
+    for rle, colour in zip(rles, colours, strict=True):
+        drawn = draw_mask(drawn, decode_rle(rle, img.shape[:2]), colour)
+    return drawn
 
 
 def draw_bbox(img: np.ndarray, bbox: Sequence[float], colour: Colour) -> np.ndarray:

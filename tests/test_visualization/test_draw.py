@@ -6,6 +6,7 @@ from mmboxcaseg.visualization.draw import (
     draw_bbox,
     draw_instance,
     draw_mask,
+    draw_rles,
     make_sheet,
     surroundings,
 )
@@ -31,6 +32,16 @@ def test_draw_mask_tints_the_inside_and_draws_the_rim():
 
 def test_draw_mask_leaves_the_image_alone_where_the_mask_is_empty():
     np.testing.assert_array_equal(draw_mask(black(3, 3), np.zeros((3, 3), bool), RED), black(3, 3))
+
+
+def test_masks_have_the_only_colours():
+    img = np.full((2, 4, 3), (200, 200, 0), np.uint8)
+    # In columns, from the top: pixels 0 and 1, and 6 and 7.
+    rles = [dict(size=[2, 4], counts=[0, 2, 6]), dict(size=[2, 4], counts=[6, 2])]
+    drawn = draw_rles(img, rles, [RED, (0, 255, 0)])
+    # 0.114 * 200 + 0.587 * 200 = 140.2
+    assert drawn[0].tolist() == [[0, 0, 255], [140] * 3, [140] * 3, [0, 255, 0]]
+    assert (drawn[0] == drawn[1]).all() and (img == (200, 200, 0)).all()
 
 
 def test_draw_bbox_stays_inside_exclusive_edges():
