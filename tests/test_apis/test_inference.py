@@ -10,7 +10,7 @@ from mmengine.structures import PixelData
 from mmboxcaseg.apis import BoxCasegPredictor, init_model
 from mmboxcaseg.datasets.transforms import MoveBox
 from mmboxcaseg.errors import InputError
-from mmboxcaseg.proxy import BoxMask, tight_bboxes
+from mmboxcaseg.proxy import BoxMask, expected_iou, tight_bboxes
 from mmboxcaseg.registry import DATASETS, MODELS, TRANSFORMS
 
 SIZE = 32
@@ -456,6 +456,18 @@ def test_threshold_is_that_of_the_config(config, image, monkeypatch):
         (mask,), (quality,) = predictor.predict(np.array([0.0, 0, 4, 4]))
         assert mask.any(axis=0).sum() == columns
         assert quality == pytest.approx(expected)
+
+
+@pytest.mark.parametrize('tta', [False, True])
+def test_quality_is_calibrated_as_the_config_says(config, image, tta):
+    config.model.test_cfg = dict(calibration=(2.0, 1.0))
+    predictor = BoxCasegPredictor(init_model(with_tta(config)), tta)
+    for sample in predictor.predict_packed(predictor.pack(image, BBOXES)):
+        prob = sample.pred_maps.get('fused')[0].numpy()
+        mask, quality = predictor.mask_of(sample)
+        raw = expected_iou(prob, mask.threshold)
+        odds = (raw / (1 - raw)) ** 2 * np.e
+        assert quality == pytest.approx(odds / (1 + odds)) != raw
 
 
 def test_best_threshold_is_looked_for_once_a_map(config, image, monkeypatch):
