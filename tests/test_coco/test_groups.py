@@ -52,6 +52,19 @@ def test_all_is_kept_but_masks(as_coco):
     assert list(groups.top) == list(COCO)
 
 
+def test_true_masks_are_kept_if_asked_for(as_coco):
+    mask = [[1, 2, 9, 2, 5, 8]]
+    coco = dict(COCO, annotations=[dict(COCO['annotations'][3], segmentation=mask)])
+    coco['annotations'].append(dict(coco['annotations'][0], id=10, quality=0.5))
+    groups = ImageGroups(as_coco(coco), keep_masks=True)
+    # The second one is a proxy mask, which another takes the place of.
+    assert [a.segmentation for a in groups.annotations(0)] == [mask, None]
+    assert [a.id for a in groups.wanted(0)] == [10] and groups.num_boxes.tolist() == [1, 0, 0]
+    groups = ImageGroups(as_coco(coco))
+    assert [a.segmentation for a in groups.annotations(0)] == [None, None]
+    assert [a.id for a in groups.wanted(0)] == [9, 10] and groups.num_boxes.tolist() == [2, 0, 0]
+
+
 def test_file_order(as_coco):
     groups = ImageGroups(as_coco(COCO))
     by_image = [str(a.id).encode() for i in range(3) for a in groups.annotations(i)]
