@@ -1,0 +1,36 @@
+"""What options become before a function gets them."""
+
+from argparse import ArgumentParser
+
+import pytest
+
+from mmboxcaseg.cli import options
+
+
+@pytest.mark.parametrize(
+    ('add', 'settings'),
+    [
+        (options.add_prediction_options, options.prediction_settings),
+        (lambda parser: options.add_rounds_options(parser, 'a=1'), options.rounds_settings),
+    ],
+)
+@pytest.mark.parametrize('words', [['--amp'], ['--amp', '--force-amp'], []])
+def test_half_precision_is_for_cpus_that_have_it(monkeypatch, add, settings, words):
+    monkeypatch.setattr('mmboxcaseg.engine.device.default_device', lambda: 'cpu')
+    monkeypatch.setattr('mmengine.device.get_device', lambda: 'cpu')
+    parser = ArgumentParser()
+    parser.add_argument('boxes')
+    add(parser)
+    for has, amp in ((False, '--force-amp' in words), (True, bool(words))):
+        monkeypatch.setattr('mmboxcaseg.engine.device.has_bfloat16', lambda has=has: has)
+        given = settings(parser.parse_args(['boxes.json', *words]))
+        # The function that gets them has no parameter for what was decided here.
+        assert given['boxes'] == 'boxes.json' and not {'force_amp', 'cfg_options'} & {*given}
+        assert given['amp'] is amp
+
+
+def test_a_device_that_is_given_stays():
+    parser = ArgumentParser()
+    options.add_prediction_options(parser)
+    given = options.prediction_settings(parser.parse_args(['--device', 'cuda:1', '--amp']))
+    assert given['device'] == 'cuda:1' and given['amp'] is True
