@@ -12,6 +12,7 @@ from mmengine.registry import METRICS as ROOT_METRICS
 from mmengine.registry import MODELS as ROOT_MODELS
 from mmengine.registry import OPTIM_WRAPPERS as ROOT_OPTIM_WRAPPERS
 from mmengine.registry import TRANSFORMS as ROOT_TRANSFORMS
+from mmengine.registry import WEIGHT_INITIALIZERS as ROOT_WEIGHT_INITIALIZERS
 from mmengine.registry import Registry
 
 SCOPE = 'mmboxcaseg'
@@ -30,3 +31,4 @@ METRICS = _child(ROOT_METRICS, 'evaluation')
 HOOKS = _child(ROOT_HOOKS, 'engine.hooks')
 FUNCTIONS = _child(ROOT_FUNCTIONS, 'engine.hooks', 'models.data_preprocessors')
 OPTIM_WRAPPERS = _child(ROOT_OPTIM_WRAPPERS, 'engine.optim')
+WEIGHT_INITIALIZERS = _child(ROOT_WEIGHT_INITIALIZERS, 'models')

@@ -10,7 +10,9 @@ from pathlib import Path
 import pytest
 import torch
 from mmengine.config import Config, ConfigDict
-from mmengine.registry import MODELS
+from mmengine.optim import build_optim_wrapper
+from mmengine.registry import DATASETS as DATASETS_REGISTRY
+from mmengine.registry import MODELS, PARAM_SCHEDULERS
 from mmengine.runner import Runner
 
 from mmboxcaseg import config_path
@@ -368,23 +370,109 @@ def test_bbtp_changes_the_mask_loss_alone(data):
     assert changed == {f'{head}.type', *loss, masks}
 
 
-def test_settings_of_the_release():
-    names = ('hrnet_w48_voc', 'hrnet_w48_voc_released')
-    ours, released = (load(f'boxcaseg/{name}.py') for name in names)
-    preprocessor = released.model.data_preprocessor
-    assert preprocessor.mean == [102.9801, 115.9465, 122.7717]
-    assert preprocessor.std == [255, 255, 255] and preprocessor.bgr_to_rgb
-    assert released.model.loss_mil.border == 'zero'
-    box = pipeline_of(released, 0)['mmboxcaseg.RandomBoxPatch']
-    assert box.pop('shift_unit') == 'half'
-    # All else is as in the paper's config.
-    assert box == pipeline_of(ours, 0)['mmboxcaseg.RandomBoxPatch']
-    for cfg in (ours, released):
-        cfg.model.data_preprocessor = cfg.model.loss_mil = None
-        cfg.train_dataloader.dataset.datasets[0].pipeline.pop(1)
-    assert released.model == ours.model
-    assert released.train_dataloader == ours.train_dataloader
-    assert released.test_dataloader == ours.test_dataloader
+DATASETS = 'train_dataloader.dataset.datasets.'
+#: What the configs of the release change, of both data sets and of COCO alone.
+RELEASED = {
+    *(f'model.data_preprocessor.{name}.{place}' for name in ('mean', 'std') for place in range(3)),
+    *(f'model.{name}_head.init_cfg' for name in ('weak', 'salient', 'transferred')),
+    'model.loss_mil.border',
+    DATASETS + 'mmboxcaseg.BoxInstanceDataset.pipeline.mmboxcaseg.RandomBoxPatch.shift_unit',
+    DATASETS + 'mmboxcaseg.BoxInstanceDataset.pipeline.RandomFlip',
+    *(DATASETS + name for name in ('mmboxcaseg.SalientObjectDataset', 'mmengine.ConcatDataset')),
+}
+RELEASED_COCO = {
+    *(f'train_dataloader.sampler.ratio.{place}' for place in (0, 1)),
+    'param_scheduler.PolyLR.end',
+}
+
+
+@pytest.mark.parametrize(('data', 'more'), [('voc', set()), ('coco', RELEASED_COCO)])
+def test_settings_of_the_release(data, more):
+    ours, released = (load(f'boxcaseg/hrnet_w48_{data}{name}.py') for name in ('', '_released'))
+    assert changes(ours, released) == RELEASED | more
+    model = released.model
+    assert model.data_preprocessor.mean == [102.9801, 115.9465, 122.7717]
+    assert model.data_preprocessor.std == [255, 255, 255] and model.data_preprocessor.bgr_to_rgb
+    assert model.loss_mil.border == 'zero'
+    box = pipeline_of(released, 0)
+    assert box['mmboxcaseg.RandomBoxPatch'].shift_unit == 'half' and 'RandomFlip' not in box
+    # Every salient image as it is and mirrored, and each of them flipped top to bottom or not.
+    flips = [
+        [(t.prob, t.get('direction')) for t in source.pipeline if t.type == 'RandomFlip']
+        for source in released.train_dataloader.dataset.datasets[1].datasets
+    ]
+    assert flips == [[(0.5, 'vertical')], [(1.0, None), (0.5, 'vertical')]]
+
+
+def test_salient_images_of_the_release_are_doubled(data_root, tmp_path):
+    cfg = load('boxcaseg/hrnet_w48_voc_released.py')
+    shrink(cfg, data_root, tmp_path)
+    _, salient = cfg.train_dataloader.dataset.datasets
+    for source in salient.datasets:
+        kept = ('mmboxcaseg.LoadPatchImage', 'RandomFlip')
+        source.pipeline = [t for t in source.pipeline if t.type in kept]
+        source.pipeline = [t for t in source.pipeline if t.get('direction') != 'vertical']
+    salient = DATASETS_REGISTRY.build(salient)
+    assert len(salient) == 12 and salient.metainfo['supervision'] == 'mask'
+    for index in range(6):
+        assert (salient[index]['img'] == salient[6 + index]['img'][:, ::-1]).all()
+
+
+def test_heads_of_the_release_begin_with_its_weights():
+    cfg = load('boxcaseg/hrnet_w48_coco_released.py').model
+    for name in ('weak_head', 'salient_head'):
+        head = MODELS.build(cfg[name] | dict(in_channels=200, norm_cfg=dict(type='BN')))
+        before = [head.conv1.bias.clone(), head.conv2.bias.clone()]
+        head.init_weights()
+        assert head.conv1.weight.std().item() == pytest.approx(0.001, rel=0.05)
+        assert head.conv2.weight.std().item() == pytest.approx(0.001, rel=0.3)
+        assert torch.equal(head.conv1.bias, before[0]) and torch.equal(head.conv2.bias, before[1])
+        assert head.norm.weight.unique() == 1
+    head = MODELS.build(cfg.transferred_head | dict(in_channels=60, norm_cfg=dict(type='BN')))
+    head.init_weights()
+    for transfer in (head.transfer1, head.transfer2):
+        for layer in (transfer.fc1, transfer.fc2):
+            assert layer.weight.std().item() == pytest.approx(0.01, rel=0.05)
+            assert layer.bias.std().item() == pytest.approx(0.01, rel=0.4)
+        assert (transfer.k.item(), transfer.b.item()) == (1, 0)
+
+
+def test_rate_of_the_release_on_coco():
+    cfg = load('boxcaseg/hrnet_w48_coco_released.py')
+    (poly,) = cfg.param_scheduler
+    weight = torch.zeros(1, requires_grad=True)
+    optimizer = torch.optim.SGD([weight], cfg.optim_wrapper.optimizer.lr)
+    poly.update(optimizer=optimizer, epoch_length=2)
+    scheduler = PARAM_SCHEDULERS.build(poly)
+    for _ in range(2 * cfg.train_cfg.max_epochs):
+        optimizer.step()
+        scheduler.step()
+    (rate,) = scheduler.get_last_value()
+    assert rate == pytest.approx(8e-3 * (1 - 65 / 200) ** 0.9, rel=2e-3)
+    assert rate == pytest.approx(0.0056, abs=5e-5)
+
+
+@pytest.mark.parametrize('backbone', ['r50', 'r101'])
+def test_mask_rcnn_of_the_paper(backbone):
+    """The defaults of maskrcnn-benchmark, which the paper takes for VOC."""
+    cfg = load(f'proxy_mask_rcnn/{backbone}_fpn_voc.py')
+    weights = cfg.model.backbone.init_cfg.checkpoint
+    assert weights == f'open-mmlab://detectron2/resnet{backbone[1:]}_caffe'
+    assert cfg.model.backbone.style == 'caffe' and cfg.model.data_preprocessor.std == [1, 1, 1]
+    assert not cfg.model.data_preprocessor.bgr_to_rgb
+    assert cfg.param_scheduler[0].start_factor == pytest.approx(1 / 3)
+    layer = torch.nn.Linear(1, 1)
+    optimizer = build_optim_wrapper(layer, cfg.optim_wrapper).optimizer
+    groups = optimizer.param_groups
+    groups = {group['params'][0].ndim: (group['lr'], group['weight_decay']) for group in groups}
+    assert groups == {2: (0.0075, 1e-4), 1: (0.015, 0)}
+
+
+@pytest.mark.parametrize('data', ['voc', 'coco'])
+def test_masks_are_dropped_by_the_agreement_of_the_release(data):
+    pipeline = load(f'proxy_mask_rcnn/r101_fpn_{data}.py').train_dataloader.dataset.pipeline
+    (drop,) = (t for t in pipeline if t.type == 'mmboxcaseg.DropProxyMasks')
+    assert drop.min_agreement == 0.95 and drop.inclusive_boxes
 
 
 def test_sampling_of_the_paper():

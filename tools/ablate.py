@@ -59,12 +59,13 @@ import numpy as np
 import torch
 from mmengine.config import Config
 
-from mmboxcaseg.coco import load_proxies
+from mmboxcaseg.coco import annotation_bboxes, load_coco, load_proxies
 from mmboxcaseg.engine.checks import check_data
 from mmboxcaseg.engine.config import class_name, load_config, override
 from mmboxcaseg.engine.device import check_gpus
 from mmboxcaseg.engine.steps import Step, Training, launch
 from mmboxcaseg.fileio import write_bytes
+from mmboxcaseg.proxy import rle_bboxes, tight_bbox_agreement
 
 
 @dataclass
@@ -130,7 +131,13 @@ class Row:
         pipeline = self.mask_rcnn.config.train_dataloader.dataset.pipeline
         drop = next(t for t in pipeline if t['type'] == 'mmboxcaseg.DropProxyMasks')
         proxies = load_proxies(self.proxy_file).values()
-        return np.mean([proxy.box_agreement <= drop['min_agreement'] for proxy in proxies])
+        agreement = np.array([proxy.box_agreement for proxy in proxies])
+        if drop.get('inclusive_boxes'):
+            bboxes = annotation_bboxes(load_coco(self.proxy_file).objects)
+            tight = rle_bboxes([proxy.rle for proxy in proxies])
+            shapes = [proxy.rle['size'] for proxy in proxies]
+            agreement = tight_bbox_agreement(tight, bboxes, shapes, inclusive_boxes=True)
+        return (agreement <= drop['min_agreement']).mean()
 
 
 def train(training: Training, num_gpus: int) -> Step:

@@ -1,4 +1,5 @@
 # BBTP with ResNet-50 on VOC 2012 + SBD; see bbtp_r101_fpn_voc.py.
 _base_ = './bbtp_r101_fpn_voc.py'
 
-model = dict(backbone=dict(depth=50, init_cfg=dict(checkpoint='torchvision://resnet50')))
+weights = 'open-mmlab://detectron2/resnet50_caffe'
+model = dict(backbone=dict(depth=50, init_cfg=dict(checkpoint=weights)))

@@ -12,11 +12,20 @@ lr = 0.0075
 max_iters = 22500
 lr_step = 15000
 
+# As in maskrcnn-benchmark, whose defaults the paper takes: MSRA's weights, which want BGR.
 model = dict(
+    data_preprocessor=dict(
+        mean=[102.9801, 115.9465, 122.7717], std=[1.0, 1.0, 1.0], bgr_to_rgb=False
+    ),
+    backbone=dict(
+        norm_cfg=dict(requires_grad=False),
+        style='caffe',
+        init_cfg=dict(checkpoint='open-mmlab://detectron2/resnet101_caffe'),
+    ),
     roi_head=dict(
         bbox_head=dict(num_classes=len(_base_.classes)),
         mask_head=dict(num_classes=len(_base_.classes)),
-    )
+    ),
 )
 
 train_dataloader = dict(
@@ -32,9 +41,12 @@ test_evaluator = val_evaluator
 train_cfg = dict(
     _delete_=True, type='IterBasedTrainLoop', max_iters=max_iters, val_interval=max_iters // 3
 )
-optim_wrapper = dict(optimizer=dict(lr=lr, weight_decay=1e-4))
+optim_wrapper = dict(
+    optimizer=dict(lr=lr, weight_decay=1e-4),
+    paramwise_cfg=dict(bias_lr_mult=2.0, bias_decay_mult=0.0),
+)
 param_scheduler = [
-    dict(type='LinearLR', start_factor=0.001, by_epoch=False, begin=0, end=500),
+    dict(type='LinearLR', start_factor=1 / 3, by_epoch=False, begin=0, end=500),
     dict(type='MultiStepLR', by_epoch=False, milestones=[lr_step], gamma=0.1),
 ]
 auto_scale_lr = dict(base_batch_size=6)

@@ -1,6 +1,7 @@
 # Joint training on COCO 2017 boxes and DUTS-Single: batches of 9 box to 7 salient patches
 # (Table 5), lr 8e-3, alpha 0.6. Boxes that overlap another one by an IoU over 0.5 are left out
-# of an epoch's draw with probability 0.75, as in the released code.
+# of an epoch's draw with probability 0.75, as in the released code. The rate reaches zero with the
+# last epoch; in the release it does not, see hrnet_w48_coco_released.py.
 _base_ = ['./hrnet_w48_voc.py', '../_base_/datasets/coco.py']
 
 model = dict(alpha=0.6)

@@ -1,4 +1,5 @@
-# Patches of the paper: jittered boxes and salient crops of 288x288, test boxes of 320x320.
+# Patches of the paper: jittered boxes and salient crops of 288x288, test boxes of 320x320. The
+# paper names no flip; here both are flipped left to right, see docs/paper.md.
 _base_ = './patches.py'
 
 patch_size = 288

@@ -46,14 +46,9 @@ class MergeProxyMasks(BaseTransform):
 
     - gt_masks
     - instances, each with the ``box_agreement`` of its mask
-
-    Args:
-        inclusive_boxes: Whether agreement is measured as the released code does; see
-            :func:`mmboxcaseg.proxy.box_agreement`.
     """
 
-    def __init__(self, inclusive_boxes: bool = False) -> None:
-        self.inclusive_boxes = inclusive_boxes
+    def __init__(self) -> None:
         self._said = False
 
     def transform(self, results: dict) -> dict:
@@ -73,10 +68,7 @@ class MergeProxyMasks(BaseTransform):
         shape = masks.shape[1:]
         objects = ~np.asarray(results.get('gt_ignore_flags', np.zeros(len(masks))), dtype=bool)
         rles, agreement = refine_rles(
-            [encode_rle(mask) for mask in masks[objects]],
-            bboxes[objects],
-            shape,
-            inclusive_boxes=self.inclusive_boxes,
+            [encode_rle(mask) for mask in masks[objects]], bboxes[objects], shape
         )
         merged = masks.copy()
         measured = np.zeros(len(masks))
@@ -99,7 +91,7 @@ class MergeProxyMasks(BaseTransform):
         self._said = True
 
     def __repr__(self) -> str:
-        return f'{type(self).__name__}(inclusive_boxes={self.inclusive_boxes})'
+        return f'{type(self).__name__}()'
 
 
 @TRANSFORMS.register_module()
@@ -128,14 +120,23 @@ class DropProxyMasks(BaseTransform):
         min_agreement: A mask is kept if its box agreement is above this. The paper's is 0.95.
         min_quality: If given, a mask is kept only if its quality is above this too
             (:func:`mmboxcaseg.proxy.expected_iou`). The paper has none.
+        inclusive_boxes: Whether the agreement is that of the released code, by which the paper's
+            thresholds are to be read; see :func:`mmboxcaseg.proxy.box_agreement`. It is then
+            measured here, whatever the file says, of true masks too.
     """
 
-    def __init__(self, min_agreement: float = 0.95, min_quality: float | None = None) -> None:
+    def __init__(
+        self,
+        min_agreement: float = 0.95,
+        min_quality: float | None = None,
+        inclusive_boxes: bool = False,
+    ) -> None:
         check_share('min_agreement', min_agreement)
         if min_quality is not None:
             check_share('min_quality', min_quality)
         self.min_agreement = min_agreement
         self.min_quality = min_quality
+        self.inclusive_boxes = inclusive_boxes
 
     def transform(self, results: dict) -> dict:
         """Drop masks of one image.
@@ -146,8 +147,8 @@ class DropProxyMasks(BaseTransform):
         """
         masks, bboxes = _masks_and_bboxes(results, type(self).__name__)
         agreement = _numbers(results, 'box_agreement', len(masks))
-        if agreement is None:
-            agreement = box_agreement(masks, bboxes)
+        if agreement is None or self.inclusive_boxes:
+            agreement = box_agreement(masks, bboxes, self.inclusive_boxes)
         dropped = drop_masks(masks, bboxes, agreement, self.min_agreement)
         if self.min_quality is not None:
             quality = _numbers(results, 'quality', len(masks))
@@ -163,7 +164,7 @@ class DropProxyMasks(BaseTransform):
     def __repr__(self) -> str:
         return (
             f'{type(self).__name__}(min_agreement={self.min_agreement}, '
-            f'min_quality={self.min_quality})'
+            f'min_quality={self.min_quality}, inclusive_boxes={self.inclusive_boxes})'
         )
 
 
