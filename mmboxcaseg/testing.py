@@ -21,6 +21,12 @@ _SMALL = {
     'mmboxcaseg.WholeImagePatch': dict(size=32),
     'Resize': dict(scale=(64, 64)),
     'RandomChoiceResize': dict(scales=[(64, 64)]),
+    'RandomResize': dict(scale=(64, 64)),
+    'RandomCrop': dict(crop_size=(64, 64)),
+    'Pad': dict(size=(64, 64)),
+    'CachedMosaic': dict(img_scale=(64, 64)),
+    'CachedMixUp': dict(img_scale=(64, 64)),
+    'BatchFixedSizePad': dict(size=(64, 64)),
 }
 _MMDET_DATASETS = ('CocoDataset', 'mmboxcaseg.ProxyCocoDataset')
 _DATASETS = (
@@ -82,7 +88,7 @@ def shrink(config: Config, data_root: Path, work_dir: Path) -> None:
     """Make a config small, and as it is otherwise: narrow networks, small patches, tiny data.
 
     Args:
-        config: Config of a BoxCaseg, Mask R-CNN or BoxInst; it is changed.
+        config: Config of a BoxCaseg, Mask R-CNN, BoxInst, RTMDet-Ins or Mask2Former; it is changed.
         data_root: What :func:`make_tiny_data` drew.
         work_dir: Its work dir, which also gets the annotation files that it needs.
     """
@@ -149,14 +155,29 @@ def _shrink_model(model: Any) -> None:
     if backbone.type == 'ResNet':
         factor = backbone.get('base_channels', 64) // 8
         backbone.base_channels = 8
+        taker = model.get('neck') or model.panoptic_head
+        taker.in_channels = [c // factor for c in taker.in_channels]
+    if backbone.type == 'CSPNeXt':
+        factor = round(backbone.widen_factor / 0.125)
+        backbone.update(widen_factor=0.125, deepen_factor=0.1)
         model.neck.in_channels = [c // factor for c in model.neck.in_channels]
+        model.neck.out_channels = 16
+        model.bbox_head.update(in_channels=16, feat_channels=16)
     # Untrained, every class is as unlikely.
-    if model.type == 'MaskRCNN':
+    if model.type in ('MaskRCNN', 'mmboxcaseg.SalientMaskRCNN'):
         model.train_cfg.rcnn.sampler.num = 16
         model.test_cfg.rpn.update(nms_pre=20, max_per_img=20)
         model.test_cfg.rcnn.update(max_per_img=5, score_thr=0.0)
-    if model.type == 'BoxInst':
+    if model.type == 'Mask2Former':
+        model.panoptic_head.num_queries = 20
+        model.panoptic_head.pixel_decoder.encoder.num_layers = 1
+        model.panoptic_head.transformer_decoder.num_layers = 2
+        model.train_cfg.num_points = 64
+        model.test_cfg.max_per_image = 5
+    if model.type in ('BoxInst', 'RTMDet'):
         model.test_cfg.update(nms_pre=20, max_per_img=5, score_thr=0.0)
+    if model.type == 'RTMDet':
+        model.test_cfg.min_bbox_size = -1  # nor need boxes have an area
 
 
 def _write_image(path: Path, image: np.ndarray) -> None:

@@ -40,6 +40,7 @@ def test_there_are_configs():
         'demo',
         'prompted',
         'proxy_mask_rcnn',
+        'proxy_segmenters',
         'salient',
     }
 

@@ -14,6 +14,7 @@ _HOMES = {
     'generate_proxy_masks': 'apis.proxy_generation',
     'init_model': 'apis.inference',
     'make_baseline_masks': 'apis.baseline_masks',
+    'make_detector_masks': 'apis.detector_masks',
     'make_report': 'apis.reporting',
     'make_toy_dataset': 'apis.toy_dataset',
     'refine_proxy_masks': 'coco',

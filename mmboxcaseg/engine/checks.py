@@ -17,7 +17,7 @@ from mmboxcaseg.coco.checks import check_bboxes, image_paths
 from mmboxcaseg.coco.proxies import MASK_TOOL, known_quality, load_proxies
 from mmboxcaseg.datasets.box_instances import BoxInstanceDataset
 from mmboxcaseg.datasets.salient_objects import SalientObjectDataset
-from mmboxcaseg.datasets.transforms import BoxPatch, DropProxyMasks
+from mmboxcaseg.datasets.transforms import BoxPatch, DenoiseProxyMasks, DropProxyMasks
 from mmboxcaseg.engine.checkpoint import (
     check_fits,
     check_kind,
@@ -28,7 +28,14 @@ from mmboxcaseg.engine.checkpoint import (
 from mmboxcaseg.engine.config import build_model, config_errors, dicts
 from mmboxcaseg.errors import InputError, check_share, listing
 from mmboxcaseg.models import BoxCaseg
+from mmboxcaseg.models.dense_heads import ProxyMask2FormerHead, ProxyRTMDetInsSepBNHead
 from mmboxcaseg.models.roi_heads import ProxyMaskHead
+
+#: Transforms that write into masks what is not to be learnt, and the mask heads that know of it.
+_KNOWN_BY = {
+    DropProxyMasks: (ProxyMaskHead, ProxyRTMDetInsSepBNHead, ProxyMask2FormerHead),
+    DenoiseProxyMasks: (ProxyMaskHead,),
+}
 
 
 def check_classes(coco: Coco, classes: Sequence[str]) -> None:
@@ -171,27 +178,38 @@ def check_sampler(config: Config) -> None:
 def check_mask_head(config: Config) -> None:
     """Check that where masks are dropped the mask head leaves them out.
 
-    Another head would learn the boxes with which the dropped masks are filled.
+    Another head would learn the boxes with which the dropped masks are filled, or pixels that are
+    to be ignored.
 
     Args:
         config: Config of the run.
 
     Raises:
-        InputError: If the train pipeline drops masks and a mask head does not know of it.
+        InputError: If the train pipeline drops masks or ignores pixels and a mask head does not
+            know of it.
     """
-    transforms = _with_key((config.get('train_dataloader') or {}).get('dataset'), 'type')
-    if not any(map(_is_drop, transforms)):
-        return
-    heads = [part['mask_head'] for part in _with_key(config.model, 'mask_head')]
+    transforms = list(_with_key((config.get('train_dataloader') or {}).get('dataset'), 'type'))
+    for kind, known in _KNOWN_BY.items():
+        if not any(issubclass(_class_of(transform, TRANSFORMS), kind) for transform in transforms):
+            continue
+        heads = _mask_heads(config.model)
+        others = [head for head in heads if not issubclass(_class_of(head, MODELS), known)]
+        if others or not heads:
+            head = f'the mask head {others[0]["type"]}' if others else 'a model without a mask head'
+            names = ' or '.join(f"'mmboxcaseg.{part.__name__}'" for part in known)
+            raise InputError(
+                f'the train pipeline has a mmboxcaseg.{kind.__name__}, of which {head} knows '
+                f'nothing: set the type of its mask head to {names}, which leaves out of the loss '
+                'what is not to be learnt'
+            )
+
+
+def _mask_heads(model: dict[str, Any]) -> list[dict[str, Any]]:
+    heads = [part['mask_head'] for part in _with_key(model, 'mask_head')]
     heads = [head for part in heads for head in (part if isinstance(part, list) else [part])]
-    others = [h for h in heads if h and not issubclass(_class_of(h, MODELS), ProxyMaskHead)]
-    if others or not heads:
-        head = f'the mask head {others[0]["type"]}' if others else 'a model without a mask head'
-        raise InputError(
-            'the train pipeline has a mmboxcaseg.DropProxyMasks, of which '
-            f'{head} knows nothing: set model.roi_head.mask_head.type to '
-            "'mmboxcaseg.ProxyMaskHead', which leaves dropped masks out of the loss"
-        )
+    # RTMDet-Ins and Mask2Former predict masks in the head that predicts all else.
+    whole = [model.get(name) or {} for name in ('bbox_head', 'panoptic_head')]
+    return [head for head in heads if head] + [head for head in whole if 'loss_mask' in head]
 
 
 def check_slack(config: Config, views: Any, slack: float | None = None) -> None:

@@ -2,6 +2,8 @@
 
 from .backbones import EfficientNetLite
 from .data_preprocessors import PatchPreprocessor
+from .dense_heads import ProxyMask2FormerHead, ProxyRTMDetInsSepBNHead
+from .detectors import SalientMaskRCNN
 from .heads import PatchHead, TransferredHead
 from .layers import BoxPrompt, WeightTransfer
 from .losses import MILLoss, PixelLoss
@@ -20,7 +22,10 @@ __all__ = [
     'PatchHead',
     'PatchPreprocessor',
     'PixelLoss',
+    'ProxyMask2FormerHead',
     'ProxyMaskHead',
+    'ProxyRTMDetInsSepBNHead',
+    'SalientMaskRCNN',
     'TransferredHead',
     'WeightTransfer',
 ]

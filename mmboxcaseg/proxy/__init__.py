@@ -12,7 +12,8 @@ from .boxes import (
     pixel_bboxes,
     tight_bboxes,
 )
-from .dropping import DROPPED, drop_masks, is_kept
+from .denoising import denoise_masks, ignore_disagreement
+from .dropping import DROPPED, IGNORED, drop_masks, is_kept
 from .flaws import FLAWS, mask_flaws
 from .masks import (
     BoxMask,
@@ -57,6 +58,7 @@ __all__ = [
     'BoxMask',
     'DROPPED',
     'FLAWS',
+    'IGNORED',
     'Edges',
     'bbox_areas',
     'bbox_iou',
@@ -69,6 +71,7 @@ __all__ = [
     'combined_quality',
     'complement_rles',
     'decode_rle',
+    'denoise_masks',
     'drop_masks',
     'ellipse_mask',
     'empty_rle',
@@ -77,6 +80,7 @@ __all__ = [
     'expected_iou',
     'grabcut_mask',
     'grow_bboxes',
+    'ignore_disagreement',
     'inclusive_bboxes',
     'is_kept',
     'log_odds',

@@ -15,6 +15,10 @@ from .boxes import pixel_bboxes
 #: masks do not turn the rim of a dropped mask into a kept one.
 DROPPED = 255
 
+#: Value of the pixels of a mask that are neither object nor ground, and teach nothing. It is far
+#: from 0 and 1 as well: what interpolation makes of it at its rim is ignored too.
+IGNORED = 128
+
 
 def drop_masks(
     masks: np.ndarray,
@@ -55,10 +59,15 @@ def is_kept(masks: np.ndarray) -> np.ndarray:
         masks: (N, H, W) uint8 masks, some of them dropped.
 
     Returns:
-        (N,) bool; false for dropped masks and for empty ones, which have no object to show.
+        (N,) bool; false for dropped masks and for those without an object pixel.
 
     Example:
-        >>> is_kept(np.array([[[1, 0]], [[255, 255]], [[0, 0]]], dtype=np.uint8)).tolist()
-        [True, False, False]
+        >>> masks = np.array([[[1, 0]], [[255, 255]], [[0, 0]], [[1, 128]]], dtype=np.uint8)
+        >>> is_kept(masks).tolist()
+        [True, False, False, True]
     """
-    return masks.max(axis=(1, 2), initial=0) == 1
+    top = masks.max(axis=(1, 2), initial=0)
+    kept = top == 1
+    partly = np.flatnonzero(top == IGNORED)
+    kept[partly] = (masks[partly] == 1).any(axis=(1, 2))
+    return kept

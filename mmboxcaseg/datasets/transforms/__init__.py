@@ -11,12 +11,15 @@ from .patches import (
     RandomSalientPatch,
     WholeImagePatch,
 )
-from .proxy_masks import DropProxyMasks, MergeProxyMasks
+from .proxy_masks import DenoiseProxyMasks, DropProxyMasks, MergeProxyMasks
+from .salient_instances import InstanceFromMask
 
 __all__ = [
     'BoxFromMask',
     'BoxPatch',
+    'DenoiseProxyMasks',
     'DropProxyMasks',
+    'InstanceFromMask',
     'LoadPatchImage',
     'MergeProxyMasks',
     'MoveBox',

@@ -1,4 +1,4 @@
-"""Merge and drop of Sec. 3.4 in an mmdet pipeline."""
+"""Merge and drop of Sec. 3.4 in an mmdet pipeline, and what Simple Does It does to masks."""
 
 from __future__ import annotations
 
@@ -15,8 +15,10 @@ from mmboxcaseg.proxy import (
     DROPPED,
     box_agreement,
     decode_rle,
+    denoise_masks,
     drop_masks,
     encode_rle,
+    ignore_disagreement,
     refine_rles,
 )
 from mmboxcaseg.registry import TRANSFORMS
@@ -166,6 +168,57 @@ class DropProxyMasks(BaseTransform):
             f'{type(self).__name__}(min_agreement={self.min_agreement}, '
             f'min_quality={self.min_quality}, inclusive_boxes={self.inclusive_boxes})'
         )
+
+
+@TRANSFORMS.register_module()
+class DenoiseProxyMasks(BaseTransform):
+    """Correct masks by their boxes, and ignore pixels on which the two disagree.
+
+    What Simple Does It (Khoreva et al., 2017) does to its targets: to GrabCut's masks in its first
+    round, and to the masks of the network itself in the later ones, which it calls recursive
+    training. Stands after ``LoadAnnotations`` and before any transform that moves pixels. That a
+    pixel is ignored is written in the mask; use it with ``mmboxcaseg.ProxyMaskHead``, which leaves
+    it out of the loss.
+
+    Required Keys:
+
+    - gt_bboxes (BaseBoxes[torch.float32])
+    - gt_masks (BitmapMasks)
+
+    Modified Keys:
+
+    - gt_masks
+
+    Args:
+        min_iou: See :func:`mmboxcaseg.proxy.denoise_masks`.
+        ignore: Whether pixels of a box that are not of its mask are ignored, see
+            :func:`mmboxcaseg.proxy.ignore_disagreement`; otherwise they are ground.
+    """
+
+    def __init__(self, min_iou: float = 0.5, ignore: bool = False) -> None:
+        check_share('min_iou', min_iou)
+        self.min_iou = min_iou
+        self.ignore = ignore
+
+    def transform(self, results: dict) -> dict:
+        """Correct the masks of one image.
+
+        Raises:
+            InputError: If the masks are no bitmaps, not as loaded, or dropped before.
+        """
+        masks, bboxes = _masks_and_bboxes(results, type(self).__name__)
+        if (masks == DROPPED).any():
+            raise InputError(
+                'DenoiseProxyMasks stands after DropProxyMasks in the pipeline: put it before'
+            )
+        masks = denoise_masks(masks, bboxes, self.min_iou)
+        if self.ignore:
+            masks = ignore_disagreement(masks, bboxes)
+        results['gt_masks'] = BitmapMasks(masks, *masks.shape[1:])
+        return results
+
+    def __repr__(self) -> str:
+        return f'{type(self).__name__}(min_iou={self.min_iou}, ignore={self.ignore})'
 
 
 def _numbers(results: dict, name: str, count: int) -> np.ndarray | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from mmdet.models.roi_heads.mask_heads import FCNMaskHead
 from mmdet.models.task_modules.samplers import SamplingResult
@@ -11,7 +12,7 @@ from mmengine.structures import InstanceData
 from torch import Tensor
 
 from mmboxcaseg.errors import InputError
-from mmboxcaseg.proxy import is_kept
+from mmboxcaseg.proxy import DROPPED, IGNORED, is_kept
 from mmboxcaseg.registry import MODELS
 
 
@@ -20,8 +21,10 @@ class ProxyMaskHead(FCNMaskHead):
     """An ``FCNMaskHead`` that does not learn from masks that ``DropProxyMasks`` dropped.
 
     The loss is the mean over the positives whose mask is kept; boxes and classes are the other
-    heads' and train as before. Put before another head derived from ``FCNMaskHead``, it does the
-    same for that one: ``class ProxyHTCMaskHead(ProxyMaskHead, HTCMaskHead)``.
+    heads' and train as before. Nor does it learn from pixels that ``DenoiseProxyMasks`` ignores:
+    where there are some, the loss is the mean over the pixels that are left. Put before another
+    head derived from ``FCNMaskHead``, it does the same for that one:
+    ``class ProxyHTCMaskHead(ProxyMaskHead, HTCMaskHead)``.
     """
 
     def loss_and_target(
@@ -60,9 +63,40 @@ class ProxyMaskHead(FCNMaskHead):
             _select_positives(result, valid)
             for result, valid in zip(sampling_results, kept, strict=True)
         ]
-        return super().loss_and_target(
-            kept_preds, sampling_results, batch_gt_instances, rcnn_train_cfg
+        if not any((instances.masks.masks == IGNORED).any() for instances in batch_gt_instances):
+            return super().loss_and_target(
+                kept_preds, sampling_results, batch_gt_instances, rcnn_train_cfg
+            )
+        targets, ignored = (
+            self.get_targets(sampling_results, chosen, rcnn_train_cfg)
+            for chosen in (_objects(batch_gt_instances), _ignored(batch_gt_instances))
         )
+        labels = torch.cat([result.pos_gt_labels for result in sampling_results])
+        labels = torch.zeros_like(labels) if self.class_agnostic else labels
+        logits = kept_preds[torch.arange(len(labels), device=labels.device), labels]
+        learnt = ignored == 0
+        if not learnt.any():
+            loss = (mask_preds * 0).sum()
+        else:
+            # To the loss each pixel is a mask of its own.
+            pixels = logits[learnt].view(-1, 1, 1)
+            loss = self.loss_mask(pixels, targets[learnt], labels.new_zeros(len(pixels)))
+        return dict(loss_mask=dict(loss_mask=loss), mask_targets=targets)
+
+
+def _objects(batch_gt_instances: list[InstanceData]) -> list[InstanceData]:
+    return [_with_masks(instances.masks, 1, 1) for instances in batch_gt_instances]
+
+
+def _ignored(batch_gt_instances: list[InstanceData]) -> list[InstanceData]:
+    # Whatever interpolation has made of ignored pixels.
+    return [_with_masks(instances.masks, 2, DROPPED - 1) for instances in batch_gt_instances]
+
+
+def _with_masks(masks: BitmapMasks, low: int, high: int) -> InstanceData:
+    """Masks of the pixels whose value is in [low, high]."""
+    chosen = (masks.masks >= low) & (masks.masks <= high)
+    return InstanceData(masks=BitmapMasks(chosen.astype(np.uint8), masks.height, masks.width))
 
 
 def _kept_positives(result: SamplingResult, instances: InstanceData) -> Tensor:

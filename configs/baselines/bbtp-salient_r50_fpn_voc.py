@@ -1,0 +1,6 @@
+# BBTP with salient images and ResNet-50 on VOC 2012 + SBD (Table 1, B+S); see
+# bbtp-salient_r101_fpn_voc.py.
+_base_ = './bbtp-salient_r101_fpn_voc.py'
+
+weights = 'open-mmlab://detectron2/resnet50_caffe'
+model = dict(backbone=dict(depth=50, init_cfg=dict(checkpoint=weights)))

@@ -1,0 +1,159 @@
+"""Raw masks of a trained Mask R-CNN in given boxes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from mmdet.datasets import CocoDataset
+from mmengine.config import Config
+from mmengine.dataset import Compose, pseudo_collate
+from mmengine.model import revert_sync_batchnorm
+from mmengine.structures import InstanceData
+from torch import nn
+from tqdm import tqdm
+
+from mmboxcaseg.coco import Coco, annotation_bboxes, load_coco, mask_result
+from mmboxcaseg.coco.checks import check_bboxes, check_images
+from mmboxcaseg.engine.checkpoint import load_model_weights
+from mmboxcaseg.engine.config import (
+    box_pipeline,
+    build_model,
+    class_name,
+    config_errors,
+    innermost,
+    load_config,
+)
+from mmboxcaseg.engine.device import check_device, default_device
+from mmboxcaseg.errors import InputError
+from mmboxcaseg.fileio import check_output, write_json
+from mmboxcaseg.proxy import box_mask, encode_rle
+
+
+def make_detector_masks(
+    config: Config | str | Path,
+    checkpoint: str | Path,
+    ann_file: str | Path,
+    img_root: str | Path,
+    out: str | Path,
+    *,
+    device: str | None = None,
+) -> int:
+    """Draw a mask into every box of a COCO file by the mask head of a trained Mask R-CNN.
+
+    The boxes take the place of the detector's own; each mask is that of the box's category and ends
+    at the box. Images are seen as in the config's test.
+
+    Args:
+        config: Config of a Mask R-CNN of mmdet's, or its file.
+        checkpoint: Its checkpoint.
+        ann_file: COCO file with boxes; its masks are not read.
+        img_root: Folder of its images.
+        out: COCO results file to write, raw masks for ``mmboxcaseg refine``.
+        device: Where the network runs; by default the GPU if there is one.
+
+    Returns:
+        How many masks there are.
+
+    Raises:
+        InputError: If a file cannot be read or written or an entry of it is wrong, the model has
+            no mask head for given boxes, the checkpoint does not fit it, or a category of the file
+            is none of its classes.
+
+    Example:
+        >>> from mmboxcaseg.apis import make_detector_masks
+        >>> make_detector_masks(
+        ...     'mask_rcnn.py', 'iter_22500.pth', 'boxes.json', 'images', 'raw.json'
+        ... )  # doctest: +SKIP
+    """
+    config = config if isinstance(config, Config) else load_config(config)
+    device = device or default_device()
+    check_device(device)
+    coco = load_coco(ann_file)
+    check_bboxes(coco)
+    labels = _labels(coco, config)
+    inputs = [config.filename or '', checkpoint, ann_file]
+    check_output(out, [*inputs, *(Path(img_root, image.file_name) for image in coco.images)])
+    check_images(coco, img_root)
+    model = build_model(config)
+    if not getattr(getattr(model, 'roi_head', None), 'with_mask', False):
+        raise InputError(
+            f'{config.filename or "the config"} is of no Mask R-CNN: its model, '
+            f'{type(model).__name__}, has no mask head that takes given boxes'
+        )
+    model = revert_sync_batchnorm(model)
+    load_model_weights(model, checkpoint)
+    model = model.to(device).eval()
+    with config_errors(config):
+        pipeline = Compose([t for t in box_pipeline(config) if class_name(t) != 'LoadAnnotations'])
+    results = []
+    with tqdm(total=len(coco.objects), desc='masks', unit='box') as progress:
+        for image, objects in coco.objects_by_image():
+            if not objects:
+                continue
+            path = str(Path(img_root, image.file_name))
+            masks = masks_in_boxes(
+                model,
+                pipeline(dict(img_path=path, img_id=image.id)),
+                annotation_bboxes(objects),
+                [labels[annotation.category_id] for annotation in objects],
+            )
+            if masks.shape[1:] != tuple(image.shape):
+                height, width = masks.shape[1:]
+                raise InputError(
+                    f'{path} is {width}x{height}, and {ann_file} says '
+                    f'{image.width}x{image.height}: correct the size or the image'
+                )
+            for annotation, mask in zip(objects, masks, strict=True):
+                results.append(mask_result(annotation, encode_rle(mask)))
+            progress.update(len(objects))
+    write_json(results, out)
+    return len(results)
+
+
+@torch.no_grad()
+def masks_in_boxes(
+    model: nn.Module, packed: dict, bboxes: np.ndarray, labels: Sequence[int]
+) -> np.ndarray:
+    """Predict masks in given boxes of one image.
+
+    Args:
+        model: A Mask R-CNN in eval mode.
+        packed: The image, as its test pipeline gives it.
+        bboxes: (N, 4) boxes xyxy in pixels of the image as it is stored.
+        labels: N classes.
+
+    Returns:
+        (N, H, W) bool, each false outside its pixel box.
+    """
+    data = model.data_preprocessor(pseudo_collate([packed]), False)
+    (sample,) = data['data_samples']
+    factor = np.tile(sample.metainfo.get('scale_factor', (1, 1)), 2)
+    boxes = InstanceData(
+        bboxes=data['inputs'].new_tensor(bboxes * factor),
+        labels=torch.tensor(labels, device=data['inputs'].device),
+    )
+    features = model.extract_feat(data['inputs'])
+    (predicted,) = model.roi_head.predict_mask(features, [sample.metainfo], [boxes], rescale=True)
+    masks = predicted.masks.cpu().numpy()
+    return np.stack(
+        [mask & box_mask(bbox, masks.shape[1:]) for mask, bbox in zip(masks, bboxes, strict=True)]
+    )
+
+
+def _labels(coco: Coco, config: Config) -> dict:
+    """Category id to class, for the categories that boxes have."""
+    loader = config.get('test_dataloader') or config.get('val_dataloader') or {}
+    metainfo = innermost(loader.get('dataset') or {}).get('metainfo') or CocoDataset.METAINFO
+    classes = list(metainfo['classes'])
+    names = {category.id: category.name for category in coco.categories}
+    used = {annotation.category_id for annotation in coco.objects}
+    if unknown := [name for id_, name in names.items() if id_ in used and name not in classes]:
+        raise InputError(
+            f'category {unknown[0]!r} of {coco.path} is none of the classes of '
+            f'{config.filename or "the config"}: remove its annotations, or add it to '
+            'metainfo.classes and train'
+        )
+    return {id_: classes.index(names[id_]) for id_ in used}

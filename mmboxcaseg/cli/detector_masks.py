@@ -1,0 +1,38 @@
+"""Draw a raw mask into every box of a COCO file by the mask head of a trained Mask R-CNN."""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser, Namespace
+from pathlib import Path
+
+from .options import add_config_options, add_device_option
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    """What it takes."""
+    parser.add_argument('config', help='config of a Mask R-CNN')
+    parser.add_argument('checkpoint', help='its checkpoint')
+    parser.add_argument(
+        '--ann', type=Path, required=True, help='COCO file with boxes; its masks are not read'
+    )
+    parser.add_argument('--img-root', type=Path, required=True, help='folder of the images')
+    parser.add_argument(
+        '--out',
+        type=Path,
+        required=True,
+        help='raw masks to write, a COCO results list for mmboxcaseg refine',
+    )
+    add_device_option(parser)
+    add_config_options(parser, 'model.test_cfg.rcnn.mask_thr_binary=0.4')
+
+
+def main(args: Namespace) -> None:
+    """Draw."""
+    from mmboxcaseg.apis.detector_masks import make_detector_masks
+    from mmboxcaseg.engine.config import load_config, parse_options
+
+    config = load_config(args.config, parse_options(args.cfg_options))
+    count = make_detector_masks(
+        config, args.checkpoint, args.ann, args.img_root, args.out, device=args.device
+    )
+    print(f'{args.out}: {count} masks')
