@@ -117,7 +117,7 @@ def shrink(config: Config, data_root: Path, work_dir: Path) -> None:
             _use(work_dir / ('instances.json' if with_masks else 'boxes.json'), node, data_root)
         elif str(node.get('type')).endswith('Metric') and 'ann_file' in node:
             node['ann_file'] = str(work_dir / 'instances.json')
-    _shrink_model(config.model)
+    shrink_model(config.model)
     config.load_from = None  # of a training that is not there
     config.work_dir = str(work_dir)
     config.log_level = 'ERROR'
@@ -141,7 +141,12 @@ def _write_with_classes(classes: str | tuple, source: Path, folder: Path) -> Non
     _write_json(coco, folder / 'boxes.json')
 
 
-def _shrink_model(model: Any) -> None:
+def shrink_model(model: Any) -> None:
+    """Make the model of a config narrow.
+
+    Args:
+        model: Its config; it is changed.
+    """
     backbone = model.backbone
     if backbone.type == 'mmseg.HRNet':
         factor = backbone.extra.stage4.num_channels[0] // 2
@@ -155,6 +160,7 @@ def _shrink_model(model: Any) -> None:
     if backbone.type == 'ResNet':
         factor = backbone.get('base_channels', 64) // 8
         backbone.base_channels = 8
+        backbone.depth = min(backbone.depth, 50)  # of the same layers, half as many
         taker = model.get('neck') or model.panoptic_head
         taker.in_channels = [c // factor for c in taker.in_channels]
     if backbone.type == 'CSPNeXt':

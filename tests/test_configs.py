@@ -476,6 +476,76 @@ def test_masks_are_dropped_by_the_agreement_of_the_release(data):
     assert drop.min_agreement == 0.95 and drop.inclusive_boxes
 
 
+def test_sdi_changes_the_masks_alone():
+    """A round learns from other masks, and from pixels that are not ignored."""
+    proxy, first, second = (
+        load(name)
+        for name in (
+            'proxy_mask_rcnn/r101_fpn_voc.py',
+            'baselines/sdi_mask_rcnn_r101_fpn_voc.py',
+            'baselines/sdi-round2_mask_rcnn_r101_fpn_voc.py',
+        )
+    )
+    file = 'train_dataloader.dataset.ann_file'
+    kinds = {PIPELINE + f'mmboxcaseg.{kind}ProxyMasks' for kind in ('Merge', 'Drop', 'Denoise')}
+    assert changes(proxy, first) == {file, *kinds}
+    assert changes(first, second) == {file, PIPELINE + 'mmboxcaseg.DenoiseProxyMasks.ignore'}
+    (denoise,) = (t for t in first.train_dataloader.dataset.pipeline if 'Denoise' in t.type)
+    assert denoise.ignore and denoise.min_iou == 0.5
+
+
+@pytest.mark.parametrize('backbone', ['r50', 'r101'])
+def test_salient_images_are_added_to_bbtp(backbone):
+    bbtp = load(f'baselines/bbtp_{backbone}_fpn_voc.py')
+    both = load(f'baselines/bbtp-salient_{backbone}_fpn_voc.py')
+    found = {key for key in changes(bbtp, both) if not key.startswith('train_dataloader')}
+    assert found == {
+        *('model.type', 'model.data_preprocessor.pad_mask'),
+        'model.roi_head.mask_head.class_agnostic',
+        *('train_cfg.max_iters', 'train_cfg.val_interval'),
+        *('param_scheduler.MultiStepLR.milestones.0', 'default_hooks.checkpoint.interval'),
+    }
+    loader = both.train_dataloader
+    boxes, salient = loader.dataset.datasets
+    assert boxes == bbtp.train_dataloader.dataset
+    # Box images are seen as often: two of three, half as many iterations again.
+    assert loader.sampler.source_ratio == [2, 1] and loader.sampler.batch_size == 3
+    assert 2 * both.train_cfg.max_iters == 3 * bbtp.train_cfg.max_iters
+    assert salient.type == 'mmboxcaseg.SalientObjectDataset'
+
+
+@pytest.mark.parametrize(
+    ('name', 'stock', 'head'),
+    [
+        ('rtmdet-ins_s_coco', 'rtmdet/rtmdet-ins_s_8xb32-300e_coco', 'bbox_head'),
+        ('mask2former_r50_coco', 'mask2former/mask2former_r50_8xb2-lsj-50e_coco', 'panoptic_head'),
+    ],
+)
+def test_segmenters_are_those_of_mmdet_on_other_masks(name, stock, head):
+    ours = load(f'proxy_segmenters/{name}.py')
+    stock = Config.fromfile(config_path(f'mmdet::{stock}.py'))
+    dataset = 'train_dataloader.dataset.'
+    masks = {PIPELINE + f'mmboxcaseg.{kind}ProxyMasks' for kind in ('Merge', 'Drop')}
+    expected = {f'model.{head}.type', *masks}
+    expected |= {dataset + key for key in ('type', 'ann_file', 'data_root', 'data_prefix.img')}
+    # Where a setting stands within its transform is one thing, where a transform stands another.
+    found = {key for key in changes(stock, ours) if not key.endswith('.order')}
+    assert PIPELINE + 'order' not in changes(stock, ours)
+    # The pipeline of RTMDet's last epochs. Its masks were polygons, and RLEs are not.
+    hooks = {key for key in found if key.startswith('custom_hooks')}
+    assert found - hooks - {PIPELINE + 'LoadAnnotations.poly2mask'} == expected
+    for transforms in [ours.train_dataloader.dataset.pipeline] + [
+        hook.switch_pipeline for hook in ours.get('custom_hooks', []) if 'switch_pipeline' in hook
+    ]:
+        types = [transform.type for transform in transforms]
+        assert types[:4] == [
+            *('LoadImageFromFile', 'LoadAnnotations'),
+            *('mmboxcaseg.MergeProxyMasks', 'mmboxcaseg.DropProxyMasks'),
+        ]
+        drop = transforms[3]
+        assert (drop.min_agreement, drop.min_quality) == (0, 0.75)
+
+
 def test_sampling_of_the_paper():
     voc = load('boxcaseg/hrnet_w48_voc.py')
     assert voc.train_dataloader.sampler == dict(type='DefaultSampler', shuffle=True)

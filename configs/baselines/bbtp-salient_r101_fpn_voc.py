@@ -33,10 +33,7 @@ train_dataloader = dict(
         _delete_=True,
         type='mmengine.ConcatDataset',
         ignore_keys=['classes', 'palette', 'supervision'],
-        datasets=[
-            dict(_base_.voc_train, type='CocoDataset', pipeline=_base_.train_pipeline),
-            salient_dataset,
-        ],
+        datasets=[_base_.train_dataloader.dataset, salient_dataset],
     ),
 )
 

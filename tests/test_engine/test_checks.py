@@ -264,6 +264,9 @@ class KnowingHead(ProxyMaskHead, HTCMaskHead):
 DROP = dict(type='mmboxcaseg.DropProxyMasks')
 PROXY_HEAD = dict(type='mmboxcaseg.ProxyMaskHead')
 STOCK_HEAD = dict(type='FCNMaskHead')
+DENOISE = dict(type='mmboxcaseg.DenoiseProxyMasks')
+RTMDET = dict(type='RTMDetInsSepBNHead', loss_mask=dict(type='DiceLoss'))
+MASK2FORMER = dict(type='Mask2FormerHead', loss_mask=dict(type='CrossEntropyLoss'))
 
 
 @pytest.mark.parametrize(
@@ -279,6 +282,21 @@ STOCK_HEAD = dict(type='FCNMaskHead')
         ([DROP], dict(roi_head=dict(mask_head=[PROXY_HEAD, STOCK_HEAD])), 'FCNMaskHead knows'),
         ([DROP], dict(mask_head=dict(type='no.SuchHead')), 'the mask head no.SuchHead knows'),
         ([DROP], dict(bbox_head=dict(type='RetinaHead')), 'a model without a mask head knows'),
+        ([DROP], dict(bbox_head=RTMDET), 'the mask head RTMDetInsSepBNHead knows'),
+        ([DROP], dict(bbox_head=RTMDET | dict(type='mmboxcaseg.ProxyRTMDetInsSepBNHead')), None),
+        ([DROP], dict(panoptic_head=MASK2FORMER), 'the mask head Mask2FormerHead knows'),
+        (
+            [DROP],
+            dict(panoptic_head=MASK2FORMER | dict(type='mmboxcaseg.ProxyMask2FormerHead')),
+            None,
+        ),
+        ([DENOISE], dict(roi_head=dict(mask_head=PROXY_HEAD)), None),
+        ([DENOISE], dict(roi_head=dict(mask_head=STOCK_HEAD)), 'the mask head FCNMaskHead knows'),
+        (
+            [DENOISE],
+            dict(bbox_head=RTMDET | dict(type='mmboxcaseg.ProxyRTMDetInsSepBNHead')),
+            'DenoiseProxyMasks, of which the mask head mmboxcaseg.ProxyRTMDetInsSepBNHead knows',
+        ),
     ],
 )
 @pytest.mark.parametrize(

@@ -24,10 +24,15 @@ from mmdet.structures.mask import PolygonMasks
 from mmengine.registry import DefaultScope
 
 from mmboxcaseg.coco import refine_annotations
-from mmboxcaseg.datasets.transforms.proxy_masks import DropProxyMasks, MergeProxyMasks
+from mmboxcaseg.datasets.transforms.proxy_masks import (
+    DenoiseProxyMasks,
+    DropProxyMasks,
+    MergeProxyMasks,
+)
 from mmboxcaseg.errors import InputError
 from mmboxcaseg.proxy import (
     box_agreement,
+    box_mask,
     decode_rle,
     drop_masks,
     encode_rle,
@@ -282,3 +287,33 @@ def test_merge_refuses_to_stand_after_drop():
 def test_thresholds_are_shares(setting):
     with pytest.raises(InputError, match=rf'{setting} must be in \[0, 1\], not 95'):
         DropProxyMasks(**{setting: 95})
+
+
+def test_denoise():
+    results = DenoiseProxyMasks(min_iou=0.5)(loaded())
+    masks, before = results['gt_masks'].masks, loaded()['gt_masks'].masks
+    for label, (kept, bbox) in enumerate(zip(KEPT, results['gt_bboxes'].tensor, strict=True)):
+        # The others have a quarter of their box, and become the box.
+        assert kept == (masks[label] == before[label]).all()
+        assert (masks[label] == box_mask(bbox.numpy(), (SIZE, SIZE))).all()
+    assert 'ignore=True' in repr(DenoiseProxyMasks(ignore=True))
+
+
+@pytest.mark.parametrize(
+    'transform', [None, RandomFlip(prob=1.0), Resize(scale=(57, 91)), Rotate(prob=1.0, level=7)]
+)
+def test_ignored_pixels_follow_their_box(transform):
+    results = DenoiseProxyMasks(min_iou=0.2, ignore=True)(loaded())
+    masks = (transform(results) if transform else results)['gt_masks'].masks
+    assert is_kept(masks).all()
+    for label, kept in enumerate(KEPT):
+        # Three quarters of the boxes that are not filled.
+        share = (masks[label] > 1).sum() / (masks[label] > 0).sum()
+        assert share == pytest.approx(0 if kept else 0.75, abs=0.1)
+
+
+def test_denoise_stands_before_drop():
+    with pytest.raises(InputError, match='DenoiseProxyMasks stands after DropProxyMasks'):
+        DenoiseProxyMasks()(dropped())
+    with pytest.raises(InputError, match='min_iou must be .*, not 2'):
+        DenoiseProxyMasks(min_iou=2)
