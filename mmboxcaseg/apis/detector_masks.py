@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -10,12 +11,14 @@ import torch
 from mmdet.datasets import CocoDataset
 from mmengine.config import Config
 from mmengine.dataset import Compose, pseudo_collate
+from mmengine.logging import print_log
 from mmengine.model import revert_sync_batchnorm
 from mmengine.structures import InstanceData
 from torch import nn
 from tqdm import tqdm
 
 from mmboxcaseg.coco import Coco, annotation_bboxes, load_coco, mask_result
+from mmboxcaseg.coco.annotations import Id
 from mmboxcaseg.coco.checks import check_bboxes, check_images
 from mmboxcaseg.engine.checkpoint import load_model_weights
 from mmboxcaseg.engine.config import (
@@ -27,7 +30,7 @@ from mmboxcaseg.engine.config import (
     load_config,
 )
 from mmboxcaseg.engine.device import check_device, default_device
-from mmboxcaseg.errors import InputError
+from mmboxcaseg.errors import InputError, listing
 from mmboxcaseg.fileio import check_output, write_json
 from mmboxcaseg.proxy import box_mask, encode_rle
 
@@ -44,7 +47,8 @@ def make_detector_masks(
     """Draw a mask into every box of a COCO file by the mask head of a trained Mask R-CNN.
 
     The boxes take the place of the detector's own; each mask is that of the box's category and ends
-    at the box. Images are seen as in the config's test.
+    at the box. Boxes of categories that are none of the config's classes are left out. Images are
+    seen as in the config's test.
 
     Args:
         config: Config of a Mask R-CNN of mmdet's, or its file.
@@ -59,8 +63,8 @@ def make_detector_masks(
 
     Raises:
         InputError: If a file cannot be read or written or an entry of it is wrong, the model has
-            no mask head for given boxes, the checkpoint does not fit it, or a category of the file
-            is none of its classes.
+            no mask head for given boxes, the checkpoint does not fit it, or no category of the
+            boxes is one of its classes.
 
     Example:
         >>> from mmboxcaseg.apis import make_detector_masks
@@ -89,8 +93,10 @@ def make_detector_masks(
     with config_errors(config):
         pipeline = Compose([t for t in box_pipeline(config) if class_name(t) != 'LoadAnnotations'])
     results = []
-    with tqdm(total=len(coco.objects), desc='masks', unit='box') as progress:
+    total = sum(annotation.category_id in labels for annotation in coco.objects)
+    with tqdm(total=total, desc='masks', unit='box') as progress:
         for image, objects in coco.objects_by_image():
+            objects = [annotation for annotation in objects if annotation.category_id in labels]
             if not objects:
                 continue
             path = str(Path(img_root, image.file_name))
@@ -143,17 +149,21 @@ def masks_in_boxes(
     )
 
 
-def _labels(coco: Coco, config: Config) -> dict:
-    """Category id to class, for the categories that boxes have."""
+def _labels(coco: Coco, config: Config) -> dict[Id, int]:
+    """Category id to class, for the categories that are classes."""
     loader = config.get('test_dataloader') or config.get('val_dataloader') or {}
     metainfo = innermost(loader.get('dataset') or {}).get('metainfo') or CocoDataset.METAINFO
     classes = list(metainfo['classes'])
-    names = {category.id: category.name for category in coco.categories}
     used = {annotation.category_id for annotation in coco.objects}
-    if unknown := [name for id_, name in names.items() if id_ in used and name not in classes]:
-        raise InputError(
-            f'category {unknown[0]!r} of {coco.path} is none of the classes of '
-            f'{config.filename or "the config"}: remove its annotations, or add it to '
-            'metainfo.classes and train'
+    names = {category.id: category.name for category in coco.categories if category.id in used}
+    labels = {id_: classes.index(name) for id_, name in names.items() if name in classes}
+    others = [name for id_, name in names.items() if id_ not in labels]
+    if others:
+        message = (
+            f'categories {listing(map(repr, others))} of {coco.path} are none of the classes of '
+            f'{config.filename or "the config"}'
         )
-    return {id_: classes.index(names[id_]) for id_ in used}
+        if not labels:
+            raise InputError(f'{message}: give the config that the network was trained with')
+        print_log(f'{message}: their boxes get no mask', 'current', logging.WARNING)
+    return labels

@@ -66,11 +66,17 @@ def edited(data_root, tmp_path, **changes):
     return tmp_path / 'edited.json'
 
 
-def test_category_that_is_no_class(call, data_root, tmp_path):
+def test_categories_that_are_no_class(call, data_root, tmp_path):
     names = [dict(id=3, name='cat'), dict(id=7, name='lynx')]
+    ann = edited(data_root, tmp_path, categories=names)
+    (code, out, _), raw = call(ann=ann)
+    assert code == 0 and 'raw.json: 8 masks' in out
+    assert {result['category_id'] for result in json.loads(raw.read_text())} == {3}
+    raw.unlink()
+    names = [dict(id=3, name='puma'), dict(id=7, name='lynx')]
     (code, _, err), raw = call(ann=edited(data_root, tmp_path, categories=names))
     assert code == 2 and not raw.exists()
-    assert "category 'lynx' of " in err and 'edited.json is none of the classes of ' in err
+    assert "categories 'puma', 'lynx' of " in err and 'none of the classes of ' in err
 
 
 def test_image_of_another_size(call, data_root, tmp_path):
