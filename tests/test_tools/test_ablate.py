@@ -10,6 +10,7 @@ from mmengine.config import Config
 
 from mmboxcaseg import config_path
 from mmboxcaseg.coco import load_proxies
+from mmboxcaseg.proxy import encode_rle
 
 TOOL = Path(__file__).parents[2] / 'tools' / 'ablate.py'
 TABLES = json.loads(Path(config_path('ablations/tables.json')).read_text())
@@ -192,6 +193,41 @@ def test_runs_a_row_once(bases, tmp_path, ablate):
     other = ablate(*arguments)
     assert other.returncode == 2
     assert f'{folder} holds a training with another config' in other.stderr
+
+
+@pytest.mark.parametrize(
+    ('drop', 'rate'),
+    [
+        # By the file's numbers, and by inclusive boxes: 100 / 121, 16 / 25 and 0.
+        (dict(min_agreement=0.8), 1 / 3),
+        (dict(min_agreement=0.8, inclusive_boxes=True), 2 / 3),
+        (dict(min_agreement=0.9, inclusive_boxes=True), 1),
+    ],
+)
+def test_drop_rate_is_that_of_the_training(drop, rate, tmp_path):
+    annotations = []
+    for id_, (side, drawn) in enumerate([(10, 10), (4, 4), (6, 0)], start=1):
+        mask = np.zeros((20, 20), bool)
+        mask[:drawn, :drawn] = True
+        annotations.append(
+            dict(
+                id=id_,
+                image_id=1,
+                category_id=1,
+                bbox=[0, 0, side, side],
+                segmentation=encode_rle(mask),
+                box_agreement=float(drawn > 0),
+            )
+        )
+    image = dict(id=1, file_name='a.png', width=20, height=20)
+    coco = dict(images=[image], categories=[dict(id=1, name='cat')], annotations=annotations)
+    (tmp_path / 'proxy.json').write_text(json.dumps(coco))
+    ablate = runpy.run_path(str(TOOL))
+    pipeline = [dict(type='mmboxcaseg.DropProxyMasks', **drop)]
+    config = Config(dict(train_dataloader=dict(dataset=dict(pipeline=pipeline))))
+    training = ablate['Training'](config, tmp_path)
+    row = ablate['Row']('x', [], [], proxy_file=tmp_path / 'proxy.json', mask_rcnn=training)
+    assert row.figure('drop_rate') == pytest.approx(rate)
 
 
 def test_baseline_masks_need_no_training(tmp_path, ablate):

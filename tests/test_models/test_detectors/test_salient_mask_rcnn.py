@@ -87,6 +87,17 @@ def test_salient_images_teach_masks_alone(model):
     assert not any(name.startswith(('rpn_head', 'roi_head.bbox_head')) for name in reached)
 
 
+def test_salient_loss_is_of_the_salient_image(model):
+    inputs, samples = batch(boxes(), left_half())
+    losses = []
+    for factors in ((1, 1), (5, 1), (1, 5)):
+        torch.manual_seed(1)
+        changed = inputs * torch.tensor(factors).view(2, 1, 1, 1)
+        losses.append(model.loss(changed, samples)['loss_salient_mask'].item())
+    unchanged, other_boxes, other_salient = losses
+    assert unchanged == other_boxes != other_salient
+
+
 @pytest.mark.parametrize('weight', [1, 0.25])
 def test_salient_loss_by_hand(model, monkeypatch, weight):
     """Flat logits; of the two RoIs one is the box and one its left half, which is all object."""

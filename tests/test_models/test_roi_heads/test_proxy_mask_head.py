@@ -218,6 +218,17 @@ def test_ignored_pixels_teach_nothing(class_agnostic):
     assert (learnt.numpy() == (np.concatenate([masks, others]) <= 1)).all()
 
 
+def test_targets_beside_ignored_pixels():
+    """A cell of 2x2 pixels is object if half of it is, and ignored if half of it is."""
+    _, result, instances = pixel_batch('1010 0?1? 1100 ??11')
+    head = ProxyMaskHead(**HEAD)
+    preds = torch.randn(1, 3, 2, 2, requires_grad=True)
+    out = head.loss_and_target(preds, [result], [instances], Config(dict(mask_size=2)))
+    assert out['mask_targets'].tolist() == [[[0, 1], [1, 1]]]
+    out['loss_mask']['loss_mask'].sum().backward()
+    assert (preds.grad[0, 0] != 0).tolist() == [[True, True], [False, True]]
+
+
 def test_nothing_but_ignored_pixels_in_an_roi():
     """An RoI may lie beside the object pixels of its mask."""
     _, result, instances = pixel_batch('???1 ???1 ???1 ???1')
