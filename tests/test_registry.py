@@ -19,6 +19,7 @@ PARTS = {
     'HOOKS': 'AtomicCheckpointHook',
     'FUNCTIONS': 'seed_worker',
     'OPTIM_WRAPPERS': 'AutocastOptimWrapper',
+    'WEIGHT_INITIALIZERS': 'NormalInit',
 }
 
 
