@@ -8,16 +8,9 @@ max_iters = 1044
 model = dict(
     type='mmboxcaseg.SalientMaskRCNN',
     data_preprocessor=dict(pad_mask=False),  # images with boxes have no masks
-    roi_head=dict(
-        mask_head=dict(
-            type='mmboxcaseg.MILMaskHead',
-            class_agnostic=True,
-            loss_mask=dict(_base_.mil_loss, _delete_=True),
-        )
-    ),
+    roi_head=dict(mask_head=dict(_base_.mask_head, class_agnostic=True)),
 )
 
-boxes = dict(type='LoadAnnotations', with_bbox=True)
 load_salient = dict(type='mmboxcaseg.LoadPatchImage')
 instance = dict(type='mmboxcaseg.InstanceFromMask')
 pack = dict(_base_.pack, meta_keys=(*_base_.pack_test.meta_keys, 'supervision'))
@@ -28,7 +21,7 @@ box_dataset = dict(
     data_prefix=dict(img='train/'),
     metainfo=dict(classes=_base_.classes),
     filter_cfg=dict(filter_empty_gt=True, min_size=32),
-    pipeline=[_base_.load, boxes, _base_.resize, _base_.flip, _base_.pack],
+    pipeline=[_base_.load, _base_.boxes, _base_.resize, _base_.flip, _base_.pack],
 )
 salient_dataset = dict(
     type='mmboxcaseg.SalientObjectDataset',

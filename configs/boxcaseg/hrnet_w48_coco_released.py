@@ -3,6 +3,7 @@
 _base_ = ['./hrnet_w48_voc_released.py', '../_base_/datasets/coco.py']
 
 model = dict(alpha=0.6)
+box_patches = dict(_base_.coco_boxes, pipeline=_base_.box_pipeline)
 train_dataloader = dict(
     sampler=dict(
         _delete_=True,
@@ -13,9 +14,7 @@ train_dataloader = dict(
         overlap_iou=0.5,
         overlap_skip=0.75,
     ),
-    dataset=dict(
-        datasets=[dict(_base_.coco_boxes, pipeline=_base_.box_pipeline), _base_.both_ways]
-    ),
+    dataset=dict(datasets=[box_patches, _base_.both_ways]),
 )
 val_dataloader = dict(dataset=_base_.coco_val_boxes)
 test_dataloader = val_dataloader

@@ -35,6 +35,5 @@ both_ways = dict(
         dict(_base_.salient_dataset, pipeline=mirrored_pipeline),
     ],
 )
-train_dataloader = dict(
-    dataset=dict(datasets=[dict(_base_.voc_boxes, pipeline=box_pipeline), both_ways])
-)
+box_patches = dict(_base_.box_patches, pipeline=box_pipeline)
+train_dataloader = dict(dataset=dict(datasets=[box_patches, both_ways]))

@@ -42,9 +42,7 @@ train_pipeline_stage2 = [
 ]
 train_dataloader = dict(
     dataset=dict(
-        type='mmboxcaseg.ProxyCocoDataset',
-        # Empty, because proxy_file does not lie under the data root.
-        data_root='',
+        _base_.proxies,
         ann_file=proxy_file,
         data_prefix=dict(img='data/coco/train2017/'),
         pipeline=train_pipeline,
