@@ -1,6 +1,6 @@
 """Networks, losses and heads."""
 
-from .backbones import EfficientNetLite
+from .backbones import EfficientNetLite, TIMMBackbone
 from .data_preprocessors import PatchPreprocessor
 from .heads import PatchHead, TransferredHead
 from .layers import BoxPrompt, WeightTransfer
@@ -21,6 +21,7 @@ __all__ = [
     'PatchPreprocessor',
     'PixelLoss',
     'ProxyMaskHead',
+    'TIMMBackbone',
     'TransferredHead',
     'WeightTransfer',
 ]
