@@ -4,8 +4,8 @@ mmboxcaseg export network.onnx
 python demo/onnx_masks.py network.onnx image.jpg masks.png 172,18,409,306 76,66,479,390
 """
 
+import argparse
 import json
-import sys
 
 import cv2
 import numpy as np
@@ -48,9 +48,15 @@ def predict(session, image, bboxes):
 
 
 if __name__ == '__main__':
-    network, source, target, *boxes = sys.argv[1:]
-    bboxes = [[float(edge) for edge in box.split(',')] for box in boxes]
-    masks, quality = predict(onnxruntime.InferenceSession(network), cv2.imread(source), bboxes)
+    parser = argparse.ArgumentParser(description=__doc__.split('\n\n')[0])
+    parser.add_argument('network', help='what mmboxcaseg export wrote')
+    parser.add_argument('image')
+    parser.add_argument('out', help='PNG file to write, whose pixels are numbers of boxes')
+    parser.add_argument('boxes', nargs='+', help='corners of a box, such as 172,18,409,306')
+    args = parser.parse_args()
+    boxes = [[float(edge) for edge in box.split(',')] for box in args.boxes]
+    session, image = onnxruntime.InferenceSession(args.network), cv2.imread(args.image)
+    masks, quality = predict(session, image, boxes)
     numbers = np.arange(1, len(masks) + 1, dtype=np.uint8)
-    cv2.imwrite(target, (masks * numbers[:, None, None]).max(axis=0))  # where two lie, the later
+    cv2.imwrite(args.out, (masks * numbers[:, None, None]).max(axis=0))  # where two lie, the later
     print(*np.round(quality, 2))

@@ -123,7 +123,7 @@ def test_example_is_a_program_of_its_own(exported, tmp_path, monkeypatch):
     tree = ast.parse(DEMO.read_text())
     imported = [node for node in ast.walk(tree) if isinstance(node, ast.Import | ast.ImportFrom)]
     names = {name.name for node in imported for name in node.names}
-    assert names == {'cv2', 'json', 'numpy', 'onnxruntime', 'sys'}
+    assert names == {'argparse', 'cv2', 'json', 'numpy', 'onnxruntime'}
 
     import cv2
 
