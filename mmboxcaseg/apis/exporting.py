@@ -195,7 +195,9 @@ def _onnx(
 
 def _pt2(program: ExportedProgram, metadata: dict[str, Any]) -> tuple[bytes, Callable]:
     file = io.BytesIO()
-    torch.export.save(program, file, extra_files={_METADATA_FILE: json.dumps(metadata)})
+    with warnings.catch_warnings():  # of weights that are parts of others
+        warnings.simplefilter('ignore')
+        torch.export.save(program, file, extra_files={_METADATA_FILE: json.dumps(metadata)})
     module = program.module()
     return file.getvalue(), lambda inputs: module(**inputs)
 

@@ -25,8 +25,8 @@ DEMO = Path(__file__).parents[2] / 'demo' / 'onnx_masks.py'
 BBOXES = [[172, 18, 409, 306], [76, 66, 479, 390], [318, 67, 425, 326], [590, -4, 700, 80.5]]
 #: The shipped network, cut short and with patches of 64 pixels.
 SMALL = {
-    'model.backbone.out_stages': (1, 2, 3),
-    'model.neck.in_channels': [16, 24, 48],
+    'model.backbone.out_stages': (1, 2),
+    'model.neck.in_channels': [16, 24],
     'test_dataloader.dataset.pipeline.BoxPatch.size': (64, 80),
 }
 needs_onnx = pytest.mark.skipif(
