@@ -98,6 +98,8 @@ def shrink(config: Config, data_root: Path, work_dir: Path) -> None:
             node['type'] = 'BN'
         if isinstance(node.get('init_cfg'), dict) and node['init_cfg']['type'] == 'Pretrained':
             node['init_cfg'] = None
+        if node.get('type') == 'mmboxcaseg.TIMMBackbone':
+            node['pretrained'] = False
         if 'num_workers' in node:
             node.update(num_workers=0, persistent_workers=False)
         if str(node.get('type')) in _DATASETS:

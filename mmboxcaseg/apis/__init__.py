@@ -11,6 +11,7 @@ _HOMES = {
     'boxes_to_masks': 'apis.masking',
     'draw_masks': 'apis.drawing',
     'draw_proxies': 'apis.drawing',
+    'export_model': 'apis.exporting',
     'generate_proxy_masks': 'apis.proxy_generation',
     'init_model': 'apis.inference',
     'make_baseline_masks': 'apis.baseline_masks',

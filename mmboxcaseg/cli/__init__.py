@@ -38,6 +38,7 @@ COMMANDS = {
     'convert duts-mini': ('convert_duts_mini', 'a small set drawn from DUTS'),
     'convert released': ('convert_released', "the authors' checkpoints to ours"),
     'publish-model': ('publish_model', 'a checkpoint to weights alone, in half precision'),
+    'export': ('export', 'a network to ONNX, to run without this package'),
     'toy': ('toy', 'draw a synthetic data set'),
     'check-leakage': ('check_leakage', 'search for images that are in two data sets'),
     'env': ('env', 'what is installed, what computes and what is missing'),

@@ -1,6 +1,6 @@
 """Networks, losses and heads."""
 
-from .backbones import EfficientNetLite
+from .backbones import EfficientNetLite, TIMMBackbone
 from .data_preprocessors import PatchPreprocessor
 from .dense_heads import ProxyMask2FormerHead, ProxyRTMDetInsSepBNHead
 from .detectors import SalientMaskRCNN
@@ -26,6 +26,7 @@ __all__ = [
     'ProxyMaskHead',
     'ProxyRTMDetInsSepBNHead',
     'SalientMaskRCNN',
+    'TIMMBackbone',
     'TransferredHead',
     'WeightTransfer',
 ]

@@ -15,10 +15,10 @@ TIGHT = 'tight'
 
 # Worth of a mask that fills its box, beside its expected IoU. Chosen on the boxes of COCO val with
 # an even image id (docs/results.md); from 0.3 to 1 it hardly matters.
-_TIGHTNESS = 0.5
+TIGHTNESS = 0.5
 
 # Thresholds that are compared; between two of them a mask hardly changes.
-_LEVELS = 256
+LEVELS = 256
 
 
 def check_threshold(name: str, value: float | str) -> None:
@@ -71,19 +71,19 @@ def best_threshold(prob: np.ndarray, tight: bool = False) -> float:
     if not low < high < np.inf:  # flat, or of a network that has diverged
         return 0.5
     # A pixel lies above the thresholds 0 to level - 1, that of the lowest value above none.
-    levels = np.ceil((values - low) / (high - low) * _LEVELS).astype(np.intp)
+    levels = np.ceil((values - low) / (high - low) * LEVELS).astype(np.intp)
     # Of the mask of each threshold: its pixels, and the probability in them.
-    area = np.bincount(levels.ravel(), minlength=_LEVELS + 1)[:0:-1].cumsum()[::-1]
-    common = np.bincount(levels.ravel(), values.ravel(), _LEVELS + 1)[:0:-1].cumsum()[::-1]
+    area = np.bincount(levels.ravel(), minlength=LEVELS + 1)[:0:-1].cumsum()[::-1]
+    common = np.bincount(levels.ravel(), values.ravel(), LEVELS + 1)[:0:-1].cumsum()[::-1]
     worth = common / (area + values.sum() - common)
     if tight:
-        worth += _TIGHTNESS * _covered(levels.max(axis=0)) * _covered(levels.max(axis=1))
-    return float(worth.argmax() / _LEVELS)
+        worth += TIGHTNESS * _covered(levels.max(axis=0)) * _covered(levels.max(axis=1))
+    return float(worth.argmax() / LEVELS)
 
 
 def _covered(levels: np.ndarray) -> np.ndarray:
     """The share of a line, by threshold, from its first pixel above to its last one."""
-    thresholds = np.arange(_LEVELS)
+    thresholds = np.arange(LEVELS)
     before, behind = (
         np.searchsorted(np.maximum.accumulate(line), thresholds, side='right')
         for line in (levels, levels[::-1])
@@ -95,7 +95,7 @@ def _covered(levels: np.ndarray) -> np.ndarray:
 UNCALIBRATED = (1.0, 0.0)
 
 # Of a quality, before its odds are taken.
-_LEAST = 1e-3
+LEAST = 1e-3
 
 
 def log_odds(quality: np.ndarray) -> np.ndarray:
@@ -111,7 +111,7 @@ def log_odds(quality: np.ndarray) -> np.ndarray:
         >>> log_odds(np.array([0.5, 0.9])).round(3).tolist()
         [0.0, 2.197]
     """
-    quality = np.clip(np.asarray(quality, dtype=np.float64), _LEAST, 1 - _LEAST)
+    quality = np.clip(np.asarray(quality, dtype=np.float64), LEAST, 1 - LEAST)
     return np.log(quality / (1 - quality))
 
 

@@ -1,4 +1,5 @@
 import time
+from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
 
 import cv2
@@ -9,7 +10,7 @@ from mmengine.config import Config
 from mmengine.structures import PixelData
 
 from mmboxcaseg.apis import BoxCasegPredictor
-from mmboxcaseg.apis.proxy_generation import ProxyGenerator
+from mmboxcaseg.apis.proxy_generation import ProxyGenerator, _map_ahead
 from mmboxcaseg.coco import shards
 from mmboxcaseg.coco.groups import ImageGroups
 from mmboxcaseg.proxy import decode_rle
@@ -106,6 +107,26 @@ def test_threads_do_not_matter(generate, threads):
 @pytest.mark.parametrize('workers', [1, 2, 5])
 def test_workers_do_not_matter(generate, workers):
     assert generate([0, 1, 2], workers=workers) == generate([0, 1, 2])
+
+
+@pytest.mark.parametrize(
+    ('size', 'ahead'),
+    # Four tasks for each of two workers, and one more while it is asked for the first of them.
+    [(1, 9), (0, 9), (64, 9), (100, 6), (500, 2), (5000, 2)],
+)
+def test_what_is_ahead_is_bounded(size, ahead):
+    started = []
+
+    def tasks():
+        for number in range(20):
+            started.append(number)
+            yield number
+
+    with ThreadPoolExecutor(2) as pool:
+        results = _map_ahead(pool, lambda number: 2 * number, tasks(), [size] * 20, workers=2)
+        for number, result in enumerate(results):
+            assert result == 2 * number
+            assert len(started) == min(number + ahead, 20)
 
 
 def test_whole_batches_where_there_is_a_gpu(generate, monkeypatch):

@@ -260,6 +260,49 @@ def test_run_that_is_killed_again_and_again_ends_with_the_same_bytes(
     assert written(tmp_path) == expected
 
 
+def be_one_of_several(args, environment, replaces):
+    """As one of the processes that torchrun starts; with ``replaces``, be killed as above."""
+    os.environ.update(environment)
+    if replaces:
+        run_and_be_killed(args, replaces, before=True)
+    torch.set_num_threads(1)
+    os._exit(run(args))
+
+
+def run_together(root, folder, port, processes, replaces=0):
+    """Run so many processes; if the first of them dies, end the others as torchrun does."""
+    args = arguments(root, folder, '--workers', 1, '--launcher', 'pytorch')
+    environment = dict(MASTER_ADDR='127.0.0.1', MASTER_PORT=str(port), WORLD_SIZE=str(processes))
+    context = multiprocessing.get_context('fork')
+    started = []
+    for rank in range(processes):
+        own = dict(environment, RANK=str(rank), LOCAL_RANK=str(rank))
+        own_args = (args, own, 0 if rank else replaces)
+        started.append(context.Process(target=be_one_of_several, args=own_args))
+        started[-1].start()
+    if replaces:
+        started[0].join(60)
+        for process in started:
+            process.kill()
+    for process in started:
+        process.join(60)
+    return [process.exitcode for process in started]
+
+
+def test_machines_that_are_lost_and_added_change_nothing(root, expected, tmp_path, free_port):
+    """Three, of which one is lost; two, of which one is lost too; and three again."""
+    # The first of three does two of the four shards: it dies before the second of them is there,
+    # and then, as one of two, before the first of those that are left.
+    for processes, replaces in ((3, 3), (2, 1)):
+        codes = run_together(root, tmp_path, free_port, processes, replaces)
+        assert codes[0] == -signal.SIGKILL
+        assert not (tmp_path / 'proxy.json').exists()
+    finished = len(list(tmp_path.glob('*/*.jsonl')))
+    assert 0 < finished < SHARDS
+    assert run_together(root, tmp_path, free_port, 3) == [0, 0, 0]
+    assert written(tmp_path) == expected
+
+
 def change_boxes(root):
     coco = json.loads((root / 'boxes.json').read_text())
     coco['annotations'][0]['bbox'][0] += 1

@@ -13,8 +13,8 @@ from mmboxcaseg.errors import InputError, check_count, check_share
 from mmboxcaseg.proxy import bboxes_in_window, grow_bboxes, pixel_bboxes, tight_bboxes
 from mmboxcaseg.registry import TRANSFORMS
 
-# What lies outside an image, in BGR: ImageNet's mean, which the data preprocessors take to zero.
-_OUTSIDE = (104, 116, 124)
+#: What lies outside an image, in BGR: ImageNet's mean, which the data preprocessors take to zero.
+OUTSIDE = (104, 116, 124)
 
 
 def jitter_bbox(
@@ -44,7 +44,7 @@ def crop_resize(
     image: np.ndarray,
     window: np.ndarray,
     size: tuple[int, int],
-    outside: int | tuple[int, ...] = _OUTSIDE,
+    outside: int | tuple[int, ...] = OUTSIDE,
 ) -> np.ndarray:
     """Cut a window out of an image and resize it, by area where it shrinks.
 

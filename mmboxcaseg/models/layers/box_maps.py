@@ -42,7 +42,7 @@ def whole_patches(like: Tensor, height: int, width: int) -> Tensor:
     Returns:
         (N, 4), xyxy, patch pixels.
     """
-    return like.new_tensor([0, 0, width, height]).expand(len(like), 4)
+    return like.new_tensor([0, 0, width, height]).expand(like.shape[0], 4)
 
 
 def map_of_box(logits: Tensor, size: tuple[int, int], bboxes: Tensor | None = None) -> Tensor:
@@ -69,14 +69,15 @@ def map_of_box(logits: Tensor, size: tuple[int, int], bboxes: Tensor | None = No
     logits = logits.float()
     bboxes = bboxes.to(logits)
     whole = whole_patches(logits, *size)
-    if torch.equal(bboxes, whole):
+    # A graph has one way for all boxes.
+    if not torch.compiler.is_compiling() and torch.equal(bboxes, whole):
         return _upsample(logits, size)
     # affine_grid and grid_sample take a patch as [-1, 1] from edge to edge.
     x1, y1, x2, y2 = (bboxes / whole[:, [2, 3, 2, 3]]).unbind(1)
     zero = torch.zeros_like(x1)
     rows = [x2 - x1, zero, x1 + x2 - 1], [zero, y2 - y1, y1 + y2 - 1]
     theta = torch.stack([torch.stack(row, dim=1) for row in rows], dim=1)
-    grid = F.affine_grid(theta, [len(logits), 1, *size], align_corners=False)
+    grid = F.affine_grid(theta, [logits.shape[0], 1, *size], align_corners=False)
     return F.grid_sample(logits, grid, padding_mode='border', align_corners=False)
 
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mmboxcaseg.errors import InputError
@@ -16,7 +17,9 @@ from .box_maps import box_maps
 _IMAGE_CHANNELS = 3
 
 
-def other_boxes_maps(bboxes: Tensor, others: Sequence[Tensor], height: int, width: int) -> Tensor:
+def other_boxes_maps(
+    bboxes: Tensor, others: Sequence[Tensor] | Tensor, height: int, width: int
+) -> Tensor:
     """Draw the boxes of other objects.
 
     What lies in a box often belongs to an object that has a box of its own. A box is drawn as
@@ -27,7 +30,8 @@ def other_boxes_maps(bboxes: Tensor, others: Sequence[Tensor], height: int, widt
     Args:
         bboxes: (N, 4) float, xyxy, patch pixels, the patches' own boxes.
         others: For each patch the others, (K, 4) float, xyxy, patch pixels, of as many as there
-            are; they may leave the patch.
+            are; they may leave the patch. Or one tensor (N, K, 4), filled up with boxes without
+            area, for graphs: all are drawn at once, in K times the memory.
         height: Height of the patches.
         width: Width of the patches.
 
@@ -42,6 +46,8 @@ def other_boxes_maps(bboxes: Tensor, others: Sequence[Tensor], height: int, widt
         >>> other_boxes_maps(own, [others], height=2, width=3).tolist()
         [[[[0.0, 0.0, 0.25], [0.0, 0.0, 0.25]]]]
     """
+    if isinstance(others, Tensor):
+        return _padded_boxes_maps(bboxes, others, height, width)
     maps = bboxes.new_zeros(len(bboxes), 1, height, width)
     counts = np.array([len(boxes) for boxes in others])
     if not counts.any():
@@ -55,11 +61,23 @@ def other_boxes_maps(bboxes: Tensor, others: Sequence[Tensor], height: int, widt
         patches = np.flatnonzero(counts > number)
         boxes = torch.from_numpy(starts[patches] + number).to(flat.device)
         patches = torch.from_numpy(patches).to(flat.device)
-        # Of two boxes without area neither has a pixel, whatever is divided by.
-        total = (own[patches] + areas[boxes]).clamp(min=torch.finfo(areas.dtype).tiny)
-        drawn = (own[patches] / total).view(-1, 1, 1, 1) * box_maps(flat[boxes], height, width)
+        values = _values(own[patches], areas[boxes]).view(-1, 1, 1, 1)
+        drawn = values * box_maps(flat[boxes], height, width)
         maps[patches] = torch.maximum(maps[patches], drawn)
     return maps
+
+
+def _padded_boxes_maps(bboxes: Tensor, others: Tensor, height: int, width: int) -> Tensor:
+    # One without area more, for there may be none.
+    others = F.pad(others.to(bboxes), (0, 0, 0, 1))
+    values = _values(_areas(bboxes).unsqueeze(1), _areas(others))
+    drawn = box_maps(others.flatten(0, 1), height, width).unflatten(0, values.shape)
+    return (values[..., None, None, None] * drawn).amax(1)
+
+
+def _values(own: Tensor, areas: Tensor) -> Tensor:
+    # Of two boxes without area neither has a pixel, whatever is divided by.
+    return own / (own + areas).clamp(min=torch.finfo(areas.dtype).tiny)
 
 
 def _areas(bboxes: Tensor) -> Tensor:
@@ -107,7 +125,7 @@ class BoxPrompt(nn.Module):
         self,
         size: tuple[int, int],
         bboxes: Tensor,
-        others: Sequence[Tensor] | None = None,
+        others: Sequence[Tensor] | Tensor | None = None,
         loose: Tensor | None = None,
     ) -> Tensor:
         """Draw.
@@ -115,8 +133,7 @@ class BoxPrompt(nn.Module):
         Args:
             size: Height and width of the patches.
             bboxes: (N, 4), xyxy, patch pixels.
-            others: For each patch (K, 4), xyxy, patch pixels, of as many as there are; by
-                default there are none.
+            others: See :func:`other_boxes_maps`; by default there are none.
             loose: (N,) bool, which boxes may lie beside their object; by default none.
 
         Returns:
@@ -128,7 +145,8 @@ class BoxPrompt(nn.Module):
         if self.loose and loose is not None:
             maps[0] = maps[0] * torch.where(loose.to(bboxes.device), 0.5, 1.0).view(-1, 1, 1, 1)
         if self.others:
-            maps.append(other_boxes_maps(bboxes, others or [bboxes[:0]] * len(bboxes), *size))
+            others = bboxes.new_zeros(bboxes.shape[0], 0, 4) if others is None else others
+            maps.append(other_boxes_maps(bboxes, others, *size))
         return torch.cat(maps, dim=1)
 
 

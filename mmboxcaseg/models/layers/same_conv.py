@@ -52,9 +52,11 @@ class SameConv2d(nn.Conv2d):
         )
         top, left = rows // 2, columns // 2
         on_cpu = x.device.type == 'cpu'
+        # Whoever compiles or exports has paddings of their own for uneven sides.
+        evens = on_cpu and not torch.is_grad_enabled() and not torch.compiler.is_compiling()
         weight, padding = self.weight, (top, left)
         if rows % 2 or columns % 2:
-            if on_cpu and self.dilation == (1, 1) and not torch.is_grad_enabled():
+            if evens and self.dilation == (1, 1):
                 padding = (rows - top, columns - left)
                 weight = F.pad(weight, (columns % 2, 0, rows % 2, 0))
             else:

@@ -10,6 +10,7 @@ from mmcv.cnn import ConvModule
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
+from mmboxcaseg.errors import InputError
 from mmboxcaseg.models.layers import concat_scales
 from mmboxcaseg.registry import MODELS
 
@@ -32,6 +33,9 @@ class FineNeck(BaseModule):
         norm_cfg: Config of the norm layers.
         init_cfg: Initialisation, as in mmengine.
 
+    Raises:
+        InputError: If there is one scale alone.
+
     Example:
         >>> import torch
         >>> neck = FineNeck([4, 8, 8])
@@ -53,6 +57,11 @@ class FineNeck(BaseModule):
         super().__init__(init_cfg)
         norm_cfg = norm_cfg or dict(type='BN')
         fine, *coarse = in_channels
+        if not coarse:
+            raise InputError(
+                'FineNeck joins the finest scale with coarser ones, and the backbone gives one '
+                'alone: set its out_indices, or leave the neck out'
+            )
         self.laterals = nn.ModuleList(
             ConvModule(number, channels, 1, norm_cfg=norm_cfg) for number in coarse
         )

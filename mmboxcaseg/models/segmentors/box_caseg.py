@@ -19,8 +19,10 @@ from torch import Tensor, nn
 from mmboxcaseg.errors import InputError, check_share
 from mmboxcaseg.models.layers import (
     concat_scales,
+    find_scales,
     fuse_logits,
     map_of_box,
+    run_once,
     whole_patches,
     widen_stem,
 )
@@ -40,7 +42,10 @@ class BoxCaseg(BaseModel):
     boxes with proxy masks beside them.
 
     Args:
-        backbone: Any backbone that gives several scales, the finest first.
+        backbone: Any backbone that gives several scales, the finest first, of any library of
+            OpenMMLab or of timm (:class:`mmboxcaseg.TIMMBackbone`). Neck and heads that have no
+            ``in_channels`` find them: the backbone runs once, on an image of its ``img_size`` if it
+            has one.
         weak_head: Config of the weak head.
         salient_head: Config of the salient head.
         transferred_head: Config of the transferred head; it needs a weak head.
@@ -113,10 +118,23 @@ class BoxCaseg(BaseModel):
         self.prompt = prompt and MODELS.build(prompt)
         if self.prompt:
             widen_stem(self.backbone, self.prompt.channels)
+        #: Whether the backbone gives (N, H, W, C).
+        self.channels_behind = False
+        scales = None
+        heads = [weak_head, salient_head, transferred_head]
+        if any(part and part.get('in_channels') is None for part in (neck, *heads)):
+            channels = 3 + (self.prompt.channels if self.prompt else 0)
+            size = backbone.get('img_size')
+            scales, self.channels_behind = find_scales(self.backbone, channels, size)
+            neck = _with_channels(neck, [scale.shape[1] for scale in scales])
         self.neck = neck and MODELS.build(neck)
-        self.weak_head = weak_head and MODELS.build(weak_head)
-        self.salient_head = salient_head and MODELS.build(salient_head)
-        self.transferred_head = transferred_head and MODELS.build(transferred_head)
+        if scales is not None:
+            scales = scales if self.neck is None else run_once(self.neck, scales)
+            channels = sum(scale.shape[1] for scale in scales)
+            heads = [_with_channels(head, channels) for head in heads]
+        self.weak_head, self.salient_head, self.transferred_head = (
+            head and MODELS.build(head) for head in heads
+        )
         self.loss_mil = MODELS.build(loss_mil or dict(type='mmboxcaseg.MILLoss'))
         self.loss_pixel = MODELS.build(loss_pixel or dict(type='mmboxcaseg.PixelLoss'))
         self.alpha = alpha
@@ -316,6 +334,8 @@ class BoxCaseg(BaseModel):
             maps = self.prompt(size, bboxes.to(inputs.device), others, loose)
             inputs = torch.cat([inputs, maps.to(inputs)], dim=1)
         features = self.backbone(inputs)
+        if self.channels_behind:
+            features = [scale.permute(0, 3, 1, 2) for scale in features]
         if self.neck is not None:
             features = self.neck(features)
         return concat_scales(features)
@@ -359,6 +379,11 @@ class BoxCaseg(BaseModel):
             transferred if salient is None else salient,
             salient if transferred is None else transferred,
         )
+
+
+def _with_channels(part: dict | None, in_channels: int | list[int]) -> dict | None:
+    known = part is None or part.get('in_channels') is not None
+    return part if known else dict(part, in_channels=in_channels)
 
 
 def _grown_box(sample: DetDataSample, slack: float, size: tuple[int, int]) -> Tensor:
