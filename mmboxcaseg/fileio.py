@@ -16,6 +16,9 @@ from typing import BinaryIO
 from mmboxcaseg.errors import InputError
 
 
+_FOLLOW_LINKS = 'MMBOXCASEG_FOLLOW_LINKS'
+
+
 class _OnlyATrial(Exception):
     """Leaves :func:`replacing` before the file is renamed: that it can be written is known."""
 
@@ -36,7 +39,7 @@ def check_output(
         InputError: If it cannot be written, is an input or has another suffix.
     """
     path = Path(path)
-    if path.resolve() in {Path(file).resolve() for file in inputs}:
+    if _real_path(path) in {_real_path(file) for file in inputs}:
         raise InputError(f'{path} is an input file: give another output file')
     make_folder(path.parent)
     if path.is_dir():
@@ -46,6 +49,50 @@ def check_output(
     # Only trying tells: os.access says yes to root even where nothing can be written.
     with suppress(_OnlyATrial), replacing(path):
         raise _OnlyATrial
+
+
+def check_inside(folder: str | Path, name: str, who: str) -> None:
+    """Check that a name that comes from data does not lead out of a folder.
+
+    It may be an absolute one of a file in the folder. A link in the folder that leads out of it is
+    followed where the environment has ``MMBOXCASEG_FOLLOW_LINKS=1``; the folder itself may be a
+    link.
+
+    Args:
+        folder: A folder that the user has chosen.
+        name: Of a file or folder in it, from data.
+        who: What the data call it, for the message.
+
+    Raises:
+        InputError: If it lies outside.
+
+    Example:
+        >>> check_inside('images', '../.ssh/id_rsa', 'image 1')
+        Traceback (most recent call last):
+        mmboxcaseg.errors.InputError: image 1 leads out of images: correct its name, or give ...
+    """
+    climbs = '..' in Path(name).parts or os.path.isabs(name)
+    if not climbs and os.environ.get(_FOLLOW_LINKS) == '1':
+        return
+    root, real = _real_path(folder), _real_path(Path(folder, name))
+    if os.path.commonpath([root, real]) == root:
+        return
+    if climbs:
+        raise InputError(
+            f'{who} leads out of {folder}: correct its name, or give the folder above all images, '
+            '/ for any absolute name'
+        )
+    raise InputError(
+        f'{who} is or lies behind a link from {folder} to {real}: put the files themselves there, '
+        f'or set {_FOLLOW_LINKS}=1 in the environment if the link is yours'
+    )
+
+
+def _real_path(path: str | Path) -> str:
+    try:
+        return os.path.realpath(path)
+    except (OSError, ValueError):  # no file can have this name
+        return os.path.abspath(path)
 
 
 def make_folder(path: Path) -> None:

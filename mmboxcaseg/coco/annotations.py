@@ -249,6 +249,8 @@ def explaining(
             data.decode()  # what is skipped is not looked at otherwise
         yield
         return
+    except RecursionError:
+        raise InputError(f'{path} is nested far deeper than {kind}: give one') from None
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         reason = error
     literals: list[str] = []
@@ -256,6 +258,8 @@ def explaining(
         content = json.loads(data.decode(), parse_constant=lambda n: literals.append(n) or n)
     except ValueError:
         raise InputError(f'{path} is not JSON: give {kind}') from None
+    except RecursionError:
+        raise InputError(f'{path} is nested far deeper than {kind}: give one') from None
     explain(content)
     if literals:
         raise InputError(

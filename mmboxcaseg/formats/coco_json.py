@@ -47,7 +47,7 @@ def read_coco(path: Path, images: Path, origin: int = 0) -> Coco:
         entries = msgspec.json.decode(top['images'], type=list[dict])
         categories = msgspec.json.decode(top['categories'], type=list[dict])
         members = msgspec.json.decode(top['annotations'], type=list[_Member])
-    except (msgspec.DecodeError, UnicodeDecodeError, KeyError):
+    except (msgspec.DecodeError, UnicodeDecodeError, KeyError, RecursionError):
         return parse_coco(data, path)  # says what is wrong
     entries = [_with_place(entry, folder, path) for entry in entries]
     top['images'] = _raw(entries)
