@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import glob
 import json
 import os
@@ -162,6 +164,36 @@ def remove_asides(path: str | Path) -> None:
     path = Path(path)
     for aside in path.parent.glob(f'{glob.escape(path.name)}.{"[0-9a-f]" * 16}.tmp'):
         aside.unlink(missing_ok=True)
+
+
+def lock(path: str | Path, place: str | Path) -> BinaryIO:
+    """Keep other processes out until the file is closed or this process ends, however that is.
+
+    Args:
+        path: An empty file that stands for the work; it is made, and stays.
+        place: What the work is on, for the message.
+
+    Returns:
+        The open file: whoever drops it lets others in.
+
+    Raises:
+        InputError: If another process is at work, or the file cannot be made.
+    """
+    try:
+        # No link that somebody has put there is followed.
+        file = open(path, 'ab', opener=lambda name, flags: os.open(name, flags | os.O_NOFOLLOW))
+    except OSError as error:
+        raise InputError(f'cannot write {path}: {error.strerror}') from None
+    try:
+        # Of the two kinds of locks the one that loader workers, which outlive a killed parent for
+        # some seconds, do not inherit.
+        fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        # Some file systems have no locks at all.
+        if error.errno in (errno.EACCES, errno.EAGAIN):
+            file.close()
+            raise InputError(f'another call is at work on {place}: wait for it') from None
+    return file
 
 
 def read_bytes(path: str | Path) -> bytes:

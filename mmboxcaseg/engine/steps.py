@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import re
 import subprocess
 import sys
@@ -14,7 +13,7 @@ from typing import Any
 from mmengine.config import Config
 
 from mmboxcaseg.errors import InputError
-from mmboxcaseg.fileio import write_bytes
+from mmboxcaseg.fileio import lock, write_bytes
 
 # Seconds between two lines on a screen; a file gets fewer.
 _PAUSE = 1.0
@@ -51,11 +50,7 @@ class Step:
         sys.stdout.flush()
         folder = self.output.parent
         folder.mkdir(parents=True, exist_ok=True)
-        with (folder / '.lock').open('w') as lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise InputError(f'another call is at work on {folder}: wait for it') from None
+        with lock(folder / '.lock', folder):
             code = _run_aside(self.command, log) if log else subprocess.run(self.command).returncode
         if code:
             raise InputError(
