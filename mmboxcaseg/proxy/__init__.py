@@ -35,9 +35,9 @@ from .quality import (
 )
 from .refine import AGREEMENTS, refine_rles
 from .rle import (
+    MOST_PIXELS,
     Edges,
     check_segmentation,
-    complement_rles,
     decode_rle,
     empty_rle,
     encode_edges,
@@ -50,6 +50,7 @@ from .rle import (
 from .sources import box_mask, ellipse_mask, grabcut_mask
 
 __all__ = [
+    'MOST_PIXELS',
     'AGREEMENTS',
     'BEST',
     'TIGHT',
@@ -67,7 +68,6 @@ __all__ = [
     'check_segmentation',
     'check_threshold',
     'combined_quality',
-    'complement_rles',
     'decode_rle',
     'drop_masks',
     'ellipse_mask',
