@@ -290,7 +290,7 @@ def written_model(checkpoint: dict[str, Any]) -> dict[str, Any] | None:
             if isinstance(line, ast.Assign) and ast.unparse(line.targets[0]) == 'model':
                 model = _literal(line.value)
                 return model if isinstance(model, dict) else None
-    except (SyntaxError, ValueError, RecursionError):
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
         pass  # no text of a config
     return None
 

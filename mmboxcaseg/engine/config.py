@@ -85,6 +85,9 @@ def load_config(path: str | Path, options: dict[str, Any] | None = None) -> Conf
             path = mmboxcaseg.config_path(str(path).removeprefix('configs/'))
         except InputError as error:
             raise InputError(f'there is no config file {path}, and {error}') from None
+    if Path(path).suffix not in ('.py', '.json'):
+        # mmengine loads YAML in the way that runs what its tags name.
+        raise InputError(f'config {path} is neither .py nor .json: write it as one of these')
     try:
         config = Config.fromfile(path)
     except Exception as error:  # a config is a program, and can fail in any way

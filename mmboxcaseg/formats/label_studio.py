@@ -76,5 +76,5 @@ def _read_task(task: dict, folder: ImageFolder, path: Path) -> Picture:
             )
         x, y, w, h = (value[key] / 100 for key in ('x', 'y', 'width', 'height'))
         bbox = in_pixels((x, y, x + w, y + h), picture.shape)
-        picture.boxes.append(Drawn(value['rectanglelabels'][0], bbox))
+        picture.boxes.append(Drawn(str(value['rectanglelabels'][0]), bbox))
     return picture

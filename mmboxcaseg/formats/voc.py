@@ -53,7 +53,7 @@ def _read_file(file: Path, folder: ImageFolder, origin: int) -> Picture:
     said = [root.findtext(f'size/{side}') or '0' for side in ('height', 'width')]
     try:
         shape = tuple(int(float(side)) for side in said)
-    except ValueError:
+    except (ValueError, OverflowError):
         raise InputError(f'{file} has the size {said}, not two numbers') from None
     picture = folder.picture(root.findtext('filename').strip(), file, shape)
     for number, entry in enumerate(root.findall('object'), 1):
