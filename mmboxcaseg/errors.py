@@ -132,7 +132,9 @@ def run_tool(main: Callable[[], None]) -> None:
 
 
 def _end(number: int, frame: FrameType | None) -> NoReturn:
-    # Python alone ends at once, without the clean-up that stops the processes of the tool.
+    # Python alone ends at once, without the clean-up that stops the processes of the tool. Whoever
+    # asks twice does not interrupt that.
+    signal.signal(number, signal.SIG_IGN)
     raise SystemExit(128 + number)
 
 

@@ -162,7 +162,16 @@ def replacing_folder(path: str | Path) -> Iterator[Path]:
 def remove_asides(path: str | Path) -> None:
     """Remove what runs that were killed have left of a file that :func:`replacing` writes."""
     path = Path(path)
-    for aside in path.parent.glob(f'{glob.escape(path.name)}.{"[0-9a-f]" * 16}.tmp'):
+    _remove_all(path.parent, glob.escape(path.name))
+
+
+def remove_asides_of(folder: str | Path, suffix: str) -> None:
+    """Do what :func:`remove_asides` does, for all files of a folder whose names end so."""
+    _remove_all(Path(folder), f'*{glob.escape(suffix)}')
+
+
+def _remove_all(folder: Path, names: str) -> None:
+    for aside in folder.glob(f'{names}.{"[0-9a-f]" * 16}.tmp'):
         aside.unlink(missing_ok=True)
 
 
@@ -180,8 +189,7 @@ def lock(path: str | Path, place: str | Path) -> BinaryIO:
         InputError: If another process is at work, or the file cannot be made.
     """
     try:
-        # No link that somebody has put there is followed.
-        file = open(path, 'ab', opener=lambda name, flags: os.open(name, flags | os.O_NOFOLLOW))
+        file = open(path, 'ab', opener=_open_no_link)
     except OSError as error:
         raise InputError(f'cannot write {path}: {error.strerror}') from None
     try:
@@ -194,6 +202,10 @@ def lock(path: str | Path, place: str | Path) -> BinaryIO:
             file.close()
             raise InputError(f'another call is at work on {place}: wait for it') from None
     return file
+
+
+def _open_no_link(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NOFOLLOW, 0o666)
 
 
 def read_bytes(path: str | Path) -> bytes:

@@ -17,6 +17,7 @@ import pytest
 import torch
 
 import mmboxcaseg
+from mmboxcaseg import cli
 from mmboxcaseg.apis import BoxCasegPredictor, init_model
 from mmboxcaseg.apis.proxy_generation import ProxyGenerator
 from mmboxcaseg.coco.shards import SHARD_IMAGES
@@ -258,6 +259,23 @@ def test_run_that_is_killed_again_and_again_ends_with_the_same_bytes(
     assert list(tmp_path.glob('*/*.jsonl'))
     assert run(arguments(root, tmp_path, '--workers', 0)) == 0
     assert written(tmp_path) == expected
+
+
+def generate(args):
+    torch.set_num_threads(1)
+    cli.main(['generate', *map(str, args)])
+
+
+@pytest.mark.slow
+def test_generation_survives_kills(root, expected, tmp_path, seconds_of, survives_kills):
+    whole, killed = tmp_path / 'whole', tmp_path / 'killed'
+    seconds = seconds_of(generate, (arguments(root, whole, '--workers', 2),))
+
+    def check():
+        assert written(killed) == expected
+
+    args = (arguments(root, killed, '--workers', 2),)
+    survives_kills(generate, args, seconds, REPLACES, check, lambda: shutil.rmtree(killed))
 
 
 def change_boxes(root):

@@ -16,7 +16,7 @@ import torch
 from mmcv.transforms import LoadImageFromFile
 from torch.utils.data import DataLoader
 
-from mmboxcaseg import errors
+from mmboxcaseg import cli, errors
 from mmboxcaseg.apis import BoxCasegPredictor, init_model
 from mmboxcaseg.engine.checkpoint import load_checkpoint_file
 from mmboxcaseg.evaluation import mask_iou
@@ -402,6 +402,29 @@ def test_image_that_mmdet_cannot_decode(tmp_path, capsys):
 
 def _fail():
     raise AssertionError('other')
+
+
+def train_or_resume(config, work_dir):
+    resume = ['--resume'] if (work_dir / 'last_checkpoint').exists() else []
+    cli.main(['train', str(config), '--work-dir', str(work_dir), *resume])
+
+
+@pytest.mark.slow
+def test_training_survives_kills(config, tmp_path, seconds_of, survives_kills):
+    whole, killed = tmp_path / 'whole', tmp_path / 'killed'
+    seconds = seconds_of(train_or_resume, (config, whole))
+
+    def check():
+        assert same_weights(killed / 'epoch_3.pth', whole / 'epoch_3.pth')
+        assert (killed / 'last_checkpoint').read_text() == str(killed / 'epoch_3.pth')
+        names = {path.name for path in killed.iterdir() if path.is_file()}
+        assert names == {path.name for path in whole.iterdir() if path.is_file()}
+
+    renames = 2 * 3  # a checkpoint and last_checkpoint
+    args = (config, killed)
+    survives_kills(
+        train_or_resume, args, seconds, renames, check, lambda: shutil.rmtree(killed)
+    )
 
 
 @pytest.mark.slow
