@@ -17,7 +17,6 @@ from typing import BinaryIO
 
 from mmboxcaseg.errors import InputError
 
-
 _FOLLOW_LINKS = 'MMBOXCASEG_FOLLOW_LINKS'
 
 
@@ -31,6 +30,8 @@ def check_output(
     suffixes: Sequence[str] = ('.json',),
 ) -> None:
     """Make sure, before long work, that a file can be written; make its folder.
+
+    What runs that were killed have left of it goes.
 
     Args:
         path: File to write.
@@ -48,6 +49,7 @@ def check_output(
         raise InputError(f'cannot write {path}: it is a folder, give a file')
     if path.suffix.lower() not in suffixes:
         raise InputError(f'cannot write {path}: its name must end in {" or ".join(suffixes)}')
+    remove_asides(path)
     # Only trying tells: os.access says yes to root even where nothing can be written.
     with suppress(_OnlyATrial), replacing(path):
         raise _OnlyATrial
@@ -77,7 +79,7 @@ def check_inside(folder: str | Path, name: str, who: str) -> None:
     if not climbs and os.environ.get(_FOLLOW_LINKS) == '1':
         return
     root, real = _real_path(folder), _real_path(Path(folder, name))
-    if os.path.commonpath([root, real]) == root:
+    if root is None or real is None or os.path.commonpath([root, real]) == root:
         return
     if climbs:
         raise InputError(
@@ -90,11 +92,11 @@ def check_inside(folder: str | Path, name: str, who: str) -> None:
     )
 
 
-def _real_path(path: str | Path) -> str:
+def _real_path(path: str | Path) -> str | None:
     try:
         return os.path.realpath(path)
-    except (OSError, ValueError):  # no file can have this name
-        return os.path.abspath(path)
+    except (OSError, ValueError):
+        return None  # no file can have this name
 
 
 def make_folder(path: Path) -> None:
@@ -127,6 +129,7 @@ def replacing(path: str | Path) -> Iterator[BinaryIO]:
     aside = path.with_name(f'{path.name}.{secrets.token_hex(8)}.tmp')
     try:
         with open(aside, 'xb') as file:
+            _try_lock(file)
             yield file
             file.flush()
             os.fsync(file.fileno())
@@ -160,19 +163,35 @@ def replacing_folder(path: str | Path) -> Iterator[Path]:
 
 
 def remove_asides(path: str | Path) -> None:
-    """Remove what runs that were killed have left of a file that :func:`replacing` writes."""
+    """Remove what runs that were killed have left of a file that :func:`replacing` writes.
+
+    What a run that is at work writes stays.
+    """
     path = Path(path)
     _remove_all(path.parent, glob.escape(path.name))
 
 
-def remove_asides_of(folder: str | Path, suffix: str) -> None:
+def remove_asides_of(folder: str | Path, suffix: str = '') -> None:
     """Do what :func:`remove_asides` does, for all files of a folder whose names end so."""
     _remove_all(Path(folder), f'*{glob.escape(suffix)}')
 
 
 def _remove_all(folder: Path, names: str) -> None:
     for aside in folder.glob(f'{names}.{"[0-9a-f]" * 16}.tmp'):
-        aside.unlink(missing_ok=True)
+        with suppress(OSError), open(aside, 'ab', opener=_open_no_link) as file:
+            if _try_lock(file):
+                aside.unlink()
+
+
+def _try_lock(file: BinaryIO) -> bool:
+    """Lock a file that no other process has locked; where there are no locks, all are free."""
+    try:
+        # Of the two kinds of locks the one that loader workers, which outlive a killed parent for
+        # some seconds, do not inherit.
+        fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        return error.errno not in (errno.EACCES, errno.EAGAIN)
+    return True
 
 
 def lock(path: str | Path, place: str | Path) -> BinaryIO:
@@ -192,20 +211,15 @@ def lock(path: str | Path, place: str | Path) -> BinaryIO:
         file = open(path, 'ab', opener=_open_no_link)
     except OSError as error:
         raise InputError(f'cannot write {path}: {error.strerror}') from None
-    try:
-        # Of the two kinds of locks the one that loader workers, which outlive a killed parent for
-        # some seconds, do not inherit.
-        fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        # Some file systems have no locks at all.
-        if error.errno in (errno.EACCES, errno.EAGAIN):
-            file.close()
-            raise InputError(f'another call is at work on {place}: wait for it') from None
+    if not _try_lock(file):
+        file.close()
+        raise InputError(f'another call is at work on {place}: wait for it')
     return file
 
 
 def _open_no_link(path: str, flags: int) -> int:
-    return os.open(path, flags | os.O_NOFOLLOW, 0o666)
+    # Nor does it wait for who reads a pipe.
+    return os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK, 0o666)
 
 
 def read_bytes(path: str | Path) -> bytes:

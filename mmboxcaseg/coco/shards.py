@@ -129,7 +129,6 @@ class ShardFolder:
         Raises:
             InputError: If it cannot be written, or a shard is damaged.
         """
-        remove_asides(path)
         with replacing(path) as file:
             write_list((line for shard in range(len(self)) for line in self.raw(shard)), file)
 
@@ -139,13 +138,11 @@ class ShardFolder:
         Raises:
             InputError: If it cannot be written, or a shard is damaged.
         """
-        remove_asides(path)
         write_coco(self.groups.top, self.groups.in_file_order(self._proxies()), path)
 
     def remove(self) -> None:
         """Remove the folder, the manifest last; what is not of this class stays."""
         for path in [*map(self._file, range(len(self))), self.path / _MANIFEST]:
-            remove_asides(path)
             path.unlink(missing_ok=True)
         (self.path / _LOCK).unlink(missing_ok=True)
         self._lock = None

@@ -38,7 +38,14 @@ def read_label_studio(path: Path, images: Path, origin: int = 0) -> Coco:
     try:
         tasks = json.loads(read_bytes(path))
         pictures = [_read_task(task, folder, path) for task in tasks]
-    except (LookupError, TypeError, AttributeError, StopIteration, ValueError, RecursionError) as error:
+    except (
+        LookupError,
+        TypeError,
+        AttributeError,
+        StopIteration,
+        ValueError,
+        RecursionError,
+    ) as error:
         if isinstance(error, InputError):
             raise
         raise InputError(

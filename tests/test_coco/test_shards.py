@@ -169,7 +169,9 @@ def test_one_run_at_a_time(folder, held_elsewhere):
     folder.open(MANIFEST)
     folder._lock.close()
     with held_elsewhere(folder.path / '.lock'):
-        with pytest.raises(InputError, match=r'another call is at work on .*out\.json\.shards: wait'):
+        with pytest.raises(
+            InputError, match=r'another call is at work on .*out\.json\.shards: wait'
+        ):
             folder.open(MANIFEST)
     folder.open(MANIFEST)
 
@@ -243,17 +245,6 @@ def test_failed_join_leaves_nothing(tmp_path, folder):
     with pytest.raises(InputError, match='cannot write .*out.json'):
         folder.join_proxies(tmp_path / 'out.json')
     assert sorted(path.name for path in tmp_path.iterdir()) == ['out.json', 'out.json.shards']
-
-
-def test_what_a_killed_join_left_goes(tmp_path, folder):
-    folder.open(MANIFEST)
-    finish(folder)
-    for name in ('out.json', 'raw.json'):
-        (tmp_path / f'{name}.0123456789abcdef.tmp').write_text('half')
-    folder.join_raw(tmp_path / 'raw.json')
-    folder.join_proxies(tmp_path / 'out.json')
-    folder.remove()
-    assert sorted(path.name for path in tmp_path.iterdir()) == ['out.json', 'raw.json']
 
 
 def test_other_settings_where_nothing_is_finished(folder):

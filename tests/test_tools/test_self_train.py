@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from mmboxcaseg import cli, config_path
-from mmboxcaseg.engine.checkpoint import load_checkpoint_file
 from mmboxcaseg.engine import steps
+from mmboxcaseg.engine.checkpoint import load_checkpoint_file
 from mmboxcaseg.engine.config import load_config
 from mmboxcaseg.engine.distributed import end_with_parent
 from mmboxcaseg.engine.steps import Step
@@ -130,9 +130,7 @@ def test_rounds_survive_kills(configs, tmp_path, seconds_of, survives_kills):
 
     args = (configs, killed)
     # Of its own: the configs of two rounds. Those of its steps are in other processes.
-    survives_kills(
-        self_train_forked, args, seconds, 2, check, lambda: shutil.rmtree(killed)
-    )
+    survives_kills(self_train_forked, args, seconds, 2, check, lambda: shutil.rmtree(killed))
 
 
 @pytest.mark.slow

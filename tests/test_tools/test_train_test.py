@@ -422,9 +422,7 @@ def test_training_survives_kills(config, tmp_path, seconds_of, survives_kills):
 
     renames = 2 * 3  # a checkpoint and last_checkpoint
     args = (config, killed)
-    survives_kills(
-        train_or_resume, args, seconds, renames, check, lambda: shutil.rmtree(killed)
-    )
+    survives_kills(train_or_resume, args, seconds, renames, check, lambda: shutil.rmtree(killed))
 
 
 @pytest.mark.slow

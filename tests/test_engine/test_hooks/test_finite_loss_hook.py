@@ -77,7 +77,8 @@ def test_the_run_ends_before_the_weights_are_touched(
     sentence = str(error.value)
     assert f'loss_b is {shown} in iteration 2 of {tmp_path}, before which' in sentence
     assert (
-        r'look at the samples img/2\n.jpg (annotation 12), img/3\n.jpg (annotation 13), ' in sentence
+        r'look at the samples img/2\n.jpg (annotation 12), img/3\n.jpg (annotation 13), '
+        in sentence
     )
     # 1 less a tenth of the gradient: of the sum 1, of mean and maximum 1 each.
     assert weights == pytest.approx([0.7])

@@ -318,6 +318,4 @@ def test_conversion_survives_kills(duts, tmp_path, seconds_of, survives_kills):
         assert content(killed) == content(whole)
 
     # Three lists, the list of lists, and nothing else is renamed: images are linked.
-    survives_kills(
-        convert, (duts, killed), seconds, 4, check, lambda: shutil.rmtree(killed)
-    )
+    survives_kills(convert, (duts, killed), seconds, 4, check, lambda: shutil.rmtree(killed))
