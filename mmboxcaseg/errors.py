@@ -39,7 +39,7 @@ class InputError(ValueError):
 
 
 def shown(text: object, longest: int = _LONGEST) -> str:
-    """Write text that comes from data so that a terminal or a log can do nothing but show it.
+    r"""Write text that comes from data so that a terminal or a log can do nothing but show it.
 
     Args:
         text: Any; what is not text is turned into it.
@@ -50,8 +50,8 @@ def shown(text: object, longest: int = _LONGEST) -> str:
         characters are written as Python writes them in a string.
 
     Example:
-        >>> shown('caf\\u00e9\\x1b[2J\\nerror: forged')
-        'café\\\\x1b[2J\\\\nerror: forged'
+        >>> shown('café\x1b[2J\nerror: forged')
+        'café\\x1b[2J\\nerror: forged'
         >>> shown('a' * 5000, longest=20)
         'aaaaaaaaaa[4980 more]aaaaaaaaaa'
     """
