@@ -55,7 +55,7 @@ def read_table(path: Path, images: Path, origin: int = 0) -> Coco:
         table.fieldnames = [_COLUMNS.get(name, name) for name in names]
         rows = [(table.line_num, row) for row in table]
     except csv.Error as error:
-        raise InputError(f'line {table.line_num} of {path} is no CSV: {error}') from None
+        raise InputError(f'{path} is no CSV after its line {table.line_num}: {error}') from None
     missing = [name for name in ('filename', *CORNERS) if name not in table.fieldnames]
     if missing:
         raise InputError(
