@@ -96,8 +96,13 @@ def call_in_process(main, args, kill_at):
 def processes():
     """Starts processes that have imported what takes long."""
     context = multiprocessing.get_context('forkserver')
+    apis = ('training', 'self_training', 'proxy_generation')
     context.set_forkserver_preload(
-        ['mmboxcaseg', 'mmboxcaseg.apis', 'mmboxcaseg.cli', 'torch.utils.data']
+        [
+            *(f'mmboxcaseg.apis.{name}' for name in apis),
+            *('mmboxcaseg.converters.duts_single', 'mmboxcaseg.testing', 'pytest'),
+            *('mmdet.models', 'mmdet.visualization', 'mmdet.engine', 'mmseg.models'),
+        ]
     )
 
     def start(main, args, kill_at=None):
