@@ -465,7 +465,7 @@ def small_disk(tmp_path):
     if subprocess.run(command, capture_output=True).returncode:
         pytest.skip('needs the right to mount a small file system')
     yield folder
-    subprocess.run(['umount', str(folder)], check=True)
+    subprocess.run(['umount', '-l', str(folder)], check=True)
 
 
 @pytest.mark.slow
