@@ -103,7 +103,7 @@ def run_tool(main: Callable[[], None]) -> None:
     """Run a command line tool; end in one sentence, not a traceback, on :class:`InputError`.
 
     An image that mmcv cannot decode ends the same way, and so does what happens to a run from
-    outside: a disk that is full, a worker that is killed. With ``MMBOXCASEG_DEBUG=1`` in the
+    outside: a disk that is full, memory that runs out, a worker that is killed. With ``MMBOXCASEG_DEBUG=1`` in the
     environment the traceback comes before the sentence.
 
     Args:
@@ -152,6 +152,10 @@ def _sentence(error: Exception) -> str | None:
             f'a process that loads data {why}: if memory ran out, give the loaders fewer '
             'num_workers; call again, what is finished is kept'
         )
+    if isinstance(error, MemoryError):
+        return f'memory ran out{text and f" ({shown(text)})"}: give smaller parts or fewer workers'
+    if isinstance(error, RecursionError):
+        return f'a file is nested too deep to be read ({shown(text)})'
     if isinstance(error, OSError) and error.errno in _DISK:
         file = f' {shown(error.filename)}' if error.filename else ''
         return (

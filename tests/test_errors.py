@@ -163,10 +163,13 @@ def test_a_killed_worker_is_a_sentence(capsys):
     ('error', 'sentence'),
     [
         (OSError(errno.ENOSPC, 'No space left', 'a\nb'), r'cannot write a\nb: No space left; make'),
+        (MemoryError(), 'memory ran out: give smaller parts'),
+        (MemoryError('Unable to allocate 9 TiB'), 'memory ran out (Unable to allocate 9 TiB): giv'),
+        (RecursionError('maximum'), 'a file is nested too deep to be read (maximum)'),
         (OSError(errno.EROFS, 'Read-only'), 'cannot write: Read-only; make room and call again'),
     ],
 )
-def test_a_full_disk_is_a_sentence(capsys, error, sentence):
+def test_what_comes_from_outside_is_a_sentence(capsys, error, sentence):
     def main():
         raise error
 
