@@ -103,8 +103,8 @@ def run_tool(main: Callable[[], None]) -> None:
     """Run a command line tool; end in one sentence, not a traceback, on :class:`InputError`.
 
     An image that mmcv cannot decode ends the same way, and so does what happens to a run from
-    outside: a disk that is full, memory that runs out, a worker that is killed. With ``MMBOXCASEG_DEBUG=1`` in the
-    environment the traceback comes before the sentence.
+    outside: a disk that is full, memory that runs out, a worker that is killed. With
+    ``MMBOXCASEG_DEBUG=1`` in the environment the traceback comes before the sentence.
 
     Args:
         main: The tool.
