@@ -110,6 +110,7 @@ def processes():
         process.start()
         return process
 
+    start(time.sleep, (0,)).join()  # the first one waits for the imports
     return start
 
 
