@@ -19,6 +19,8 @@ _BROKEN_IMAGE = 'failed to load image: '
 _OF_WORKER = re.compile(r'Caught InputError in .* worker process \d+\.\nOriginal Traceback ')
 # What a DataLoader says of workers that ended without one.
 _LOST_WORKER = re.compile(r'DataLoader worker \(pid\(?s?\)? [\d, ]+\) (.*)', re.DOTALL)
+# What torch's ways of talking between processes, gloo and NCCL, say when one of them is gone.
+_LOST_PROCESS = re.compile(r'gloo|NCCL|Connection (closed|reset) by peer')
 # What no code can mend: a disk that is full, over its quota, read-only or broken.
 _DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EFBIG)
 # Characters of a sentence; names of thousands of characters hide what it says.
@@ -151,6 +153,11 @@ def _sentence(error: Exception) -> str | None:
         return (
             f'a process that loads data {why}: if memory ran out, give the loaders fewer '
             'num_workers; call again, what is finished is kept'
+        )
+    if isinstance(error, RuntimeError) and _LOST_PROCESS.search(text):
+        return (
+            'another process of the run has ended or cannot be reached: see what it said; call '
+            'again, what is finished is kept'
         )
     if isinstance(error, MemoryError):
         return f'memory ran out{text and f" ({shown(text)})"}: give smaller parts or fewer workers'

@@ -163,6 +163,10 @@ def test_a_killed_worker_is_a_sentence(capsys):
     ('error', 'sentence'),
     [
         (OSError(errno.ENOSPC, 'No space left', 'a\nb'), r'cannot write a\nb: No space left; make'),
+        (
+            RuntimeError('[gloo/transport/tcp/pair.cc:553] Connection closed by peer [::1]:5'),
+            'another process of the run has ended or cannot be reached: see what it said; call ag',
+        ),
         (MemoryError(), 'memory ran out: give smaller parts'),
         (MemoryError('Unable to allocate 9 TiB'), 'memory ran out (Unable to allocate 9 TiB): giv'),
         (RecursionError('maximum'), 'a file is nested too deep to be read (maximum)'),
