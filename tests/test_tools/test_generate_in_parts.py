@@ -9,6 +9,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import cv2
@@ -276,6 +277,22 @@ def test_generation_survives_kills(root, expected, tmp_path, seconds_of, survive
 
     args = (arguments(root, killed, '--workers', 2),)
     survives_kills(generate, args, seconds, REPLACES, check, lambda: shutil.rmtree(killed))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(('number', 'code'), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_generation_that_is_asked_to_end(root, expected, tmp_path, processes, number, code):
+    args = arguments(root, tmp_path, '--workers', 2)
+    process = processes(generate, (args,))
+    while not list(tmp_path.glob('*/*.jsonl')):
+        assert process.is_alive()
+        time.sleep(0.001)
+    os.kill(process.pid, number)
+    process.join()
+    assert process.exitcode == code
+    assert not list(tmp_path.rglob('*.tmp')) and not (tmp_path / 'proxy.json').exists()
+    assert run(arguments(root, tmp_path, '--workers', 0)) == 0
+    assert written(tmp_path) == expected
 
 
 def change_boxes(root):

@@ -456,6 +456,21 @@ def test_training_survives_kills(config, tmp_path, seconds_of, survives_kills):
     survives_kills(train_or_resume, args, seconds, renames, check, lambda: shutil.rmtree(killed))
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize(('number', 'code'), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_training_that_is_asked_to_end(config, trained, tmp_path, processes, number, code):
+    process = processes(train_or_resume, (config, tmp_path))
+    while not (tmp_path / 'last_checkpoint').exists():
+        assert process.is_alive()
+        time.sleep(0.001)
+    os.kill(process.pid, number)
+    process.join()
+    assert process.exitcode == code
+    assert not list(tmp_path.glob('*.tmp')) and not (tmp_path / 'epoch_3.pth').exists()
+    train_or_resume(config, tmp_path)
+    assert same_weights(tmp_path / 'epoch_3.pth', trained / 'epoch_3.pth')
+
+
 @pytest.fixture
 def small_disk(tmp_path):
     """A file system of 600 kB: one checkpoint fits."""
