@@ -83,6 +83,8 @@ def call_in_process(main, args, kill_at):
             replace(*paths)
 
     os.replace = kill_at_last
+    # What runs in the background ignores it, and hands that down.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         main(*args)
     except SystemExit as error:
