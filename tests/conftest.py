@@ -1,6 +1,9 @@
 """What tests share: a tiny network, a batch for it, and a tiny data set of the real layout."""
 
 import json
+import subprocess
+import sys
+from contextlib import contextmanager
 
 import mmboxcaseg  # noqa: F401  # isort: skip -- before mmdet, which needs the ops that it brings
 import numpy as np
@@ -58,6 +61,26 @@ def as_coco():
         return parse_coco(json.dumps(content).encode(), 'boxes.json', annotation)
 
     return as_coco
+
+
+@pytest.fixture
+def held_elsewhere():
+    """Lock a file in another process, as a call that is at work does."""
+
+    @contextmanager
+    def held(path):
+        code = (
+            'import fcntl, sys; file = open(sys.argv[1], "ab"); fcntl.lockf(file, fcntl.LOCK_EX);'
+            'print(flush=True); sys.stdin.read()'
+        )
+        command = [sys.executable, '-S', '-c', code, str(path)]
+        pipe = subprocess.PIPE
+        with subprocess.Popen(command, stdin=pipe, stdout=pipe) as process:
+            process.stdout.readline()
+            yield
+            process.stdin.close()
+
+    return held
 
 
 @pytest.fixture

@@ -1,3 +1,4 @@
+import errno
 import os
 import signal
 import subprocess
@@ -6,8 +7,9 @@ import time
 from pathlib import Path
 
 import pytest
+from torch.utils.data import DataLoader
 
-from mmboxcaseg.errors import InputError, check_count, check_share, run_tool
+from mmboxcaseg.errors import InputError, check_count, check_share, listing, run_tool, shown
 
 
 def test_an_input_error_is_one_sentence(capsys):
@@ -47,7 +49,7 @@ def test_an_image_that_cannot_be_decoded_is_named(capsys):
 
 
 def test_other_errors_are_not_hidden():
-    for error in (AssertionError('of the program'), ZeroDivisionError()):
+    for error in (AssertionError('of the program'), ZeroDivisionError(), FileNotFoundError('a')):
 
         def main(error=error):
             raise error
@@ -106,3 +108,93 @@ def test_ctrl_c_is_no_traceback(capsys):
         run_tool(main)
     assert error.value.code == 130
     assert capsys.readouterr().err == 'interrupted\n'
+
+
+FORGED = 'a\x1b[2J\nerror: forged\r\x07\u202e\ud800\0'
+
+
+def test_text_from_data_is_one_plain_line(capsys):
+    plain = r'a\x1b[2J\nerror: forged\r\x07\u202e\ud800\x00'
+    assert shown(FORGED) == plain
+    assert shown('né 図 "quoted"') == 'né 図 "quoted"'
+    assert listing([FORGED, 'b'], count=1) == f'{plain} and 1 more'
+
+    def main():
+        raise InputError(f'image {FORGED} does not exist')
+
+    with pytest.raises(SystemExit):
+        run_tool(main)
+    assert capsys.readouterr().err == f'error: image {plain} does not exist\n'
+
+
+def test_long_names_leave_the_sentence_readable():
+    sentence = str(InputError(f'image {"x" * 5000} does not exist'))
+    assert sentence.startswith('image xxx') and sentence.endswith('xxx does not exist')
+    assert len(sentence) < 1600
+
+
+class Broken:
+    def __len__(self):
+        return 4
+
+    def __getitem__(self, index):
+        if index == 1:
+            raise InputError(f'{FORGED} InputError: cannot be decoded')
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+def test_what_a_worker_raises_is_the_sentence_alone():
+    with pytest.raises(InputError) as error:
+        list(DataLoader(Broken(), sampler=[1], num_workers=1))
+    # No more of it is lost than what stands before a type's name.
+    assert str(error.value) == 'cannot be decoded'
+
+
+def test_a_killed_worker_is_a_sentence(capsys):
+    with pytest.raises(SystemExit) as error:
+        run_tool(lambda: list(DataLoader(Broken(), sampler=[0], num_workers=1)))
+    assert error.value.code == 2
+    sentence = capsys.readouterr().err
+    assert sentence.startswith('error: a process that loads data ') and sentence.count('\n') == 1
+    assert 'give the loaders fewer num_workers; call again' in sentence
+
+
+@pytest.mark.parametrize(
+    ('error', 'sentence'),
+    [
+        (OSError(errno.ENOSPC, 'No space left', 'a\nb'), r'cannot write a\nb: No space left; make'),
+        (
+            RuntimeError('[gloo/transport/tcp/pair.cc:553] Connection closed by peer [::1]:5'),
+            'another process of the run has ended or cannot be reached: see what it said; call ag',
+        ),
+        (MemoryError(), 'memory ran out: give smaller parts'),
+        (MemoryError('Unable to allocate 9 TiB'), 'memory ran out (Unable to allocate 9 TiB): giv'),
+        (RecursionError('maximum'), 'a file is nested too deep to be read (maximum)'),
+        (OSError(errno.EROFS, 'Read-only'), 'cannot write: Read-only; make room and call again'),
+    ],
+)
+def test_what_comes_from_outside_is_a_sentence(capsys, error, sentence):
+    def main():
+        raise error
+
+    with pytest.raises(SystemExit) as end:
+        run_tool(main)
+    assert end.value.code == 2
+    assert capsys.readouterr().err.startswith(f'error: {sentence}')
+
+
+def test_sigterm_twice_does_not_interrupt_the_end():
+    ended = []
+
+    def main():
+        try:
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(10)
+        finally:
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(0.1)
+            ended.append(True)
+
+    with pytest.raises(SystemExit) as error:
+        run_tool(main)
+    assert error.value.code == 143 and ended == [True]

@@ -7,8 +7,10 @@ import pytest
 
 from mmboxcaseg.errors import InputError
 from mmboxcaseg.fileio import (
+    check_inside,
     check_output,
     remove_asides,
+    remove_asides_of,
     replacing,
     replacing_folder,
     write_bytes,
@@ -130,6 +132,62 @@ def test_asides_of_killed_runs_are_removed_and_nothing_else(tmp_path):
         (tmp_path / name).touch()
     remove_asides(tmp_path / 'a[1].json')
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted(others)
+
+
+def test_what_a_run_at_work_writes_stays(tmp_path, held_elsewhere):
+    aside = tmp_path / 'out.json.0123456789abcdef.tmp'
+    aside.touch()
+    with held_elsewhere(aside):
+        check_output(tmp_path / 'out.json')
+        remove_asides_of(tmp_path, '.json')
+        assert aside.exists()
+    remove_asides_of(tmp_path, '.pth')
+    assert aside.exists()
+    check_output(tmp_path / 'out.json')
+    assert not aside.exists()
+
+
+def test_asides_that_are_links_or_pipes_are_not_opened(tmp_path):
+    link, pipe = (tmp_path / f'out.json.{digit * 16}.tmp' for digit in '01')
+    link.symlink_to(tmp_path / 'victim')
+    os.mkfifo(pipe)
+    check_output(tmp_path / 'out.json')
+    assert not (tmp_path / 'victim').exists()
+
+
+@pytest.mark.parametrize('name', ['../out.png', '{root}/out.png', 'in/../../out.png'])
+def test_names_that_lead_out_of_a_folder(tmp_path, monkeypatch, name):
+    (tmp_path / 'img' / 'in').mkdir(parents=True)
+    name = name.format(root=tmp_path)
+    for follow in ('0', '1'):
+        monkeypatch.setenv('MMBOXCASEG_FOLLOW_LINKS', follow)
+        with pytest.raises(InputError, match=r'^image 1 leads out of .*img: correct its name, or'):
+            check_inside(tmp_path / 'img', name, 'image 1')
+    check_inside('/', name.replace('..', 'x'), 'image 1')
+
+
+@pytest.mark.parametrize('name', ['a.png', 'in/a.png', 'in/../a.png', '{root}/img/a.png', 'x\0y'])
+def test_names_that_stay_in_a_folder(tmp_path, name):
+    (tmp_path / 'img' / 'in').mkdir(parents=True)
+    (tmp_path / 'link').symlink_to('img')
+    for folder in ('img', 'link'):  # the user's own choice
+        check_inside(tmp_path / folder, name.format(root=tmp_path), 'image 1')
+
+
+def test_links_that_lead_out_of_a_folder(tmp_path, monkeypatch):
+    for folder in ('img', 'other'):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / 'a.png').touch()
+    (tmp_path / 'img' / 'file.png').symlink_to('../other/a.png')
+    (tmp_path / 'img' / 'folder').symlink_to(tmp_path / 'other')
+    (tmp_path / 'img' / 'own.png').symlink_to('a.png')
+    check_inside(tmp_path / 'img', 'own.png', 'image 1')
+    for name in ('file.png', 'folder/a.png'):
+        with pytest.raises(InputError, match='link from .*img to .*other/a.png: put the files'):
+            check_inside(tmp_path / 'img', name, 'image 1')
+        with monkeypatch.context() as patch:
+            patch.setenv('MMBOXCASEG_FOLLOW_LINKS', '1')
+            check_inside(tmp_path / 'img', name, 'image 1')
 
 
 def test_folder_is_replaced_whole(tmp_path):

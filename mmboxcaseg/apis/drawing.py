@@ -22,7 +22,7 @@ from mmboxcaseg.coco import (
 from mmboxcaseg.coco.checks import check_bboxes, image_paths
 from mmboxcaseg.datasets.transforms.loading import LoadPatchImage, read_image
 from mmboxcaseg.engine.device import check_device, default_device
-from mmboxcaseg.errors import InputError, check_count
+from mmboxcaseg.errors import InputError, check_count, shown
 from mmboxcaseg.evaluation import mask_iou
 from mmboxcaseg.fileio import check_output, write_bytes
 from mmboxcaseg.pretrained import or_shipped
@@ -192,7 +192,9 @@ def _write_sheet(
     out: Path, coco: Coco, chosen: list[tuple[float, Annotation]], tiles: list[np.ndarray]
 ) -> None:
     names = {category.id: category.name for category in coco.categories}
-    captions = [f'{names[annotation.category_id]} {value:.2f}' for value, annotation in chosen]
+    captions = [
+        f'{shown(names[annotation.category_id], 40)} {value:.2f}' for value, annotation in chosen
+    ]
     sheet = make_sheet(tiles, captions, _COLUMNS, _TILE_SIZE)
     write_bytes(cv2.imencode(out.suffix, sheet)[1].tobytes(), out)
 

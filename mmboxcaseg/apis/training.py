@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config, ConfigDict
@@ -23,7 +24,7 @@ from mmboxcaseg.engine.checks import (
 from mmboxcaseg.engine.config import box_pipeline, build_runner, innermost
 from mmboxcaseg.engine.distributed import is_first_process, start_process
 from mmboxcaseg.errors import InputError
-from mmboxcaseg.fileio import check_output, write_json
+from mmboxcaseg.fileio import check_output, lock, make_folder, write_json
 
 
 def train(
@@ -46,7 +47,8 @@ def train(
 
     Raises:
         InputError: If something that the config names cannot be used, see
-            :mod:`mmboxcaseg.engine.checks`.
+            :mod:`mmboxcaseg.engine.checks`; if another training is at work in the work dir, or a
+            loss is no number.
 
     Example:
         >>> from mmboxcaseg.engine.config import load_config
@@ -67,12 +69,17 @@ def train(
         config.resume = True
         config.load_from = None if resume == 'auto' else resume
     allow_checkpoint_types()
+    held = None
     if is_first_process():
         _check_training(config)
+        make_folder(Path(config.work_dir))
+        held = lock(Path(config.work_dir, '.train.lock'), config.work_dir)
     start_process(config)
     runner = build_runner(config, 'train')
     _compare_batch_size(config, runner.world_size)
     runner.train()
+    if held:
+        held.close()
 
 
 def use_amp(config: Config) -> None:

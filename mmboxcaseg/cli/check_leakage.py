@@ -5,7 +5,7 @@ from __future__ import annotations
 from argparse import ArgumentParser, Namespace
 from pathlib import Path
 
-from mmboxcaseg.errors import InputError
+from mmboxcaseg.errors import InputError, shown
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -35,5 +35,5 @@ def main(args: Namespace) -> None:
     except Exception as error:
         # No failure may end with status 1, which says that there is a pair.
         raise InputError(f'could not look: {type(error).__name__}: {error}') from error
-    print(*lines, sep='\n')
+    print(*map(shown, lines), sep='\n')
     raise SystemExit(int(count > 0))

@@ -5,6 +5,8 @@ from __future__ import annotations
 from argparse import ArgumentParser, Namespace
 from pathlib import Path
 
+from mmboxcaseg.errors import shown
+
 
 def add_arguments(parser: ArgumentParser) -> None:
     """What it takes."""
@@ -55,4 +57,4 @@ def main(args: Namespace) -> None:
     """Convert."""
     from mmboxcaseg.converters.duts_single import convert_duts_single
 
-    print(*convert_duts_single(**vars(args)), sep='\n')
+    print(*map(shown, convert_duts_single(**vars(args))), sep='\n')

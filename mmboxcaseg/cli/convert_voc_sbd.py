@@ -5,6 +5,8 @@ from __future__ import annotations
 from argparse import ArgumentParser, Namespace
 from pathlib import Path
 
+from mmboxcaseg.errors import shown
+
 
 def add_arguments(parser: ArgumentParser) -> None:
     """What it takes."""
@@ -19,4 +21,4 @@ def main(args: Namespace) -> None:
     """Convert."""
     from mmboxcaseg.converters.voc_sbd import convert_voc_sbd
 
-    print(*convert_voc_sbd(**vars(args)), sep='\n')
+    print(*map(shown, convert_voc_sbd(**vars(args))), sep='\n')

@@ -8,6 +8,8 @@ from __future__ import annotations
 from argparse import ArgumentParser, Namespace
 from pathlib import Path
 
+from mmboxcaseg.errors import shown
+
 from .options import add_prediction_options, prediction_settings
 
 # Those of mmboxcaseg.formats, which takes too long to import for a help.
@@ -87,4 +89,4 @@ def main(args: Namespace) -> None:
     """Mask."""
     from mmboxcaseg.apis.masking import boxes_to_masks
 
-    print('\n'.join(boxes_to_masks(**prediction_settings(args))))
+    print(*map(shown, boxes_to_masks(**prediction_settings(args))), sep='\n')

@@ -30,7 +30,7 @@ def main(args: Namespace) -> None:
     """Print the tables."""
     from mmboxcaseg.coco import load_coco, load_masks
     from mmboxcaseg.coco.checks import check_bboxes
-    from mmboxcaseg.errors import check_share
+    from mmboxcaseg.errors import check_share, shown
     from mmboxcaseg.evaluation.proxy_quality import proxy_tables, score_proxies
     from mmboxcaseg.proxy import AGREEMENTS
 
@@ -40,4 +40,4 @@ def main(args: Namespace) -> None:
     truth = load_coco(args.truth)
     check_bboxes(truth)
     scores = score_proxies(truth, load_masks(args.raw, truth), args.raw)
-    print('\n'.join(proxy_tables(scores, truth, thresholds)))
+    print(*map(shown, proxy_tables(scores, truth, thresholds)), sep='\n')

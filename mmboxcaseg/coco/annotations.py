@@ -14,9 +14,10 @@ import msgspec
 import numpy as np
 from msgspec import Meta, Raw, Struct
 
-from mmboxcaseg.errors import InputError
+from mmboxcaseg.errors import InputError, shown
 from mmboxcaseg.fileio import read_bytes, replacing
 from mmboxcaseg.proxy import (
+    MOST_PIXELS,
     check_segmentation,
     decode_rle,
     empty_rle,
@@ -31,6 +32,9 @@ _Edge = (
     Annotated[int, Meta(gt=-_FARTHEST, lt=_FARTHEST)]
     | Annotated[float, Meta(gt=-_FARTHEST, lt=_FARTHEST)]
 )
+
+# Of an image: all its patches are in memory at once when they get masks.
+_MOST_BOXES = 100_000
 
 # What a field holds; the description is what a message says of a value that it cannot hold.
 Id = Annotated[int | str, Meta(description='an int or a string')]
@@ -211,6 +215,7 @@ def parse_coco(
         rows = {name: decode_rows(top.get(name, b''), type_) for name, type_ in types.items()}
     coco = Coco(Path(path), top, **rows)
     _check_ids(coco)
+    _check_sizes(coco)
     return coco
 
 
@@ -249,6 +254,8 @@ def explaining(
             data.decode()  # what is skipped is not looked at otherwise
         yield
         return
+    except RecursionError:
+        raise InputError(f'{path} is nested far deeper than {kind}: give one') from None
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         reason = error
     literals: list[str] = []
@@ -256,6 +263,8 @@ def explaining(
         content = json.loads(data.decode(), parse_constant=lambda n: literals.append(n) or n)
     except ValueError:
         raise InputError(f'{path} is not JSON: give {kind}') from None
+    except RecursionError:
+        raise InputError(f'{path} is nested far deeper than {kind}: give one') from None
     explain(content)
     if literals:
         raise InputError(
@@ -491,6 +500,23 @@ def _describe(type_: Any) -> str:
     # What is optional is a union of the type that is described and None.
     parts = (type_, *get_args(type_))
     return next(p.__metadata__[0].description for p in parts if hasattr(p, '__metadata__'))
+
+
+def _check_sizes(coco: Coco) -> None:
+    for image in coco.images:
+        if image.width * image.height > MOST_PIXELS:
+            raise InputError(
+                f'image {image.id} of {coco.path} is said to be {shown(image.width, 20)}x'
+                f'{shown(image.height, 20)}: masks can be written of no more than {MOST_PIXELS} '
+                'pixels, cut it into parts'
+            )
+    counts = Counter(annotation.image_id for annotation in coco.annotations)
+    for id_, count in counts.most_common(1):
+        if count > _MOST_BOXES:
+            raise InputError(
+                f'image {id_} of {coco.path} has {count} annotations, and more than {_MOST_BOXES} '
+                'do not fit in memory at once: cut the image into parts'
+            )
 
 
 def _check_ids(coco: Coco) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import cv2
 from tqdm import tqdm
 
 from mmboxcaseg.errors import InputError
+from mmboxcaseg.fileio import check_inside
 
 from .annotations import Coco, Id, Image, read_masks
 
@@ -66,20 +68,36 @@ def image_paths(images: Iterable[Image], folder: str | Path, ann_file: str | Pat
         Image id to path.
 
     Raises:
-        InputError: If the folder or an image is missing.
+        InputError: If the folder or an image is missing, or a name leads out of the folder; see
+            :func:`mmboxcaseg.fileio.check_inside`.
     """
     folder = Path(folder)
     if not folder.is_dir():
         raise InputError(f'image folder {folder} does not exist')
-    present = {entry.name for entry in folder.iterdir()}
+    # A listing of each folder instead of a look-up per image.
+    present: dict[str, set[str]] = {}
     paths = {}
     for image in images:
-        name = image.file_name
-        # One listing instead of a look-up per image; names with folders are looked up.
-        if name not in present and not (folder / name).is_file():
-            raise InputError(f'image {folder / name} of {ann_file} does not exist')
-        paths[image.id] = str(folder / name)
+        parent, name = os.path.split(image.file_name)
+        if parent not in present:
+            present[parent] = _names_of_own(folder, parent)
+        path = os.path.join(folder, image.file_name)
+        if name not in present[parent]:
+            check_inside(folder, image.file_name, f'image {image.file_name} of {ann_file}')
+            # Unlike Path's own, it takes a name that no file can have as one of a missing file.
+            if not os.path.isfile(path):
+                raise InputError(f'image {path} of {ann_file} does not exist')
+        paths[image.id] = path
     return paths
+
+
+def _names_of_own(folder: Path, parent: str) -> set[str]:
+    """Names of what lies in a folder below, but no links; empty if it leads out or is none."""
+    try:
+        check_inside(folder, parent, parent)
+        return {entry.name for entry in os.scandir(folder / parent) if not entry.is_symlink()}
+    except (InputError, OSError, ValueError):
+        return set()
 
 
 def images_of_objects(coco: Coco) -> list[Image]:

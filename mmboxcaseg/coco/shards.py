@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
+import stat
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from itertools import chain
 from pathlib import Path
+from typing import BinaryIO
 
 from mmboxcaseg.errors import InputError
-from mmboxcaseg.fileio import make_folder, remove_asides, replacing, write_bytes
+from mmboxcaseg.fileio import lock, make_folder, remove_asides, replacing, write_bytes
 
 from .annotations import decode_rows, write_coco, write_list
 from .groups import ImageGroups
@@ -21,13 +24,15 @@ from .proxies import ProxyAnnotation, summarize_proxies
 SHARD_IMAGES = 64
 
 _MANIFEST = 'manifest.json'
+_LOCK = '.lock'
 
 
 class ShardFolder:
     """The shards of one run, beside the file that they will become.
 
     A shard holds the proxy annotations of :data:`SHARD_IMAGES` consecutive images and, after them,
-    their raw masks, one JSON text a line. The manifest says what the masks were made with.
+    their raw masks, one JSON text a line, and last its number, how many lines these are and their
+    SHA-256. The manifest says what the masks were made with.
 
     Args:
         out: The file to be; the folder is ``OUT.shards``.
@@ -37,6 +42,7 @@ class ShardFolder:
     def __init__(self, out: str | Path, groups: ImageGroups) -> None:
         self.path = Path(f'{out}.shards')
         self.groups = groups
+        self._lock: BinaryIO | None = None
 
     def __len__(self) -> int:
         """The number of shards when all are finished."""
@@ -52,38 +58,42 @@ class ShardFolder:
         return int(self.groups.num_boxes[self.images(shard)].sum())
 
     def open(self, manifest: dict[str, str]) -> None:
-        """Make the folder, or take up the one of a run that was interrupted.
+        """Make the folder, or take up the one of a run that was interrupted, for this run alone.
 
         Args:
             manifest: All that the result depends on, by the name that a user knows it by.
 
         Raises:
-            InputError: If the folder cannot be made, is not of this class, or holds masks that
-                were made with something else.
+            InputError: If the folder cannot be made, is not of this class, is in use, or holds
+                masks that were made with something else; if a finished shard is damaged.
         """
+        if self.path.is_symlink():
+            raise InputError(f'{self.path} is in the way: it is a link, remove it')
         make_folder(self.path)
-        for aside in self.path.glob('*.tmp'):
-            aside.unlink()
         path = self.path / _MANIFEST
-        if not path.exists() and any(self.path.iterdir()):
+        names = {entry.name for entry in self.path.iterdir()}
+        if _MANIFEST not in names and not all(map(_may_be_first, names)):
             raise InputError(f'{self.path} is in the way: it holds no shards, move it away')
-        try:
-            before = json.loads(path.read_bytes()) if path.exists() else {}
-        except (OSError, ValueError):
-            raise InputError(f'{path} cannot be read: delete the folder to start afresh') from None
+        self._lock = lock(self.path / _LOCK, self.path)
+        for file in (path, *map(self._file, range(len(self)))):
+            remove_asides(file)
+        before = self._read_manifest() if _MANIFEST in names else {}
         changed = [name for name in manifest if before.get(name) != manifest[name]]
-        if changed and any(map(self.is_done, range(len(self)))):
+        done = [shard for shard in range(len(self)) if self.is_done(shard)]
+        if changed and done:
             raise InputError(
                 f'{self.path} holds masks of an interrupted run with another '
                 f'{" and another ".join(changed)}: go on with what it had, or delete the folder to '
                 'start afresh'
             )
+        for shard in done:
+            self._lines(shard)
         if changed:
             write_bytes(json.dumps(manifest, indent=1).encode(), path)
 
     def is_done(self, shard: int) -> bool:
         """Whether a shard is finished."""
-        return self._file(shard).exists()
+        return os.path.lexists(self._file(shard))
 
     def write(self, shard: int, proxies: list[dict], raw: list[dict]) -> None:
         """Write a finished shard.
@@ -93,15 +103,19 @@ class ShardFolder:
             proxies: The annotations of its images, image after image, with their proxy masks.
             raw: Entries of a COCO results file with the masks before merging.
         """
-        lines = (json.dumps(entry) + '\n' for entry in (*proxies, *raw))
-        write_bytes(''.join(lines).encode(), self._file(shard))
+        lines = [json.dumps(entry).encode() + b'\n' for entry in (*proxies, *raw)]
+        write_bytes(b''.join([*lines, _seal(shard, lines)]), self._file(shard))
 
     def proxies(self, shard: int) -> list[bytes]:
-        """The JSON texts of a shard's proxy annotations, in the order of the images."""
+        """The JSON texts of a shard's proxy annotations, in the order of the images.
+
+        Raises:
+            InputError: If the shard is damaged.
+        """
         return self._lines(shard)[: self._num_proxies(shard)]
 
     def raw(self, shard: int) -> list[bytes]:
-        """The JSON texts of a shard's raw masks."""
+        """The JSON texts of a shard's raw masks; raised is what :meth:`proxies` raises."""
         return self._lines(shard)[self._num_proxies(shard) :]
 
     def summarize(self) -> str:
@@ -113,9 +127,8 @@ class ShardFolder:
         """Write the COCO results file of all raw masks.
 
         Raises:
-            InputError: If it cannot be written.
+            InputError: If it cannot be written, or a shard is damaged.
         """
-        remove_asides(path)
         with replacing(path) as file:
             write_list((line for shard in range(len(self)) for line in self.raw(shard)), file)
 
@@ -123,16 +136,16 @@ class ShardFolder:
         """Write the COCO file with all proxy annotations in the place of its own.
 
         Raises:
-            InputError: If it cannot be written.
+            InputError: If it cannot be written, or a shard is damaged.
         """
-        remove_asides(path)
         write_coco(self.groups.top, self.groups.in_file_order(self._proxies()), path)
 
     def remove(self) -> None:
         """Remove the folder, the manifest last; what is not of this class stays."""
-        shards = (self._file(shard) for shard in range(len(self)))
-        for path in [*shards, *self.path.glob('*.tmp'), self.path / _MANIFEST]:
+        for path in [*map(self._file, range(len(self))), self.path / _MANIFEST]:
             path.unlink(missing_ok=True)
+        (self.path / _LOCK).unlink(missing_ok=True)
+        self._lock = None
         with suppress(OSError):
             self.path.rmdir()
 
@@ -145,10 +158,50 @@ class ShardFolder:
         return span.stop - span.start
 
     def _lines(self, shard: int) -> list[bytes]:
-        return self._file(shard).read_bytes().splitlines()
+        path = self._file(shard)
+        try:
+            *lines, seal = _read_own(path).splitlines(keepends=True) or [b'']
+        except OSError:
+            lines, seal = [], b''
+        if seal != _seal(shard, lines) or len(lines) < self._num_proxies(shard):
+            raise InputError(
+                f'{path} is damaged: delete this file and call again, its {SHARD_IMAGES} images '
+                'get their masks anew'
+            )
+        return [line[:-1] for line in lines]
+
+    def _read_manifest(self) -> dict[str, str]:
+        path = self.path / _MANIFEST
+        try:
+            manifest = json.loads(_read_own(path))
+            if isinstance(manifest, dict):
+                return manifest
+        except (OSError, ValueError, RecursionError):
+            pass
+        raise InputError(f'{path} cannot be read: delete the folder to start afresh')
 
     def _file(self, shard: int) -> Path:
         return self.path / f'{shard:06d}.jsonl'
+
+
+def _may_be_first(name: str) -> bool:
+    """Whether a run that was killed may have left this before its manifest was there."""
+    return name == _LOCK or (name.startswith(f'{_MANIFEST}.') and name.endswith('.tmp'))
+
+
+def _read_own(path: Path) -> bytes:
+    """Read a file, but no link, and nothing that never ends."""
+    if not stat.S_ISREG(os.lstat(path).st_mode):
+        raise OSError('no regular file')
+    return path.read_bytes()
+
+
+def _seal(shard: int, lines: list[bytes]) -> bytes:
+    """The last line of a shard, by which it is known to be whole and itself."""
+    digest = hashlib.sha256()
+    for line in lines:
+        digest.update(line)
+    return f'{shard} {len(lines)} {digest.hexdigest()}\n'.encode()
 
 
 def file_hash(path: str | Path) -> str:

@@ -10,7 +10,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from mmboxcaseg.errors import InputError
-from mmboxcaseg.fileio import make_folder, replacing
+from mmboxcaseg.fileio import make_folder, remove_asides_of, replacing
 
 
 def link_files(sources: Sequence[Path], folder: Path) -> int:
@@ -31,6 +31,7 @@ def link_files(sources: Sequence[Path], folder: Path) -> int:
         InputError: If a file cannot be written, or the folder has another one of its name.
     """
     make_folder(folder)
+    remove_asides_of(folder)
     with tqdm(sources, desc=f'link {folder.name}', unit='file', leave=False) as progress:
         return sum(_link_file(source, folder / source.name) for source in progress)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import re
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from torch import Tensor
 from mmboxcaseg.apis import init_model
 from mmboxcaseg.engine.checkpoint import load_checkpoint_file
 from mmboxcaseg.errors import InputError, listing
-from mmboxcaseg.fileio import check_output, replacing
+from mmboxcaseg.fileio import check_output, write_bytes
 
 #: Modules of the release's network and of this package's; all others are the backbone's, whose
 #: names are those of the original HRNet.
@@ -55,8 +56,9 @@ def convert_checkpoint(src: str | Path, dst: str | Path, config: str | Path) -> 
 
     # No optimizer and no epoch: training cannot be resumed from it, but can start from it.
     checkpoint = dict(state_dict=weights, meta=dict(converted_from=Path(src).name))
-    with replacing(dst) as file:
-        torch.save(checkpoint, file)
+    content = io.BytesIO()
+    torch.save(checkpoint, content)
+    write_bytes(content.getvalue(), dst)
     return len(weights)
 
 

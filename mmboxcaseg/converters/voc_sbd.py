@@ -310,7 +310,7 @@ def read_objects(xml: Path) -> Objects:
     """
     labels, bboxes, difficult = [], [], []
     try:
-        for element in ElementTree.parse(xml).getroot().findall('object'):
+        for element in ElementTree.parse(xml).getroot().findall('object'):  # noqa: S314 -- as in formats.voc
             name = element.findtext('name')
             labels.append(CLASSES.index(name) + 1 if name in CLASSES else 0)
             # Not its parts, which have boxes too.

@@ -5,7 +5,8 @@ from __future__ import annotations
 import ast
 import os
 import pickle
-from collections.abc import Sequence
+import zipfile
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -24,6 +25,8 @@ _METHODS = {
     OneCycleParamScheduler: ('_annealing_cos', '_annealing_linear'),
 }
 
+
+_CUT_OFF = '{} is not a checkpoint, or was cut off while it was written'
 
 # What weights are saved in, and counters of batches.
 _WEIGHT_DTYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64, torch.int64)
@@ -83,16 +86,24 @@ def load_checkpoint_file(path: str | os.PathLike[str]) -> dict[str, Any]:
 
     Raises:
         InputError: If the file is missing, is no checkpoint, holds a type other than those of
-            :func:`allow_checkpoint_types`, or has weights that are sparse or quantised, neither
-            floating point nor, as counters are, int64, or not finite.
+            :func:`allow_checkpoint_types`, is damaged, takes more memory than the file is large,
+            or has weights that are sparse or quantised, neither floating point nor, as counters
+            are, int64, or not finite.
     """
     if not os.path.isfile(path):
         raise InputError(f'there is no checkpoint file {path}')
+    _check_whole(path)
     torch.serialization.add_safe_globals(_checkpoint_types())
     try:
         checkpoint = torch.load(path, map_location='cpu', weights_only=True)
     except Exception as error:  # bytes that are no checkpoint fail anywhere in torch.load
         raise InputError(_why_not_loaded(path, error)) from error
+    for tensor in _tensors(checkpoint):
+        if tensor.layout == torch.strided and not tensor.is_meta and _is_expanded(tensor):
+            raise InputError(
+                f'{path} holds a tensor of {tensor.numel()} numbers of which it stores only a few: '
+                'save contiguous tensors'
+            )
     weights = checkpoint.get('state_dict', checkpoint) if isinstance(checkpoint, dict) else None
     if not (
         isinstance(weights, dict)
@@ -124,11 +135,53 @@ def load_checkpoint_file(path: str | os.PathLike[str]) -> dict[str, Any]:
     return checkpoint
 
 
+def _check_whole(path: str | os.PathLike[str]) -> None:
+    """Check the archive that torch writes: it reads one of any size, and damaged ones too."""
+    try:
+        with open(path, 'rb') as file:
+            if file.read(4) != b'PK\x03\x04':  # as torch tells its older format
+                return
+        with zipfile.ZipFile(path) as archive:
+            entries = archive.infolist()
+            is_packed = any(entry.compress_type != zipfile.ZIP_STORED for entry in entries)
+            if is_packed or sum(entry.file_size for entry in entries) > os.path.getsize(path):
+                raise InputError(
+                    f'{path} is packed, and may take any memory: unpack it and write it with '
+                    'torch.save, which packs nothing'
+                )
+            damaged = archive.testzip()
+    except InputError:
+        raise
+    except Exception:  # bytes that are no archive fail anywhere
+        raise InputError(_CUT_OFF.format(path)) from None
+    if damaged:
+        raise InputError(
+            f'{path} is damaged, for its part {damaged} does not have its checksum: copy it again, '
+            'or take an earlier checkpoint'
+        )
+
+
+def _tensors(node: Any) -> Iterator[torch.Tensor]:
+    """All tensors of a checkpoint, however deep; what is in it twice is looked at once."""
+    nodes, seen = [node], set()
+    while nodes:
+        node = nodes.pop()
+        if isinstance(node, torch.Tensor):
+            yield node
+        elif isinstance(node, dict | list | tuple | set) and id(node) not in seen:
+            seen.add(id(node))
+            nodes += node.values() if isinstance(node, dict) else node
+
+
+def _is_expanded(tensor: torch.Tensor) -> bool:
+    return tensor.numel() * tensor.element_size() > tensor.untyped_storage().nbytes()
+
+
 def _why_not_loaded(path: str | os.PathLike[str], error: Exception) -> str:
     try:
         refused = torch.serialization.get_unsafe_globals_in_checkpoint(path)
     except Exception:  # the same bytes again
-        return f'{path} is not a checkpoint, or was cut off while it was written'
+        return _CUT_OFF.format(path)
     if refused:
         return (
             f"{path} is refused: it holds {', '.join(sorted(refused))}, which mmengine's "
@@ -237,7 +290,7 @@ def written_model(checkpoint: dict[str, Any]) -> dict[str, Any] | None:
             if isinstance(line, ast.Assign) and ast.unparse(line.targets[0]) == 'model':
                 model = _literal(line.value)
                 return model if isinstance(model, dict) else None
-    except (SyntaxError, ValueError, RecursionError):
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
         pass  # no text of a config
     return None
 

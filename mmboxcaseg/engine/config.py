@@ -19,7 +19,7 @@ from mmengine.runner import Runner
 from torch import nn
 
 import mmboxcaseg
-from mmboxcaseg.engine.hooks import FirstIterationsHook
+from mmboxcaseg.engine.hooks import FiniteLossHook, FirstIterationsHook
 from mmboxcaseg.errors import InputError
 
 # Of a longer list of numbers or names in a config, such as indices, so many are logged.
@@ -85,6 +85,9 @@ def load_config(path: str | Path, options: dict[str, Any] | None = None) -> Conf
             path = mmboxcaseg.config_path(str(path).removeprefix('configs/'))
         except InputError as error:
             raise InputError(f'there is no config file {path}, and {error}') from None
+    if Path(path).suffix not in ('.py', '.json'):
+        # mmengine loads YAML in the way that runs what its tags name.
+        raise InputError(f'config {path} is neither .py nor .json: write it as one of these')
     try:
         config = Config.fromfile(path)
     except Exception as error:  # a config is a program, and can fail in any way
@@ -231,6 +234,7 @@ def build_runner(config: Config, loop: str) -> Runner:
         if loop == 'test':
             runner.test_loop  # noqa: B018 -- built by being asked for
             return runner
+        runner.register_hook(FiniteLossHook())
         runner.train_loop, runner.val_loop  # noqa: B018
         runner.optim_wrapper = runner.build_optim_wrapper(runner.optim_wrapper)
         return runner

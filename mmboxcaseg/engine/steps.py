@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import re
 import subprocess
 import sys
@@ -13,8 +12,9 @@ from typing import Any
 
 from mmengine.config import Config
 
+from mmboxcaseg.engine.distributed import end_with_parent
 from mmboxcaseg.errors import InputError
-from mmboxcaseg.fileio import write_bytes
+from mmboxcaseg.fileio import lock, write_bytes
 
 # Seconds between two lines on a screen; a file gets fewer.
 _PAUSE = 1.0
@@ -51,12 +51,8 @@ class Step:
         sys.stdout.flush()
         folder = self.output.parent
         folder.mkdir(parents=True, exist_ok=True)
-        with (folder / '.lock').open('w') as lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise InputError(f'another call is at work on {folder}: wait for it') from None
-            code = _run_aside(self.command, log) if log else subprocess.run(self.command).returncode
+        with lock(folder / '.lock', folder):
+            code = _run_aside(self.command, log) if log else _run(self.command)
         if code:
             raise InputError(
                 f'{folder}: {self.title} ended with {code}, see {log or "above"}: mend that and '
@@ -143,6 +139,10 @@ class Trained(Training):
         return Step('train', [], self.weights)
 
 
+def _run(command: list[str]) -> int:
+    return subprocess.run(command, preexec_fn=end_with_parent).returncode
+
+
 def _run_aside(command: list[str], log: Path) -> int:
     """Run a command, its output in a file and on the screen how long it still takes."""
     begin, end, pauses = ('\r\033[K', '', 1) if sys.stdout.isatty() else ('', '\n', 10)
@@ -150,7 +150,9 @@ def _run_aside(command: list[str], log: Path) -> int:
     start = time.monotonic()
     with (
         log.open('wb') as file,
-        subprocess.Popen(command, stdout=file, stderr=subprocess.STDOUT) as process,
+        subprocess.Popen(
+            command, stdout=file, stderr=subprocess.STDOUT, preexec_fn=end_with_parent
+        ) as process,
     ):
         try:
             while True:

@@ -47,7 +47,7 @@ def read_coco(path: Path, images: Path, origin: int = 0) -> Coco:
         entries = msgspec.json.decode(top['images'], type=list[dict])
         categories = msgspec.json.decode(top['categories'], type=list[dict])
         members = msgspec.json.decode(top['annotations'], type=list[_Member])
-    except (msgspec.DecodeError, UnicodeDecodeError, KeyError):
+    except (msgspec.DecodeError, UnicodeDecodeError, KeyError, RecursionError):
         return parse_coco(data, path)  # says what is wrong
     entries = [_with_place(entry, folder, path) for entry in entries]
     top['images'] = _raw(entries)
@@ -70,9 +70,8 @@ def _with_place(image: dict, folder: ImageFolder, path: Path) -> dict:
 def _without_root(categories: list[dict], used: set[int | str | None]) -> list[dict]:
     """Leave Roboflow's root out: the first one, unused, which is all others' supercategory."""
     root, others = (categories or [{}])[0], categories[1:]
-    parents = {other.get('supercategory') for other in others}
-    is_root = parents == {root.get('name')} and root.get('id') not in used
-    return others if is_root else categories
+    is_root = others and all(c.get('supercategory') == root.get('name') for c in others)
+    return others if is_root and all(root.get('id') != id_ for id_ in used) else categories
 
 
 def _raw(content: list[dict]) -> Raw:

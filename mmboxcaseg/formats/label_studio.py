@@ -38,7 +38,14 @@ def read_label_studio(path: Path, images: Path, origin: int = 0) -> Coco:
     try:
         tasks = json.loads(read_bytes(path))
         pictures = [_read_task(task, folder, path) for task in tasks]
-    except (KeyError, TypeError, AttributeError, StopIteration, ValueError) as error:
+    except (
+        LookupError,
+        TypeError,
+        AttributeError,
+        StopIteration,
+        ValueError,
+        RecursionError,
+    ) as error:
         if isinstance(error, InputError):
             raise
         raise InputError(
@@ -76,5 +83,5 @@ def _read_task(task: dict, folder: ImageFolder, path: Path) -> Picture:
             )
         x, y, w, h = (value[key] / 100 for key in ('x', 'y', 'width', 'height'))
         bbox = in_pixels((x, y, x + w, y + h), picture.shape)
-        picture.boxes.append(Drawn(value['rectanglelabels'][0], bbox))
+        picture.boxes.append(Drawn(str(value['rectanglelabels'][0]), bbox))
     return picture

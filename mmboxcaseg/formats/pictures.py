@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
@@ -82,7 +83,7 @@ class ImageFolder:
         parts = [part for part in parts if part.strip('/.')]  # what is found lies in the folder
         for start in range(len(parts)):
             candidate = '/'.join(parts[start:])
-            if candidate in self._present or (self.path / candidate).is_file():
+            if candidate in self._present or os.path.isfile(self.path / candidate):
                 return candidate
         raise InputError(f'image {name} of {source} does not exist in {self.path}')
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import re
 from pathlib import Path
 
 from mmboxcaseg.coco.annotations import Coco
@@ -49,15 +50,19 @@ def read_table(path: Path, images: Path, origin: int = 0) -> Coco:
         raise InputError(f'{path} is not UTF-8 text: give a CSV file') from None
     delimiter = max(',;\t', key=lines[0].count) if lines else ','
     table = csv.DictReader(lines, delimiter=delimiter, restval='')
-    names = [name.strip().lower() for name in table.fieldnames or ()]
-    table.fieldnames = [_COLUMNS.get(name, name) for name in names]
+    try:
+        names = [name.strip().lower() for name in table.fieldnames or ()]
+        table.fieldnames = [_COLUMNS.get(name, name) for name in names]
+        rows = [(table.line_num, row) for row in table]
+    except csv.Error as error:
+        raise InputError(f'{path} is no CSV after its line {table.line_num}: {error}') from None
     missing = [name for name in ('filename', *CORNERS) if name not in table.fieldnames]
     if missing:
         raise InputError(
             f'{path} has no column {missing[0]!r} but {", ".join(names)}: its first line must name '
             f'filename, class, {", ".join(CORNERS)}'
         )
-    rows = ((row['filename'].strip(), (table.line_num, row)) for row in table)
+    rows = [(row['filename'].strip(), (line, row)) for line, row in rows]
     pictures = []
     for name, group in named_groups(rows):
         picture = folder.picture(name, path, _said_shape(group[0][1]))
@@ -71,4 +76,4 @@ def read_table(path: Path, images: Path, origin: int = 0) -> Coco:
 
 def _said_shape(row: dict) -> tuple[int, int] | None:
     sides = [row.get(side, '').strip() for side in ('height', 'width')]
-    return tuple(map(int, sides)) if all(side.isdigit() for side in sides) else None
+    return tuple(map(int, sides)) if all(map(re.compile('[0-9]{1,9}').fullmatch, sides)) else None

@@ -36,9 +36,9 @@ from .quality import (
 )
 from .refine import AGREEMENTS, refine_rles
 from .rle import (
+    MOST_PIXELS,
     Edges,
     check_segmentation,
-    complement_rles,
     decode_rle,
     empty_rle,
     encode_edges,
@@ -51,6 +51,7 @@ from .rle import (
 from .sources import box_mask, ellipse_mask, grabcut_mask
 
 __all__ = [
+    'MOST_PIXELS',
     'AGREEMENTS',
     'BEST',
     'TIGHT',
@@ -69,7 +70,6 @@ __all__ = [
     'check_segmentation',
     'check_threshold',
     'combined_quality',
-    'complement_rles',
     'decode_rle',
     'denoise_masks',
     'drop_masks',

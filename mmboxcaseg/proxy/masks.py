@@ -8,6 +8,8 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
+from mmboxcaseg.errors import InputError
+
 from .boxes import mask_windows
 from .quality import BEST, TIGHT, best_threshold
 from .rle import Edges, encode_edges, window_edges
@@ -102,11 +104,19 @@ def mask_of(
     Returns:
         The mask.
 
+    Raises:
+        InputError: If a probability is not a finite number.
+
     Example:
         >>> mask = mask_of(np.float32([[0.2, 0.4, 0.8]]), [3, 1, 6, 2], (4, 6), threshold=0.5)
         >>> mask.window.tolist(), mask.corner
         ([[False, False, True]], (3, 1))
     """
+    if not np.isfinite(prob).all():
+        raise InputError(
+            f'the network gives no numbers for the box {np.asarray(bbox).tolist()}: its weights '
+            'or the statistics of its norms are broken, take another checkpoint'
+        )
     if threshold in (BEST, TIGHT):
         threshold = best_threshold(prob, tight=threshold == TIGHT and not slack)
     x1, y1, x2, y2 = mask_windows(bbox, img_shape, slack)[0].tolist()

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from pycocotools import mask as coco_mask
 
 from .boxes import bbox_areas, tight_bboxes
-from .rle import complement_rles
+from .rle import Edges, encode_edges, read_edges
 
 
 def merge_masks(
@@ -69,18 +68,65 @@ def merge_rles(
     if len(merged) < 2:
         return merged
     fixed = _as_fixed(fixed, len(merged))
+    order = _winners_first(bboxes, fixed)
     ranks = np.empty(len(merged), dtype=np.int64)
-    ranks[_winners_first(bboxes, fixed)] = np.arange(len(merged))
-    # Exact: pycocotools counts the pixels that two masks share where their tight boxes meet.
-    shares = coco_mask.iou(merged, merged, [0] * len(merged)) > 0
-    loses = shares & (ranks[None] < ranks[:, None]) & ~fixed[:, None]
-    takers = loses.any(axis=0).nonzero()[0].tolist()
-    rest = dict(zip(takers, complement_rles([merged[taker] for taker in takers]), strict=True))
-    for loser in loses.any(axis=1).nonzero()[0].tolist():
-        left = [rles[loser], *(rest[taker] for taker in loses[loser].nonzero()[0].tolist())]
-        counts = coco_mask.merge(left, intersect=True)['counts']
-        merged[loser] = dict(size=rles[loser]['size'], counts=counts.decode('ascii'))
+    ranks[order] = np.arange(len(merged))
+    shapes = [rle['size'] for rle in rles]
+    edges = read_edges(rles, shapes)
+    owners = np.arange(len(merged)).repeat(edges.counts // 2)
+    begins, ends = edges.positions[::2], edges.positions[1::2]
+    bounds, winners = _lowest_ranks(edges.positions, ranks[owners], len(merged))
+
+    areas = np.bincount(owners, ends - begins, len(merged))
+    areas_won = np.bincount(winners, np.diff(bounds), len(merged) + 1)[ranks]
+    loses = (areas_won < areas) & ~fixed
+    losers = order[loses[order]].tolist()
+    if not losers:
+        return merged
+    is_left = np.append(loses[order], False)[winners]
+    pieces = is_left.nonzero()[0]
+    pieces = pieces[winners[pieces].argsort(kind='stable')]
+    owners, begins, ends = winners[pieces], bounds[pieces], bounds[pieces + 1]
+    # Where two pieces of an object touch, there is no edge.
+    joints = ((owners[1:] == owners[:-1]) & (begins[1:] == ends[:-1])).nonzero()[0]
+    begins, ends = np.delete(begins, joints + 1), np.delete(ends, joints)
+    counts = np.bincount(np.delete(owners, joints + 1), minlength=len(merged))
+    counts = 2 * counts[ranks[losers]]
+    left = Edges(np.stack([begins, ends], axis=1).ravel(), counts)
+    for loser, rle in zip(losers, encode_edges(left, [shapes[i] for i in losers]), strict=True):
+        merged[loser] = rle
     return merged
+
+
+def _lowest_ranks(
+    positions: np.ndarray, ranks: np.ndarray, nobody: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Find the lowest rank of the intervals that cover each piece of a line.
+
+    Time and memory grow with the number of intervals, however many lie over each other.
+
+    Args:
+        positions: (2 K,) int64, where each of K intervals begins and ends.
+        ranks: (K,) int64.
+        nobody: A number above all ranks.
+
+    Returns:
+        (P + 1,) int64 bounds of P pieces, each of which an interval covers wholly or not at all,
+        and (P,) int64 the lowest rank of those that cover it, ``nobody`` where there are none.
+    """
+    bounds, places = np.unique(positions, return_inverse=True)
+    begins, ends = places.reshape(-1, 2).T
+    # An interval is two blocks of 2**level pieces, which may overlap. From the largest level down
+    # blocks are cut in two, until a block is a piece.
+    levels = np.frexp(ends - begins)[1] - 1
+    lowest = np.full(len(bounds), nobody)
+    for level in range(levels.max(initial=0), -1, -1):
+        half = 2**level
+        lowest[half:] = np.minimum(lowest[half:], lowest[:-half])
+        own = levels == level
+        np.minimum.at(lowest, begins[own], ranks[own])
+        np.minimum.at(lowest, ends[own] - half, ranks[own])
+    return bounds, lowest[:-1]
 
 
 def _as_fixed(fixed: np.ndarray | None, count: int) -> np.ndarray:

@@ -12,8 +12,15 @@ from typing import Any, NamedTuple
 import numpy as np
 from pycocotools import mask as coco_mask
 
+#: Pixels of the largest image whose masks can be written: pycocotools reads run lengths and their
+#: differences of no more than six characters.
+MOST_PIXELS = 2**29 - 1
+
 # Polygons may reach out of the image, by so many times its longer side.
 _FARTHEST_CORNER = 10
+# Steps of a fifth of a pixel that pycocotools takes along the outlines of an object, which it keeps
+# all: by then they take 200 MB.
+_MOST_STEPS = 2**24
 # Of the characters of a run: more hold counts that no image has, and pycocotools misreads them.
 _LONGEST_RUN = 6
 _BROKEN_COUNTS = 'its counts are neither whole counts nor compressed ones'
@@ -118,10 +125,14 @@ def encode_edges(edges: Edges, img_shapes: Sequence[tuple[int, int]]) -> list[di
     Returns:
         N RLEs.
 
+    Raises:
+        ValueError: If an image has more than :data:`MOST_PIXELS`.
+
     Example:
         >>> encode_edges(Edges(np.array([1, 4]), np.array([2])), [(2, 2)])
         [{'size': [2, 2], 'counts': '13'}]
     """
+    _check_pixels(img_shapes)
     positions, counts = edges
     stops = (counts + 2).cumsum()
     starts = stops - counts - 2
@@ -181,7 +192,10 @@ def read_rles(segmentations: Sequence, img_shape: tuple[int, int]) -> list[dict]
         return []
     texts, runs, counts = _checked_runs(segmentations, [img_shape] * len(segmentations))
     rles = [dict(size=list(img_shape), counts=text.decode('ascii')) for text in texts]
-    for index in np.flatnonzero(np.count_nonzero(runs[:, 1:], axis=1) < counts - 1):
+    is_empty = runs == 0
+    is_empty[counts.cumsum() - counts] = False  # there may be no ground before the object
+    owners = np.arange(len(counts)).repeat(counts)
+    for index in np.unique(owners[is_empty]).tolist():
         rles[index] = encode_rle(coco_mask.decode(rles[index]))
     if _has_padding(b''.join(texts)):
         for rle in rles:
@@ -197,7 +211,8 @@ def check_segmentation(segmentation: Any, img_shape: tuple[int, int]) -> None:
         img_shape: (height, width) of the image.
 
     Raises:
-        ValueError: If it is neither polygons nor an RLE, or an RLE of another size than the image.
+        ValueError: If it is neither polygons nor an RLE, an RLE of another size than the image, or
+            has polygons that no object of the image can have.
 
     Example:
         >>> check_segmentation(dict(size=[2, 2], counts='13'), (2, 3))
@@ -205,7 +220,7 @@ def check_segmentation(segmentation: Any, img_shape: tuple[int, int]) -> None:
         ValueError: its size is [2, 2], but its image has height and width [2, 3]
     """
     if isinstance(segmentation, list):
-        return
+        return _check_polygons(segmentation, img_shape)
     if not isinstance(segmentation, dict) or not {'size', 'counts'} <= segmentation.keys():
         raise ValueError('it is neither polygons nor an RLE with size and counts')
     size, (height, width) = segmentation['size'], img_shape
@@ -235,10 +250,12 @@ def read_edges(segmentations: Sequence, img_shapes: Sequence[tuple[int, int]]) -
     if not segmentations:
         return Edges(np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.int64))
     _, runs, counts = _checked_runs(segmentations, img_shapes)
+    ends = runs.cumsum()
+    stops = counts.cumsum()
+    ends[counts[0] :] -= ends[stops[:-1] - 1].repeat(counts[1:])
     # The last run of ground ends with the image, not at the object.
-    counts -= counts % 2
-    there = np.arange(runs.shape[1]) < counts[:, None]
-    return Edges(runs.cumsum(axis=1)[there], counts)
+    is_ground = counts % 2 == 1
+    return Edges(np.delete(ends, stops[is_ground] - 1), counts - is_ground)
 
 
 def rle_bboxes(rles: Sequence[dict]) -> np.ndarray:
@@ -261,37 +278,17 @@ def rle_bboxes(rles: Sequence[dict]) -> np.ndarray:
     return bboxes
 
 
-def complement_rles(rles: Sequence[dict]) -> list[dict]:
-    """Swap object and ground of masks.
-
-    Args:
-        rles: N RLEs of :func:`read_rles`.
-
-    Returns:
-        N RLEs of the same kind.
-
-    Example:
-        >>> complement_rles([dict(size=[2, 2], counts='13')])
-        [{'size': [2, 2], 'counts': '013'}]
-    """
-    if not rles:
-        return []
-    runs, counts = _read_runs([rle['counts'].encode('ascii') for rle in rles])
-    # One run of no pixels more at the front or, if there is one, one less.
-    runs = np.concatenate([np.zeros((len(runs), 1), dtype=np.int64), runs], axis=1)
-    begins = np.where(runs[:, 1] == 0, 2, 0)
-    rows = [row[begin : count + 1] for row, begin, count in zip(runs, begins, counts, strict=True)]
-    return _compress(rows, [rle['size'] for rle in rles])
-
-
 def _checked_runs(
     segmentations: Sequence, img_shapes: Sequence[tuple[int, int]]
 ) -> tuple[list[bytes], np.ndarray, np.ndarray]:
+    _check_pixels(img_shapes)
     texts = list(map(_compressed_counts, segmentations, img_shapes))
     runs, counts = _read_runs(texts)
+    starts = counts.cumsum() - counts
     # pycocotools fills what the runs leave open with whatever lies in memory.
     pixels = np.prod(img_shapes, axis=1)
-    wrong = (runs.sum(axis=1) != pixels) | (runs.min(axis=1) < 0)
+    wrong = np.add.reduceat(runs, starts) != pixels
+    wrong |= np.minimum.reduceat(runs, starts) < 0
     if wrong.any():
         raise ValueError(_wrong_sum(pixels[wrong][0]))
     return texts, runs, counts
@@ -305,7 +302,8 @@ def _compressed_counts(segmentation: dict | list | None, img_shape: tuple[int, i
     height, width = img_shape
     check_segmentation(segmentation, img_shape)
     if isinstance(segmentation, list):
-        return _merge_polygons(segmentation, height, width)['counts']
+        rles = coco_mask.frPyObjects(segmentation, height, width)
+        return coco_mask.merge(rles)['counts']
     counts = segmentation['counts']
     if isinstance(counts, str) and counts.isascii():
         return counts.encode('ascii')
@@ -318,17 +316,39 @@ def _compressed_counts(segmentation: dict | list | None, img_shape: tuple[int, i
     return coco_mask.frPyObjects(dict(size=[height, width], counts=counts), height, width)['counts']
 
 
-def _merge_polygons(polygons: list, height: int, width: int) -> dict:
+def _check_polygons(polygons: list, img_shape: tuple[int, int]) -> None:
+    if not polygons:
+        raise ValueError('its list of polygons is empty')
+    # pycocotools walks along the outline: a corner far away, or many, take all memory.
+    limit = _FARTHEST_CORNER * max(img_shape)
+    steps = 0
     for polygon in polygons:
         if not isinstance(polygon, list) or len(polygon) < 6 or len(polygon) % 2:
             raise ValueError('a polygon is not a list of at least three x, y pairs')
-        # pycocotools walks along the outline: a corner far away takes all memory.
-        limit = _FARTHEST_CORNER * max(height, width)
-        if not all(isinstance(edge, int | float) and -limit < edge < limit for edge in polygon):
+        try:
+            corners = np.array(polygon)
+            is_far = corners.dtype.kind not in 'if' or not (np.abs(corners) < limit).all()
+        except ValueError:  # lists of several lengths
+            is_far = True
+        if is_far or corners.ndim != 1:
             raise ValueError('a polygon has a corner that is no number or far outside the image')
-    if not polygons:
-        raise ValueError('its list of polygons is empty')
-    return coco_mask.merge(coco_mask.frPyObjects(polygons, height, width))
+        corners = corners.reshape(-1, 2)
+        edges = np.abs(np.roll(corners, 1, axis=0) - corners).max(axis=1)
+        steps += 5 * edges.sum() + len(edges)
+    if steps > _MOST_STEPS:
+        raise ValueError(
+            f'its outline is {steps / 5:.0f} pixels long, which no object needs: draw it with '
+            'fewer corners'
+        )
+
+
+def _check_pixels(img_shapes: Sequence[tuple[int, int]]) -> None:
+    for height, width in img_shapes:
+        if height * width > MOST_PIXELS:
+            raise ValueError(
+                f'its image of {width}x{height} has more than the {MOST_PIXELS} pixels that run '
+                'lengths can tell: cut the image into parts'
+            )
 
 
 def _read_runs(texts: list[bytes]) -> tuple[np.ndarray, np.ndarray]:
@@ -338,7 +358,7 @@ def _read_runs(texts: list[bytes]) -> tuple[np.ndarray, np.ndarray]:
         texts: N of them.
 
     Returns:
-        (N, L) int64 runs, zeros behind the last of each text, and (N,) int64 how many it has.
+        (R,) int64 runs, text after text, and (N,) int64 how many each has: one at least.
 
     Raises:
         ValueError: If a text is no compressed counts.
@@ -361,12 +381,19 @@ def _read_runs(texts: list[bytes]) -> tuple[np.ndarray, np.ndarray]:
 
     counts = ends.searchsorted(stops)
     counts[1:] -= counts[:-1].copy()
-    there = np.arange(counts.max()) < counts[:, None]
-    runs = np.zeros(there.shape, dtype=np.int64)
-    runs[there] = values
-    runs[:, 1::2] = runs[:, 1::2].cumsum(axis=1)
-    runs[:, 2::2] = runs[:, 2::2].cumsum(axis=1)
-    return runs * there, counts
+    # Sums of every other run: in two columns, of which each text's runs begin at the left.
+    starts = counts.cumsum() - counts
+    rows = (counts + 1) // 2
+    top = rows.cumsum() - rows
+    places = np.arange(len(values)) + (2 * top - starts).repeat(counts)
+    columns = np.zeros((rows.sum(), 2), dtype=np.int64)
+    columns.reshape(-1)[places] = values
+    columns[top, 0] = 0
+    sums = columns.cumsum(axis=0)
+    sums -= (sums[top] - columns[top]).repeat(rows, axis=0)
+    runs = sums.reshape(-1)[places]
+    runs[starts] = values[starts]
+    return runs, counts
 
 
 def _has_padding(text: bytes) -> bool:

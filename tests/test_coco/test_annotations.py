@@ -14,6 +14,7 @@ from mmboxcaseg.coco.annotations import (
     read_masks,
     write_coco,
 )
+from mmboxcaseg.coco.results import load_results
 from mmboxcaseg.errors import InputError
 from mmboxcaseg.proxy import decode_rle
 
@@ -241,3 +242,30 @@ def test_write_coco_is_what_json_writes(tmp_path, ensure_ascii):
     assert (tmp_path / 'out.json').read_text() == json.dumps(expected)
     write_coco(coco.top, [], tmp_path / 'out.json')
     assert json.loads((tmp_path / 'out.json').read_text())['annotations'] == []
+
+
+@pytest.mark.parametrize('text', ['[' * 100_000, '{"images": ' * 100_000, '{"x": ' + '[' * 100_000])
+def test_json_of_many_levels_is_refused(tmp_path, text):
+    path = tmp_path / 'deep.json'
+    path.write_text(text)
+    for read in (load_coco, load_results):
+        with pytest.raises(InputError, match=r'deep\.json is nested far deeper than a COCO'):
+            read(path)
+
+
+@pytest.mark.parametrize('side', [70_000, 10**30])
+def test_images_that_no_mask_can_be_written_of_are_refused(as_coco, side):
+    images = [dict(id=7, file_name='a.png', width=side, height=side)]
+    with pytest.raises(
+        InputError, match=f'image 7 of boxes.json is said to be {str(side)[:10]}.*: masks can be'
+    ):
+        as_coco(dict(images=images, annotations=[], categories=[]))
+
+
+def test_too_many_boxes_of_one_image_are_refused(as_coco, monkeypatch):
+    monkeypatch.setattr('mmboxcaseg.coco.annotations._MOST_BOXES', 10)
+    images = [dict(id=7, file_name='a.png', width=9, height=9)]
+    boxes = [dict(id=i, image_id=7, category_id=1, bbox=[0, 0, 1, 1]) for i in range(11)]
+    categories = [dict(id=1, name='x')]
+    with pytest.raises(InputError, match='image 7 of boxes.json has 11 annotations, and more'):
+        as_coco(dict(images=images, annotations=boxes, categories=categories))

@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import pytest
 
-from mmboxcaseg.coco.checks import check_bboxes, check_images
+from mmboxcaseg.coco.checks import check_bboxes, check_images, image_paths
 from mmboxcaseg.errors import InputError
 
 COCO = dict(
@@ -58,3 +58,48 @@ def test_check_images(as_coco, tmp_path):
     # The other image has no box.
     cv2.imwrite(str(tmp_path / 'a.jpg'), np.zeros((6, 8, 3), np.uint8))
     check_images(boxes, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ('name', 'message'),
+    [
+        ('../out.png', 'leads out of'),
+        ('{root}/out.png', 'leads out of'),
+        ('link.png', 'is or lies behind a link from'),
+        ('folder/out.png', 'is or lies behind a link from'),
+        ('loop.png', 'does not exist'),
+        ('loop.png/a.png', 'does not exist'),
+        ('x' * 5000, 'does not exist'),
+        ('d/' * 3000 + 'a.png', 'does not exist'),
+        ('a.png\0', r'a\.png\\x00 of .* does not exist'),
+        ('\x1b[2J\nerror: forged', r'\\x1b\[2J\\nerror: forged of .* does not exist'),
+        ('', 'does not exist'),
+    ],
+)
+def test_hostile_names_of_images(as_coco, tmp_path, name, message):
+    folder = tmp_path / 'img'
+    folder.mkdir()
+    for path in (folder / 'a.png', tmp_path / 'out.png'):
+        path.touch()
+    (folder / 'link.png').symlink_to('../out.png')
+    (folder / 'folder').symlink_to('..')
+    (folder / 'loop.png').symlink_to('loop.png')
+    names = ['a.png', f'{folder}/a.png', '../img/a.png', name.format(root=tmp_path)]
+    images = [dict(id=i, file_name=n, width=4, height=4) for i, n in enumerate(names)]
+    coco = as_coco(dict(images=images, annotations=[], categories=[]))
+    with pytest.raises(InputError, match=message):
+        image_paths(coco.images, folder, 'boxes.json')
+    assert len(image_paths(coco.images[:3], folder, 'boxes.json')) == 3
+
+
+def test_names_of_many_folders_are_looked_up_once_a_folder(as_coco, tmp_path, monkeypatch):
+    names = [f'{folder}/{number}.png' for folder in 'ab' for number in range(9)]
+    for name in names:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    images = [dict(id=i, file_name=n, width=4, height=4) for i, n in enumerate(names)]
+    coco = as_coco(dict(images=images, annotations=[], categories=[]))
+    monkeypatch.setattr('os.path.isfile', None)
+    assert list(image_paths(coco.images, tmp_path, 'x').values()) == [
+        str(tmp_path / name) for name in names
+    ]

@@ -1,5 +1,7 @@
 import json
+import os
 import re
+import shutil
 
 import numpy as np
 import pytest
@@ -51,6 +53,12 @@ def finish(folder):
     return [[entry for shard in sorted(part) for entry in part[shard]] for part in (proxies, raw)]
 
 
+def write_one(folder, shard):
+    """Write a shard without raw masks."""
+    count = folder.groups.span(folder.images(shard).start, folder.images(shard).stop)
+    folder.write(shard, [{}] * (count.stop - count.start), [])
+
+
 def test_joined_file_is_the_one_written_from_memory(tmp_path, content, folder):
     folder.open(MANIFEST)
     proxies, raw = finish(folder)
@@ -75,20 +83,19 @@ def test_shards_cover_the_images(folder, groups):
 
 def test_half_written_shard_is_none(folder):
     folder.open(MANIFEST)
-    aside = folder.path / '000001.jsonl.77.tmp'
+    aside = folder.path / '000001.jsonl.0123456789abcdef.tmp'
     aside.write_text('{"id": 1')
     assert not folder.is_done(1)
     folder.open(MANIFEST)
     assert not aside.exists()
-    folder.write(1, [], [])
+    write_one(folder, 1)
     assert [folder.is_done(shard) for shard in range(3)] == [False, True, False]
 
 
 def test_no_raw_mask_is_an_empty_list(tmp_path, folder):
     folder.open(MANIFEST)
     for shard in range(len(folder)):
-        count = folder.groups.span(folder.images(shard).start, folder.images(shard).stop)
-        folder.write(shard, [{}] * (count.stop - count.start), [])
+        write_one(folder, shard)
     folder.join_raw(tmp_path / 'raw.json')
     assert (tmp_path / 'raw.json').read_text() == '[]'
 
@@ -103,17 +110,113 @@ def test_no_raw_mask_is_an_empty_list(tmp_path, folder):
 )
 def test_other_manifest_is_refused(folder, manifest, names):
     folder.open(MANIFEST)
-    folder.write(0, [], [])
+    write_one(folder, 0)
     with pytest.raises(InputError, match=f'{names} .* delete the folder to start afresh'):
         folder.open(manifest)
     folder.open(MANIFEST)
     assert folder.is_done(0)
 
 
+def damage(kind, path):
+    content = path.read_bytes()
+    path.unlink()
+    if kind == 'a folder':
+        path.mkdir()
+    elif kind == 'a link':
+        other = path.with_name('other')
+        other.write_bytes(content)
+        path.symlink_to(other)
+    elif kind == 'a pipe':
+        os.mkfifo(path)
+    elif kind == 'of another number':
+        shutil.copy(path.with_name('000002.jsonl'), path)
+    elif kind == 'longer':
+        path.write_bytes(content + b'{}\n')
+    elif kind == 'a bit':
+        path.write_bytes(content[:99] + bytes([content[99] ^ 1]) + content[100:])
+
+
+@pytest.mark.parametrize(
+    'kind', ['a folder', 'a link', 'a pipe', 'of another number', 'longer', 'a bit']
+)
+def test_damaged_shard_is_named(folder, kind):
+    folder.open(MANIFEST)
+    finish(folder)
+    damage(kind, folder.path / '000001.jsonl')
+    sentence = '000001.jsonl is damaged: delete this file and call again'
+    for use in (folder.open, folder.join_raw, folder.join_proxies):
+        with pytest.raises(InputError, match=sentence):
+            use(MANIFEST if use == folder.open else folder.path.with_name('joined.json'))
+    with pytest.raises(InputError, match=sentence):
+        folder.summarize()
+    assert [path.name for path in folder.path.parent.iterdir()] == ['out.json.shards']
+
+
+def test_shard_cut_at_any_byte_is_noticed(folder):
+    folder.open(MANIFEST)
+    write_one(folder, 2)
+    folder.write(2, [{}] * len(folder.proxies(2)), [dict(ann_id=1), dict(ann_id=2)])
+    folder.open(MANIFEST)
+    path = folder.path / '000002.jsonl'
+    content = path.read_bytes()
+    for length in range(len(content)):
+        path.write_bytes(content[:length])
+        with pytest.raises(InputError, match='000002.jsonl is damaged'):
+            folder.open(MANIFEST)
+
+
+def test_one_run_at_a_time(folder, held_elsewhere):
+    folder.open(MANIFEST)
+    folder._lock.close()
+    with held_elsewhere(folder.path / '.lock'):
+        with pytest.raises(
+            InputError, match=r'another call is at work on .*out\.json\.shards: wait'
+        ):
+            folder.open(MANIFEST)
+    folder.open(MANIFEST)
+
+
+def test_asides_of_a_users_folder_stay(folder):
+    folder.path.mkdir()
+    for name in ('mine.tmp', '.lock'):
+        (folder.path / name).touch()
+    with pytest.raises(InputError, match='is in the way: it holds no shards'):
+        folder.open(MANIFEST)
+    assert sorted(path.name for path in folder.path.iterdir()) == ['.lock', 'mine.tmp']
+
+
+def test_planted_links_are_not_followed(tmp_path, folder):
+    victim = tmp_path / 'victim'
+    victim.mkdir()
+    folder.path.symlink_to(victim)
+    with pytest.raises(InputError, match='is in the way: it is a link, remove it'):
+        folder.open(MANIFEST)
+    assert list(victim.iterdir()) == []
+    folder.path.unlink()
+    folder.path.mkdir()
+    for name in ('.lock', 'manifest.json', '000000.jsonl'):
+        (folder.path / name).symlink_to(victim / name)
+        with pytest.raises(InputError):
+            folder.open(MANIFEST)
+        (folder.path / name).unlink()
+        assert list(victim.iterdir()) == []
+
+
 @pytest.mark.parametrize(
     ('edit', 'message'),
     [
         (lambda path: (path.mkdir(), (path / 'mine').touch()), 'is in the way: it holds no shards'),
+        *[
+            (
+                lambda path, text=text: (path.mkdir(), (path / 'manifest.json').write_text(text)),
+                'manifest.json cannot be read: delete the folder',
+            )
+            for text in ('[]', '1', '"checkpoint"', '[' * 100_000)
+        ],
+        (
+            lambda path: (path / 'manifest.json').mkdir(parents=True),
+            'manifest.json cannot be read: delete the folder',
+        ),
         (lambda path: path.touch(), 'cannot make folder .*out.json.shards: File exists'),
         (
             lambda path: (path.mkdir(), (path / 'manifest.json').write_text('{')),
@@ -144,22 +247,11 @@ def test_failed_join_leaves_nothing(tmp_path, folder):
     assert sorted(path.name for path in tmp_path.iterdir()) == ['out.json', 'out.json.shards']
 
 
-def test_what_a_killed_join_left_goes(tmp_path, folder):
-    folder.open(MANIFEST)
-    finish(folder)
-    for name in ('out.json', 'raw.json'):
-        (tmp_path / f'{name}.0123456789abcdef.tmp').write_text('half')
-    folder.join_raw(tmp_path / 'raw.json')
-    folder.join_proxies(tmp_path / 'out.json')
-    folder.remove()
-    assert sorted(path.name for path in tmp_path.iterdir()) == ['out.json', 'raw.json']
-
-
 def test_other_settings_where_nothing_is_finished(folder):
     """A run that failed before its first shard is in nobody's way."""
     folder.open(MANIFEST)
     folder.open(MANIFEST | dict(checkpoint='other'))
-    folder.write(0, [], [])
+    write_one(folder, 0)
     with pytest.raises(InputError, match='with another checkpoint: go on'):
         folder.open(MANIFEST)
     folder.open(MANIFEST | dict(checkpoint='other'))

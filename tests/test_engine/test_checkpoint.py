@@ -178,6 +178,62 @@ def test_half_a_checkpoint(trained, tmp_path):
         load_checkpoint_file(path)
 
 
+def rewrite(path, **changes):
+    """Write an archive of torch's anew; by the ends of their names entries get other contents."""
+    with zipfile.ZipFile(path) as archive:
+        entries = [(entry.filename, archive.read(entry)) for entry in archive.infolist()]
+    kind = changes.pop('kind', zipfile.ZIP_STORED)
+    with zipfile.ZipFile(path, 'w', kind) as archive:
+        for name, content in entries:
+            archive.writestr(name, changes.get(name.rpartition('/')[2], content))
+
+
+def test_checkpoint_cut_at_any_byte_is_noticed(tmp_path):
+    path = tmp_path / 'cut.pth'
+    torch.save(dict(state_dict=dict(a=torch.arange(3.0))), path)
+    content = path.read_bytes()
+    for length in range(0, len(content), 7):
+        path.write_bytes(content[:length])
+        with pytest.raises(InputError, match=r'cut\.pth is not a checkpoint, or was cut off'):
+            load_checkpoint_file(path)
+
+
+def test_a_bit_of_a_weight_is_noticed(tmp_path):
+    path = tmp_path / 'flip.pth'
+    torch.save(dict(state_dict=dict(a=torch.arange(3.0))), path)
+    content = bytearray(path.read_bytes())
+    content[content.index(torch.arange(3.0).numpy().tobytes())] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(InputError, match=r'flip\.pth is damaged, for its part flip/data/0 does'):
+        load_checkpoint_file(path)
+
+
+def test_packed_checkpoint_is_not_unpacked(tmp_path, monkeypatch):
+    """Two megabytes may become two gigabytes."""
+    path = tmp_path / 'bomb.pth'
+    torch.save(dict(state_dict=dict(a=torch.zeros(1_000_000))), path)
+    rewrite(path, kind=zipfile.ZIP_DEFLATED)
+    assert path.stat().st_size < 10_000
+    monkeypatch.setattr(torch, 'load', None)
+    with pytest.raises(InputError, match=r'bomb\.pth is packed, and may take any memory'):
+        load_checkpoint_file(path)
+
+
+def test_tensors_that_are_larger_than_their_file(tmp_path):
+    path = tmp_path / 'x.pth'
+    large = torch.zeros(1).expand(10**6, 10**6)
+    for content in (
+        dict(state_dict=dict(a=large)),
+        dict(state_dict=dict(a=torch.zeros(2)), optimizer=dict(state=[dict(step=(large,))])),
+    ):
+        torch.save(content, path)
+        with pytest.raises(InputError, match='a tensor of 1000000000000 numbers of which it stor'):
+            load_checkpoint_file(path)
+    # Parts of one storage are as large as they say.
+    torch.save(dict(a=large[:1, :1], b=torch.zeros(4)[1:3].view(2, 1).expand(2, 2)), path)
+    assert load_checkpoint_file(path)['state_dict']['b'].shape == (2, 2)
+
+
 @pytest.mark.parametrize(
     'content', [[1, 2], {}, {'state_dict': {'epoch': 3}}, {'a': 'b'}, {7: torch.zeros(1)}]
 )

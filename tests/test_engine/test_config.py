@@ -247,3 +247,14 @@ def test_class_name():
     assert class_name(dict(type='mmboxcaseg.BoxCaseg')) == 'BoxCaseg'
     assert class_name(dict(type='ResNet')) == 'ResNet'
     assert class_name({}) == 'None'
+
+
+def test_configs_of_other_kinds_are_not_loaded(tmp_path):
+    """mmengine runs what the tags of YAML name."""
+    path = tmp_path / 'evil.yaml'
+    path.write_text(f'model: !!python/object/apply:os.mkdir ["{tmp_path / "made"}"]\n')
+    with pytest.raises(InputError, match=r'evil\.yaml is neither \.py nor \.json: write it as one'):
+        load_config(path)
+    assert not (tmp_path / 'made').exists()
+    (tmp_path / 'plain.json').write_text('{"work_dir": "x"}')
+    assert load_config(tmp_path / 'plain.json').work_dir == 'x'

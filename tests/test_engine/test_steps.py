@@ -1,4 +1,3 @@
-import fcntl
 import sys
 
 import pytest
@@ -87,10 +86,9 @@ def test_remaining_time_is_the_last_one_logged(tmp_path, log, expected):
     assert remaining_time(path) == expected
 
 
-def test_a_folder_has_one_call_at_a_time(tmp_path):
+def test_a_folder_has_one_call_at_a_time(tmp_path, held_elsewhere):
     step = Step('masks', writing(tmp_path / 'out.json'), tmp_path / 'out.json')
-    with (tmp_path / '.lock').open('w') as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with held_elsewhere(tmp_path / '.lock'):
         with pytest.raises(InputError, match=f'another call is at work on {tmp_path}: wait'):
             step.run()
     assert not step.done

@@ -2,6 +2,7 @@ import cv2
 import numpy as np
 import pytest
 
+from mmboxcaseg.errors import InputError
 from mmboxcaseg.proxy import (
     BoxMask,
     encode_rle,
@@ -41,6 +42,15 @@ def test_mask_threshold():
     for threshold, expected in [(0.3, [0, 1, 1]), (0.5, [0, 0, 1]), (1.0, [0, 0, 0])]:
         mask = paste(prob, np.array([0, 0, 3, 1]), (1, 3), threshold)
         assert mask[0].astype(int).tolist() == expected
+
+
+@pytest.mark.parametrize('value', [float('nan'), float('inf'), -float('inf')])
+@pytest.mark.parametrize('threshold', [0.5, 'best', 'tight'])
+def test_a_map_of_no_numbers_is_refused(value, threshold):
+    prob = np.full((4, 4), 0.5, np.float32)
+    prob[1, 2] = value
+    with pytest.raises(InputError, match=r'no numbers for the box \[0, 0, 4, 4\]: its weights'):
+        mask_of(prob, np.array([0, 0, 4, 4]), (4, 4), threshold)
 
 
 def test_mask_is_bilinear():

@@ -1,7 +1,10 @@
+import tracemalloc
+
 import numpy as np
 import pytest
+from pycocotools import mask as coco_mask
 
-from mmboxcaseg.proxy import encode_rle, merge_masks, merge_rles
+from mmboxcaseg.proxy import encode_edges, encode_rle, merge_masks, merge_rles, window_edges
 
 
 def brute_force(masks, bboxes):
@@ -128,3 +131,30 @@ def test_fixed_masks_lose_nothing_and_win():
         assert (merged[~fixed] == merge_masks(left, bboxes[~fixed])).all()
         rles = merge_rles([encode_rle(mask) for mask in masks], bboxes, fixed)
         assert rles == [encode_rle(mask) for mask in merged]
+
+
+def test_many_masks_of_one_image():
+    """Neither memory nor time grow with the square of their number."""
+    rng = np.random.default_rng(0)
+    count, side = 10_000, 3000
+    corners = rng.integers(0, side - 30, (count, 2))
+    windows = [np.ones(tuple(rng.integers(10, 30, 2)), bool) for _ in range(count)]
+    shapes = [(side, side)] * count
+    rles = encode_edges(window_edges(windows, corners.tolist(), shapes), shapes)
+    ends = corners + [window.shape[::-1] for window in windows]
+    bboxes = np.concatenate([corners, ends], axis=1)
+    tracemalloc.start()
+    merged = merge_rles(rles, bboxes)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 200e6  # a table of all pairs takes 800 MB
+    owner = np.full((side, side), -1)
+    order = np.argsort([window.size for window in windows], kind='stable')
+    for index in order[::-1].tolist():
+        (x, y), (height, width) = corners[index], windows[index].shape
+        # Among equals the earlier one wins: it is painted later.
+        owner[y : y + height, x : x + width] = index
+    areas = [coco_mask.area(rle) for rle in merged]
+    assert areas == np.bincount(owner[owner >= 0], minlength=count).tolist()
+    for index in rng.integers(0, count, 30).tolist():
+        assert merged[index] == encode_rle(owner == index)

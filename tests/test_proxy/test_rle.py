@@ -1,9 +1,13 @@
+import tracemalloc
+
 import numpy as np
 import pytest
 from pycocotools import mask as coco_mask
 
 from mmboxcaseg.proxy import (
-    complement_rles,
+    MOST_PIXELS,
+    Edges,
+    check_segmentation,
     decode_rle,
     empty_rle,
     encode_edges,
@@ -170,9 +174,8 @@ def test_what_is_read_off_rles():
         # Beside another, as the runs of several masks are read together.
         rles = [released(mask), released(~mask)]
         assert (rle_bboxes(rles) == tight_bboxes(np.stack([mask, ~mask]))).all()
-        assert complement_rles(rles) == rles[::-1]
         assert_edges_equal(read_edges(rles, [mask.shape] * 2), [mask, ~mask])
-    assert rle_bboxes([]).shape == (0, 4) and complement_rles([]) == []
+    assert rle_bboxes([]).shape == (0, 4)
     assert_edges_equal(read_edges([], []), [])
 
 
@@ -190,11 +193,88 @@ def test_read_edges_of_several_images():
         read_edges([released(np.ones((2, 2))), dict(size=[2, 3], counts='11')], [(2, 2), (2, 3)])
 
 
+#: A square image of the most pixels.
+LARGEST = (23170, 23170)
+
+
+def test_run_lengths_of_the_largest_image_are_read_back():
+    pixels = LARGEST[0] * LARGEST[1]
+    assert MOST_PIXELS - 2 * LARGEST[0] < pixels <= MOST_PIXELS
+    bounds = [[], [0, pixels], [1, 2, pixels - 2, pixels - 1], [0, 1], [0, pixels - 1]]
+    bounds.append([pixels - 3, pixels - 2, pixels - 1, pixels])
+    counts = np.array([len(one) for one in bounds])
+    edges = Edges(np.array([b for one in bounds for b in one], np.int64), counts)
+    rles = encode_edges(edges, [LARGEST] * len(bounds))
+    read = read_edges(rles, [LARGEST] * len(bounds))
+    assert read.positions.tolist() == edges.positions.tolist()
+    assert read.counts.tolist() == counts.tolist()
+    # pycocotools reads the same.
+    assert coco_mask.area(rles).tolist() == [0, pixels, 2, 1, pixels - 1, 2]
+
+
+@pytest.mark.parametrize('shape', [(23171, 23171), (70_000, 70_000), (1, 2**29), (10**30, 10**30)])
+def test_larger_images_are_refused(shape):
+    nothing = Edges(np.zeros(0, np.int64), np.zeros(1, np.int64))
+    empty = dict(size=list(shape), counts='4')
+    for write in (empty_rle, lambda shape: encode_edges(nothing, [shape])):
+        with pytest.raises(ValueError, match='its image of .* cut the image into parts'):
+            write(shape)
+    for read in (lambda s: read_edges([empty], [s]), lambda s: read_rles([empty], s)):
+        with pytest.raises(ValueError, match='its image of .* cut the image into parts'):
+            read(shape)
+
+
+def zigzag(count, far):
+    """An outline that goes to and fro, farther than the image."""
+    return [edge for i in range(count) for edge in (far if i % 2 else -far, i % 128)]
+
+
+@pytest.mark.parametrize(
+    'polygons',
+    [[zigzag(200_000, 1270)], [zigzag(1_000_000, 1270)], [zigzag(2000, 1270)] * 5],
+    ids=['of 200,000 corners', 'of a million corners', 'five'],
+)
+def test_outlines_that_would_take_all_memory_are_refused(polygons):
+    with pytest.raises(ValueError, match='pixels long, which no object needs'):
+        read_rles([polygons], (128, 128))
+    with pytest.raises(ValueError, match='pixels long, which no object needs'):
+        check_segmentation(polygons, (128, 128))
+
+
+def test_an_outline_of_many_corners_within_the_image():
+    angles = np.linspace(0, 2 * np.pi, 200_000, endpoint=False)
+    circle = np.stack([64 + 50 * np.cos(angles), 64 + 50 * np.sin(angles)], axis=1)
+    mask = decode_rle([circle.ravel().tolist()], (128, 128))
+    y, x = np.mgrid[:128, :128] + 0.5
+    distance = np.hypot(x - 64, y - 64)
+    assert mask[distance < 49].all() and not mask[distance > 51].any()
+
+
+def test_a_run_of_one_mask_does_not_make_room_in_all():
+    """One mask of many runs beside many of few: their runs lie in no table."""
+    noise = np.zeros((400, 400), bool)
+    noise[::2] = True
+    one = np.zeros((400, 400), bool)
+    one[7, 9] = True
+    rles = [encode_rle(noise)] + [encode_rle(one)] * 20_000
+    tracemalloc.start()
+    edges = read_edges(rles, [(400, 400)] * len(rles))
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert edges.counts[:3].tolist() == [2 * 400 * 200, 2, 2]
+    # A table of 80,000 runs for each would take 12 GB.
+    assert peak < 100e6
+
+
 @pytest.mark.parametrize(
     'segmentation',
     [
         [],
         [[1, 2, 3, 4]],
+        [[[1, 2], [3, 4], [5, 6], [7, 8], [9, 1], [2, 3]]],
+        [[[1, 2], [3, 4], [5, 6], [7, 8], [9, 1], 2]],
+        [['0', '0', '2', '0', '2', '2']],
+        [[0, 0, 2, 0, 2, None]],
         [[1, 2, 3, 4, 5, 6, 7]],
         dict(counts='04'),
         dict(size=[2, 2], counts=[2, 2]),

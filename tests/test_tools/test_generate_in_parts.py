@@ -9,6 +9,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import cv2
@@ -17,6 +18,7 @@ import pytest
 import torch
 
 import mmboxcaseg
+from mmboxcaseg import cli
 from mmboxcaseg.apis import BoxCasegPredictor, init_model
 from mmboxcaseg.apis.proxy_generation import ProxyGenerator
 from mmboxcaseg.coco.shards import SHARD_IMAGES
@@ -300,6 +302,39 @@ def test_machines_that_are_lost_and_added_change_nothing(root, expected, tmp_pat
     finished = len(list(tmp_path.glob('*/*.jsonl')))
     assert 0 < finished < SHARDS
     assert run_together(root, tmp_path, free_port, 3) == [0, 0, 0]
+    assert written(tmp_path) == expected
+
+
+def generate(args):
+    torch.set_num_threads(1)
+    cli.main(['generate', *map(str, args)])
+
+
+@pytest.mark.slow
+def test_generation_survives_kills(root, expected, tmp_path, seconds_of, survives_kills):
+    whole, killed = tmp_path / 'whole', tmp_path / 'killed'
+    seconds = seconds_of(generate, (arguments(root, whole, '--workers', 2),))
+
+    def check():
+        assert written(killed) == expected
+
+    args = (arguments(root, killed, '--workers', 2),)
+    survives_kills(generate, args, seconds, REPLACES, check, lambda: shutil.rmtree(killed))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(('number', 'code'), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_generation_that_is_asked_to_end(root, expected, tmp_path, processes, number, code):
+    args = arguments(root, tmp_path, '--workers', 2)
+    process = processes(generate, (args,))
+    while not list(tmp_path.glob('*/*.jsonl')):
+        assert process.is_alive()
+        time.sleep(0.001)
+    os.kill(process.pid, number)
+    process.join()
+    assert process.exitcode == code
+    assert not list(tmp_path.rglob('*.tmp')) and not (tmp_path / 'proxy.json').exists()
+    assert run(arguments(root, tmp_path, '--workers', 0)) == 0
     assert written(tmp_path) == expected
 
 

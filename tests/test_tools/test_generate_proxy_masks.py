@@ -7,6 +7,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+import torch
 from mmdet.datasets import CocoDataset
 from mmdet.datasets.transforms import LoadAnnotations
 
@@ -402,6 +403,22 @@ def test_image_of_another_size(trained, data, run, workers):
     assert code == 2
     assert_one_sentence(err, r'2.png is 9x9')
     assert not (data / 'proxy.json').exists()
+
+
+@pytest.mark.parametrize('workers', [0, 2])
+def test_maps_that_are_not_numbers_end_the_run(trained, data, run, workers):
+    """Weights can be finite and give none: the square root of a negative variance."""
+    config, checkpoint = trained
+    broken = torch.load(checkpoint)
+    for name, value in broken['state_dict'].items():
+        if name.endswith('running_var'):
+            value.fill_(-1)
+    torch.save(broken, data / 'broken.pth')
+    code, _, err = run(arguments((config, data / 'broken.pth'), data, '--workers', workers))
+    assert code == 2
+    assert_one_sentence(err, 'the network gives no numbers for the box .* take another checkpoint')
+    assert not (data / 'proxy.json').exists()
+    assert not list(data.glob('proxy.json.shards/*.jsonl'))
 
 
 def test_true_masks_are_kept(trained, data, run):

@@ -1,4 +1,5 @@
 import json
+import os
 import re
 import shlex
 import shutil
@@ -7,9 +8,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from mmboxcaseg import config_path
+from mmboxcaseg import cli, config_path
+from mmboxcaseg.engine import steps
 from mmboxcaseg.engine.checkpoint import load_checkpoint_file
 from mmboxcaseg.engine.config import load_config
+from mmboxcaseg.engine.distributed import end_with_parent
 from mmboxcaseg.engine.steps import Step
 from mmboxcaseg.testing import shrink
 
@@ -88,6 +91,46 @@ def test_rounds_teach_each_other(self_train, configs, tmp_path):
     assert out.count('== ') == 1
     assert Path('out/round2/metrics.json').is_file()
     assert Path('out/round2/epoch_1.pth').stat().st_mtime_ns == before
+
+
+def run_forked(command):
+    """Run a step of the rounds in a process that has imported all: 60 s become 6."""
+    if process := os.fork():
+        return os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
+    end_with_parent()
+    try:
+        cli.main(command[3:])
+    except SystemExit as error:
+        os._exit(error.code or 0)
+    os._exit(0)
+
+
+def self_train_forked(configs, work_dir):
+    steps._run = run_forked
+    cli.main(['self-train', *map(str, configs), '--work-dir', str(work_dir)])
+
+
+@pytest.mark.slow
+def test_rounds_survive_kills(configs, tmp_path, seconds_of, survives_kills):
+    whole, killed = tmp_path / 'whole', tmp_path / 'killed'
+    for path in configs:
+        load_config(path, {'train_cfg.max_epochs': 2}).dump(path)
+    seconds = seconds_of(self_train_forked, (configs, whole))
+
+    def check():
+        for name in ('proxy.json', 'round1/proxy.json', 'round2/proxy.json'):
+            assert (killed / name).read_bytes() == (whole / name).read_bytes()
+        metrics = [json.loads((d / 'round2/metrics.json').read_text()) for d in (killed, whole)]
+        assert metrics[0] == metrics[1]
+        weights, others = (
+            load_checkpoint_file(d / 'round2/epoch_2.pth')['state_dict'] for d in (killed, whole)
+        )
+        assert all(torch.equal(weights[name], others[name]) for name in others)
+        assert not list(killed.glob('*/*.shards'))
+
+    args = (configs, killed)
+    # Of its own: the configs of two rounds. Those of its steps are in other processes.
+    survives_kills(self_train_forked, args, seconds, 2, check, lambda: shutil.rmtree(killed))
 
 
 @pytest.mark.slow

@@ -4,6 +4,7 @@ import json
 import os
 import runpy
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -16,7 +17,7 @@ import torch
 from mmcv.transforms import LoadImageFromFile
 from torch.utils.data import DataLoader
 
-from mmboxcaseg import errors
+from mmboxcaseg import cli, errors
 from mmboxcaseg.apis import BoxCasegPredictor, init_model
 from mmboxcaseg.engine.checkpoint import load_checkpoint_file
 from mmboxcaseg.evaluation import mask_iou
@@ -128,6 +129,36 @@ def test_resumed_training_ends_with_the_same_weights(config, trained, tmp_path, 
     run_tool(monkeypatch, 'train.py', config, '--work-dir', tmp_path, '--resume')
     assert same_weights(tmp_path / 'epoch_3.pth', trained / 'epoch_3.pth')
     assert not same_weights(tmp_path / 'epoch_2.pth', trained / 'epoch_3.pth')
+
+
+def test_training_resumes_where_the_clock_was_set_back(config, trained, tmp_path, monkeypatch):
+    shutil.copy(trained / 'epoch_2.pth', tmp_path)
+    (tmp_path / 'last_checkpoint').write_text(str(tmp_path / 'epoch_2.pth'))
+    now = time.time
+    monkeypatch.setattr(time, 'time', lambda: now() - 1e6)
+    run_tool(monkeypatch, 'train.py', config, '--work-dir', tmp_path, '--resume')
+    assert same_weights(tmp_path / 'epoch_3.pth', trained / 'epoch_3.pth')
+
+
+def test_a_work_dir_has_one_training_at_a_time(
+    config, tmp_path, monkeypatch, capsys, held_elsewhere
+):
+    with held_elsewhere(tmp_path / '.train.lock'), pytest.raises(SystemExit) as error:
+        run_tool(monkeypatch, 'train.py', config, '--work-dir', tmp_path)
+    assert error.value.code == 2
+    sentence = capsys.readouterr().err.splitlines()[-1]
+    assert sentence == f'error: another call is at work on {tmp_path}: wait for it'
+    assert [path.name for path in tmp_path.iterdir()] == ['.train.lock']
+
+
+def test_what_a_killed_run_left_of_a_checkpoint_goes(config, trained, tmp_path, monkeypatch):
+    shutil.copy(trained / 'epoch_2.pth', tmp_path)
+    (tmp_path / 'last_checkpoint').write_text(str(tmp_path / 'epoch_2.pth'))
+    for name in ('epoch_3.pth', 'epoch_9.pth', 'last_checkpoint'):
+        (tmp_path / f'{name}.0123456789abcdef.tmp').write_text('half')
+    (tmp_path / 'mine.tmp').touch()
+    run_tool(monkeypatch, 'train.py', config, '--work-dir', tmp_path, '--resume')
+    assert [path.name for path in tmp_path.glob('*.tmp')] == ['mine.tmp']
 
 
 def test_training_in_mixed_precision(config, trained, tmp_path, monkeypatch):
@@ -402,6 +433,105 @@ def test_image_that_mmdet_cannot_decode(tmp_path, capsys):
 
 def _fail():
     raise AssertionError('other')
+
+
+def train_or_resume(config, work_dir):
+    resume = ['--resume'] if (work_dir / 'last_checkpoint').exists() else []
+    cli.main(['train', str(config), '--work-dir', str(work_dir), *resume])
+
+
+@pytest.mark.slow
+def test_training_survives_kills(config, tmp_path, seconds_of, survives_kills):
+    whole, killed = tmp_path / 'whole', tmp_path / 'killed'
+    seconds = seconds_of(train_or_resume, (config, whole))
+
+    def check():
+        assert same_weights(killed / 'epoch_3.pth', whole / 'epoch_3.pth')
+        assert (killed / 'last_checkpoint').read_text() == str(killed / 'epoch_3.pth')
+        names = {path.name for path in killed.iterdir() if path.is_file()}
+        assert names == {path.name for path in whole.iterdir() if path.is_file()}
+
+    renames = 2 * 3  # a checkpoint and last_checkpoint
+    args = (config, killed)
+    survives_kills(train_or_resume, args, seconds, renames, check, lambda: shutil.rmtree(killed))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(('number', 'code'), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_training_that_is_asked_to_end(config, trained, tmp_path, processes, number, code):
+    process = processes(train_or_resume, (config, tmp_path))
+    while not (tmp_path / 'last_checkpoint').exists():
+        assert process.is_alive()
+        time.sleep(0.001)
+    os.kill(process.pid, number)
+    process.join()
+    assert process.exitcode == code
+    assert not list(tmp_path.glob('*.tmp')) and not (tmp_path / 'epoch_3.pth').exists()
+    train_or_resume(config, tmp_path)
+    assert same_weights(tmp_path / 'epoch_3.pth', trained / 'epoch_3.pth')
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A file system of 600 kB: one checkpoint fits."""
+    folder = tmp_path / 'disk'
+    folder.mkdir()
+    command = ['mount', '-t', 'tmpfs', '-o', 'size=600k', 'tmpfs', str(folder)]
+    if subprocess.run(command, capture_output=True).returncode:
+        pytest.skip('needs the right to mount a small file system')
+    yield folder
+    subprocess.run(['umount', '-l', str(folder)], check=True)
+
+
+@pytest.mark.slow
+def test_training_on_a_full_disk(config, trained, small_disk, monkeypatch, capsys):
+    work_dir = small_disk / 'work'
+    with pytest.raises(SystemExit) as error:
+        run_tool(monkeypatch, 'train.py', config, '--work-dir', work_dir)
+    assert error.value.code == 2
+    sentence = capsys.readouterr().err.splitlines()[-1]
+    assert sentence == f'error: cannot write {work_dir}/epoch_2.pth: No space left on device'
+    assert not list(work_dir.glob('*.tmp'))
+    # What was finished is valid, and enough to go on.
+    assert (work_dir / 'last_checkpoint').read_text() == str(work_dir / 'epoch_1.pth')
+    subprocess.run(['mount', '-o', 'remount,size=9m', str(small_disk)], check=True)
+    run_tool(monkeypatch, 'train.py', config, '--work-dir', work_dir, '--resume')
+    assert same_weights(work_dir / 'epoch_3.pth', trained / 'epoch_3.pth')
+
+
+def rank_1_of(work_dir):
+    """The second process of a distributed run."""
+    for process in Path('/proc').glob('[0-9]*'):
+        try:
+            words = (process / 'cmdline').read_bytes().split(b'\0')
+            if str(work_dir).encode() in words:
+                if b'RANK=1' in (process / 'environ').read_bytes().split(b'\0'):
+                    return int(process.name)
+        except OSError:
+            pass  # it has ended since
+    return None
+
+
+@pytest.mark.slow
+def test_one_of_two_processes_is_killed(config, tmp_path):
+    environment = dict(
+        PYTHON=sys.executable, OMP_NUM_THREADS='1', CUDA_VISIBLE_DEVICES='-1', PORT='29814'
+    )
+    command = [ROOT / 'tools/dist_train.sh', config, '2', '--work-dir', tmp_path]
+    command += ['--cfg-options', 'train_cfg.max_epochs=500']
+    with open(tmp_path / 'log', 'w') as log:
+        process = subprocess.Popen(
+            list(map(str, command)), env=os.environ | environment, stdout=log, stderr=log
+        )
+    while not (tmp_path / 'last_checkpoint').exists():
+        assert process.poll() is None
+        time.sleep(0.05)
+    os.kill(rank_1_of(tmp_path), signal.SIGKILL)
+    assert process.wait(120) == 128 + signal.SIGKILL
+    assert 'Traceback' not in (tmp_path / 'log').read_text()
+    assert rank_1_of(tmp_path) is None
+    # What was finished is valid.
+    load_checkpoint_file((tmp_path / 'last_checkpoint').read_text())
 
 
 @pytest.mark.slow

@@ -3,6 +3,7 @@
 from .atomic_checkpoint_hook import AtomicCheckpointHook
 from .box_visualization_hook import BoxVisualizationHook
 from .epoch_seed_hook import EpochSeedHook, seed_worker
+from .finite_loss_hook import FiniteLossHook
 from .first_iterations_hook import FirstIterationsHook
 from .norm_statistics_hook import KeepNormStatisticsHook
 
@@ -10,6 +11,7 @@ __all__ = [
     'AtomicCheckpointHook',
     'BoxVisualizationHook',
     'EpochSeedHook',
+    'FiniteLossHook',
     'FirstIterationsHook',
     'KeepNormStatisticsHook',
     'seed_worker',

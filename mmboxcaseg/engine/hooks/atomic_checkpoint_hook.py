@@ -11,7 +11,7 @@ from mmengine.fileio import LocalBackend, register_backend
 from mmengine.hooks import CheckpointHook
 from mmengine.runner import Runner
 
-from mmboxcaseg.fileio import write_bytes
+from mmboxcaseg.fileio import remove_asides, remove_asides_of, write_bytes
 from mmboxcaseg.registry import HOOKS
 
 
@@ -47,6 +47,13 @@ class AtomicCheckpointHook(CheckpointHook):
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs, backend_args=dict(backend='mmboxcaseg.atomic'))
+
+    def before_train(self, runner: Runner) -> None:
+        """Remove what a killed run has left of a checkpoint that it was writing."""
+        super().before_train(runner)
+        if is_main_process():
+            remove_asides_of(self.out_dir, '.pth')
+            remove_asides(Path(runner.work_dir, 'last_checkpoint'))
 
     def _save_checkpoint_with_step(self, runner: Runner, step: int, meta: dict) -> None:
         outdated = None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import signal
 
 import cv2
 import numpy as np
@@ -46,5 +47,7 @@ def seed_worker(worker_id: int) -> None:
         worker_id: The worker's number, which torch passes and has put into its seed already.
     """
     _seed_all(torch.initial_seed())
+    # A worker inherits what a tool does at SIGTERM, which is for the tool's own process.
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
     # cv2 starts a thread per core in every worker; the workers are the parallelism here.
     cv2.setNumThreads(0)

@@ -1,10 +1,12 @@
 import os
+import shutil
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 
+from mmboxcaseg import cli
 from mmboxcaseg.datasets import SalientObjectDataset
 from mmboxcaseg.datasets.transforms.loading import read_mask
 
@@ -299,3 +301,21 @@ def test_files_that_training_does_not_read_may_lie_in_the_output_folder(duts, ru
     assert run(duts, out)[0] == 0
     (out / 'images' / 'other.JPG').write_text('x')
     assert run(duts, out)[0] == 2
+
+
+def convert(duts, out):
+    cli.main(['convert', 'duts-single', str(duts), str(out), '--subsets', '2', '3'])
+
+
+@pytest.mark.slow
+def test_conversion_survives_kills(duts, tmp_path, seconds_of, survives_kills):
+    for number in range(60):
+        write_pair(duts, f'more{number}', MASKS['one'])
+    whole, killed = tmp_path / 'whole', tmp_path / 'killed'
+    seconds = seconds_of(convert, (duts, whole))
+
+    def check():
+        assert content(killed) == content(whole)
+
+    # Three lists, the list of lists, and nothing else is renamed: images are linked.
+    survives_kills(convert, (duts, killed), seconds, 4, check, lambda: shutil.rmtree(killed))
