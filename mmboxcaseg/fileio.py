@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import codecs
 import errno
 import fcntl
 import glob
 import json
 import os
+import re
 import secrets
 import shutil
 import tempfile
@@ -18,6 +20,10 @@ from typing import BinaryIO
 from mmboxcaseg.errors import InputError
 
 _FOLLOW_LINKS = 'MMBOXCASEG_FOLLOW_LINKS'
+# What no text has, in UTF-8, Latin-1 or GBK.
+_CONTROL = re.compile(rb'[\x00-\x08\x0e-\x1a\x1c-\x1f]')
+# What compressed files begin with.
+_PACKED = {b'\x1f\x8b': 'gzip', b'PK\x03\x04': 'ZIP', b'BZh': 'bzip2', b'\xfd7zXZ': 'xz'}
 
 
 class _OnlyATrial(Exception):
@@ -232,6 +238,44 @@ def read_bytes(path: str | Path) -> bytes:
         return Path(path).read_bytes()
     except OSError as error:
         raise InputError(f'cannot read {path}: {error.strerror}') from None
+
+
+def read_utf8(path: str | Path) -> bytes:
+    """Read a text file that must be UTF-8, as JSON and the lists of other tools are.
+
+    Returns:
+        Its bytes, without the mark (BOM) that Windows programs put in front.
+
+    Raises:
+        InputError: If it cannot be read, or is compressed or of another encoding; says of which.
+    """
+    data = read_bytes(path).removeprefix(codecs.BOM_UTF8)
+    packed = next((name for start, name in _PACKED.items() if data.startswith(start)), None)
+    if packed:
+        raise InputError(f'{path} is compressed ({packed}): unpack it first')
+    if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) or data[:2].count(0) == 1:
+        encoding = 'UTF-16'
+    elif data.isascii() or _decodes(data, 'utf-8'):
+        return data
+    elif _CONTROL.search(data):
+        raise InputError(f'{path} is no text file')
+    else:
+        # Latin-1 seldom has two letters beyond ASCII side by side, GB2312 has nothing else.
+        encoding = 'probably GBK' if _decodes(data, 'gb2312') else 'probably Latin-1'
+    raise InputError(f'{path} is not UTF-8 text but {encoding}: save it as UTF-8')
+
+
+def read_text(path: str | Path) -> str:
+    """Read a file as :func:`read_utf8` does, as a string."""
+    return read_utf8(path).decode()
+
+
+def _decodes(data: bytes, encoding: str) -> bool:
+    try:
+        data.decode(encoding)
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def write_json(content: dict | list, path: str | Path) -> None:

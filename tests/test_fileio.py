@@ -1,3 +1,4 @@
+import gzip
 import json
 import os
 import re
@@ -9,6 +10,7 @@ from mmboxcaseg.errors import InputError
 from mmboxcaseg.fileio import (
     check_inside,
     check_output,
+    read_text,
     remove_asides,
     remove_asides_of,
     replacing,
@@ -205,3 +207,30 @@ def test_folder_is_replaced_whole(tmp_path):
     assert [path.name for path in folder.iterdir()] == ['newer']
     assert list(tmp_path.iterdir()) == [folder]
     assert stat.S_IMODE(folder.stat().st_mode) != 0o700
+
+
+@pytest.mark.parametrize('encoding', ['utf-8', 'utf-8-sig'])
+def test_text_is_utf8(tmp_path, encoding):
+    path = tmp_path / 'a.txt'
+    path.write_bytes('Zoé 猫\n'.encode(encoding))
+    assert read_text(path) == 'Zoé 猫\n'
+
+
+@pytest.mark.parametrize(
+    ('data', 'message'),
+    [
+        ('Zoé,café'.encode('latin-1'), 'not UTF-8 text but probably Latin-1: save it as UTF-8'),
+        ('图像,类别'.encode('gbk'), 'not UTF-8 text but probably GBK: save'),
+        ('cat'.encode('utf-16'), 'not UTF-8 text but UTF-16: save'),
+        ('cat'.encode('utf-16-le'), 'not UTF-8 text but UTF-16: save'),
+        ('cat'.encode('utf-16-be'), 'not UTF-8 text but UTF-16: save'),
+        (gzip.compress(b'cat'), r'is compressed \(gzip\): unpack it first'),
+        (b'PK\x03\x04', r'is compressed \(ZIP\): unpack'),
+        (b'\x89PNG\r\n\x1a\n', 'is no text file'),
+    ],
+)
+def test_other_text_is_named(tmp_path, data, message):
+    path = tmp_path / 'a.txt'
+    path.write_bytes(data)
+    with pytest.raises(InputError, match=message):
+        read_text(path)

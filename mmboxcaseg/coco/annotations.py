@@ -15,7 +15,7 @@ import numpy as np
 from msgspec import Meta, Raw, Struct
 
 from mmboxcaseg.errors import InputError, shown
-from mmboxcaseg.fileio import read_bytes, replacing
+from mmboxcaseg.fileio import read_utf8, replacing
 from mmboxcaseg.proxy import (
     MOST_PIXELS,
     check_segmentation,
@@ -70,6 +70,7 @@ class Category(Struct, gc=False):
 
     id: Id
     name: Text
+    supercategory: Any = None
 
 
 class Entry(Struct, gc=False, kw_only=True):
@@ -152,7 +153,9 @@ class Coco:
         top: JSON text of each of its keys.
         images: In the file's order, as all of these.
         annotations: Those of all images.
-        categories: Their names differ.
+        categories: Their names differ. Roboflow's root is none of them.
+        root: The category without annotations that Roboflow puts in front, every other one's
+            supercategory, often with the name of one; None if there is none.
     """
 
     path: Path
@@ -160,6 +163,7 @@ class Coco:
     images: list[Image]
     annotations: list[Annotation]
     categories: list[Category]
+    root: Category | None = None
 
     @property
     def objects(self) -> list[Annotation]:
@@ -192,7 +196,7 @@ def load_coco(
     Raises:
         InputError: If the file cannot be read, is not JSON or not COCO; names what is wrong.
     """
-    return parse_coco(read_bytes(path), path, annotation, image)
+    return parse_coco(read_utf8(path), path, annotation, image)
 
 
 def parse_coco(
@@ -214,6 +218,9 @@ def parse_coco(
         top = msgspec.json.decode(data, type=dict[str, Raw])
         rows = {name: decode_rows(top.get(name, b''), type_) for name, type_ in types.items()}
     coco = Coco(Path(path), top, **rows)
+    coco.root = _find_root(coco)
+    if coco.root:
+        coco.categories = coco.categories[1:]
     _check_ids(coco)
     _check_sizes(coco)
     return coco
@@ -241,7 +248,7 @@ def explaining(
     What is decoded fast says little about what is wrong; it is then read once more, slowly.
 
     Args:
-        data: The file's content.
+        data: The file's content, UTF-8.
         path: The file.
         kind: What it should be.
         explain: Given the content as Python objects; raises the InputError that names the entry.
@@ -250,17 +257,15 @@ def explaining(
         InputError: If it cannot be decoded.
     """
     try:
-        if not data.isascii():
-            data.decode()  # what is skipped is not looked at otherwise
         yield
         return
     except RecursionError:
         raise InputError(f'{path} is nested far deeper than {kind}: give one') from None
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except msgspec.DecodeError as error:
         reason = error
     literals: list[str] = []
     try:
-        content = json.loads(data.decode(), parse_constant=lambda n: literals.append(n) or n)
+        content = json.loads(data, parse_constant=lambda n: literals.append(n) or n)
     except ValueError:
         raise InputError(f'{path} is not JSON: give {kind}') from None
     except RecursionError:
@@ -534,6 +539,18 @@ def _check_ids(coco: Coco) -> None:
         raise InputError(
             f'annotation {annotation.id} of {coco.path} {owner}, which the file does not list'
         )
+
+
+def _find_root(coco: Coco) -> Category | None:
+    first, others = coco.categories[:1], coco.categories[1:]
+    parents = [category.supercategory for category in others]
+    is_root = (
+        others
+        and first[0].supercategory == 'none'
+        and all(parent == first[0].name for parent in parents)
+    )
+    used = is_root and any(a.category_id == first[0].id for a in coco.annotations)
+    return first[0] if is_root and not used else None
 
 
 def _unique(values: list, twice: str, coco: Coco) -> set:

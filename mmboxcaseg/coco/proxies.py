@@ -12,7 +12,7 @@ import numpy as np
 from tqdm import trange
 
 from mmboxcaseg.errors import InputError
-from mmboxcaseg.fileio import check_output, read_bytes
+from mmboxcaseg.fileio import check_output, read_utf8
 from mmboxcaseg.proxy import AGREEMENTS, combined_quality, empty_rle, refine_rles, rle_bboxes
 
 from .annotations import (
@@ -118,7 +118,7 @@ def load_masks(path: str | Path, boxes: Coco) -> dict[Id, Proxy]:
         InputError: If a file is broken or not of these boxes; see :func:`load_proxies`,
             :func:`load_results` and :func:`match_results`.
     """
-    if read_bytes(path)[:64].lstrip().startswith(b'{'):
+    if read_utf8(path)[:64].lstrip().startswith(b'{'):
         return load_proxies(path, boxes)
     matched = match_results(boxes, load_results(path), path)
     return {id_: Proxy(result.segmentation, None, result.score) for id_, result in matched.items()}

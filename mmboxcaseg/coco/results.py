@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from mmboxcaseg.errors import InputError
-from mmboxcaseg.fileio import read_bytes
+from mmboxcaseg.fileio import read_utf8
 
 from .annotations import (
     Annotation,
@@ -53,7 +53,7 @@ def load_results(path: str | Path) -> list[Result]:
     Raises:
         InputError: If the file cannot be read, is not JSON or not such a list.
     """
-    data = read_bytes(path)
+    data = read_utf8(path)
     with explaining(data, path, 'a COCO results file', lambda content: _explain(content, path)):
         results = decode_rows(data, Result)
     for index, result in enumerate(results):

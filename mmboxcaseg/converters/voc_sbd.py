@@ -17,7 +17,7 @@ from mmboxcaseg.coco.annotations import object_annotation
 from mmboxcaseg.converters.linking import check_apart, link_files
 from mmboxcaseg.datasets.transforms.loading import read_image_shape
 from mmboxcaseg.errors import InputError
-from mmboxcaseg.fileio import check_output, read_bytes, write_json
+from mmboxcaseg.fileio import check_output, read_text, write_json
 from mmboxcaseg.proxy import encode_rle, pairwise_iou, tight_bboxes
 
 CLASSES = VOCDataset.METAINFO['classes']
@@ -175,12 +175,7 @@ def list_samples(voc: Path, sbd: Path) -> dict[str, list[Sample]]:
 
 def read_list(path: Path) -> set[str]:
     """Read the image names of a list file."""
-    try:
-        return set(read_bytes(path).decode().split())
-    except UnicodeDecodeError:
-        raise InputError(
-            f'{path} is not a list of image names: unpack the data set again'
-        ) from None
+    return set(read_text(path).split())
 
 
 def convert(split: str, samples: list[Sample], reports: dict[str, Report]) -> dict:
@@ -306,7 +301,7 @@ def read_objects(xml: Path) -> Objects:
     """Read the objects of an XML file of VOC.
 
     VOC counts pixels from 1 and includes the last one; some coordinates have decimals. Objects
-    without ``difficult`` are not.
+    without ``difficult``, or with an empty one, are not.
     """
     labels, bboxes, difficult = [], [], []
     try:
@@ -316,7 +311,7 @@ def read_objects(xml: Path) -> Objects:
             # Not its parts, which have boxes too.
             edges = [float(element.findtext(f'bndbox/{edge}')) for edge in BOX_EDGES]
             bboxes.append([edges[0] - 1, edges[1] - 1, *edges[2:]])
-            difficult.append(int(element.findtext('difficult', '0')))
+            difficult.append(int(element.findtext('difficult', '').strip() or '0'))
         if not np.isfinite(bboxes).all() or not set(difficult) <= {0, 1}:
             raise ValueError
     except (ElementTree.ParseError, OSError, TypeError, ValueError):

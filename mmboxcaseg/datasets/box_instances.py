@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Sequence
+
 import numpy as np
 from mmengine.dataset import BaseDataset
+from mmengine.fileio import list_from_file
 from mmengine.logging import print_log
 
 from mmboxcaseg.coco.annotations import Coco, Id, check_mask, load_coco
@@ -77,6 +81,7 @@ class BoxInstanceDataset(BaseDataset):
         images = {image.id: image for image in coco.images}
         names = {category.id: category.name for category in coco.categories}
         classes = self._metainfo.setdefault('classes', tuple(names.values()))
+        read_classes(classes)
         labels = {id_: classes.index(name) for id_, name in names.items() if name in classes}
         paths = image_paths(images_of_objects(coco), self.data_prefix['img'], self.ann_file)
         masks = self._load_good_masks(coco) if self.proxy_file else {}
@@ -189,3 +194,20 @@ class BoxInstanceDataset(BaseDataset):
             close = first[bbox_iou(bboxes[first], bboxes[first + step]) > min_iou]
             overlapping[order[close]] = overlapping[order[close + step]] = True
         return overlapping
+
+
+def read_classes(classes: Sequence[str] | str) -> Sequence[str]:
+    """Read the classes of a config as mmengine does: a string is a file that lists them.
+
+    Raises:
+        InputError: If there is no such file. mmengine takes the string itself for the classes then,
+            and its letters for their names.
+    """
+    if not isinstance(classes, str):
+        return classes
+    if not os.path.isfile(classes):
+        raise InputError(
+            f'metainfo.classes is the string {classes!r}, which names no file of classes: for one '
+            f'class write ({classes!r},), with the comma'
+        )
+    return list_from_file(classes)

@@ -8,6 +8,7 @@ from pathlib import Path
 from mmengine.dataset import BaseDataset
 
 from mmboxcaseg.errors import InputError, check_count
+from mmboxcaseg.fileio import read_text
 from mmboxcaseg.registry import DATASETS
 
 IMAGE_SUFFIXES = ('.jpg', '.jpeg', '.png', '.bmp', '.webp')
@@ -89,10 +90,7 @@ class SalientObjectDataset(BaseDataset):
         path = Path(self.ann_file)
         if not path.is_file():
             raise InputError(f'list file {path} does not exist')
-        try:
-            names = [line.strip() for line in path.read_text(encoding='utf-8').splitlines()]
-        except UnicodeDecodeError:
-            raise InputError(f'list file {path} is not text: give one image name a line') from None
+        names = [line.strip() for line in read_text(path).splitlines()]
         stems: list[str] = []
         for name in filter(None, names):
             stem = name[: name.rindex('.')] if name.lower().endswith(IMAGE_SUFFIXES) else name

@@ -15,7 +15,7 @@ from mmengine.registry import DATASETS, METRICS, MODELS, TRANSFORMS, Registry, i
 from mmboxcaseg.coco.annotations import Coco, check_mask, load_coco
 from mmboxcaseg.coco.checks import check_bboxes, image_paths
 from mmboxcaseg.coco.proxies import MASK_TOOL, known_quality, load_proxies
-from mmboxcaseg.datasets.box_instances import BoxInstanceDataset
+from mmboxcaseg.datasets.box_instances import BoxInstanceDataset, read_classes
 from mmboxcaseg.datasets.salient_objects import SalientObjectDataset
 from mmboxcaseg.datasets.transforms import BoxPatch, DenoiseProxyMasks, DropProxyMasks
 from mmboxcaseg.engine.checkpoint import (
@@ -54,6 +54,11 @@ def check_classes(coco: Coco, classes: Sequence[str]) -> None:
     """
     names = [category.name for category in coco.categories]
     shown = listing(map(repr, names))
+    if coco.root and coco.root.name in classes:
+        raise InputError(
+            f'category {coco.root.id} of {coco.path}, the root that Roboflow adds, has the name of '
+            f'class {coco.root.name!r}, so mmdet would count it as one: remove it'
+        )
     used_ids = {annotation.category_id for annotation in coco.annotations}
     missing = [name for name in classes if name not in names]
     if missing:
@@ -107,8 +112,7 @@ def check_coco_dataset(config: dict[str, Any], default_classes: Sequence[str] = 
                 'width times height of the box will do'
             )
     classes = (config.get('metainfo') or {}).get('classes', default_classes)
-    classes = [classes] if isinstance(classes, str) else classes
-    check_classes(coco, classes)
+    check_classes(coco, read_classes(classes))
     folder = os.path.join(root, (config.get('data_prefix') or {}).get('img', ''))
     image_paths(coco.images, folder, ann_file)
     if not drops and any(transform.get('with_mask') for transform in transforms):

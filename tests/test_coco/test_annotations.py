@@ -127,7 +127,7 @@ def test_a_subclass_knows_more_fields(tmp_path):
         (image_with(file_name=3), 'image 7 .*has file_name 3, not a string'),
         (dict(COCO, categories=[dict(id=1, name=None)]), 'category 1 .*has name None, not a str'),
         (
-            dict(COCO, categories=[dict(id=1, name='cat'), dict(id=2, name='cat')]),
+            dict(COCO, categories=[*COCO['categories'], dict(COCO['categories'][0], id=77)]),
             "two categories named 'cat'",
         ),
         (coco_with(image_id=5), 'annotation 10 .*belongs to image 5'),
@@ -141,7 +141,7 @@ def test_a_subclass_knows_more_fields(tmp_path):
         (dict(COCO, info=-float('inf')), 'holds -Infinity, which JSON has no word for'),
         (without('bbox'), "annotation 10 of .* has no 'bbox'"),
         (without('id'), r"annotations\[0\] of .* has no 'id'"),
-        *((text, 'is not JSON') for text in ('', '{"a": 1,}', '{7: 8}', '{"a" 1}', '\ufeff{}')),
+        *((text, 'is not JSON') for text in ('', '{"a": 1,}', '{7: 8}', '{"a" 1}')),
         *((text, 'is not JSON') for text in ('{} x', '{"images": [tru', '{"images": [1 2]}')),
         *((text, 'it holds a (int|str|list)') for text in ('7', '"images"', '[1]')),
         ('{"images": {}}', "has no list 'images'"),
@@ -158,8 +158,38 @@ def test_bytes_that_are_no_text(tmp_path):
     path = tmp_path / 'file.json'
     for content in (COCO | dict(info='HERE'), coco_with(note='HERE'), dict(info='HERE')):
         path.write_bytes(json.dumps(content).encode().replace(b'HERE', b'\xff'))
-        with pytest.raises(InputError, match='is not JSON'):
+        with pytest.raises(InputError, match='file.json is not UTF-8 text but probably Latin-1'):
             load_coco(path)
+
+
+def with_root(**root):
+    """The file with the root that Roboflow adds, which has the name of a class."""
+    root = dict(id=0, name='dog', supercategory='none') | root
+    categories = [root, *(dict(c, supercategory='dog') for c in COCO['categories'])]
+    return dict(COCO, categories=categories)
+
+
+def test_roboflows_root_is_no_category(tmp_path):
+    path = write(tmp_path, with_root())
+    coco = load_coco(path)
+    assert [category.id for category in coco.categories] == [1, 2] and coco.root.id == 0
+    write_coco(coco.top, (), tmp_path / 'out.json')
+    assert json.loads((tmp_path / 'out.json').read_text())['categories'][0]['name'] == 'dog'
+
+
+@pytest.mark.parametrize('root', [dict(supercategory='animal'), dict(name='cow')])
+def test_others_are_categories(tmp_path, root):
+    content = with_root(**root)
+    content['categories'][0]['name'] = root.get('name', 'cow')
+    coco = load_coco(write(tmp_path, content))
+    assert len(coco.categories) == 3 and coco.root is None
+
+
+def test_a_root_with_a_box_is_a_category(tmp_path):
+    content = with_root()
+    content['annotations'] = [dict(COCO['annotations'][0], category_id=0)]
+    with pytest.raises(InputError, match="two categories named 'dog'"):
+        load_coco(write(tmp_path, content))
 
 
 @pytest.mark.parametrize('column', ['id', 'name'])

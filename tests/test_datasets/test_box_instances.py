@@ -98,6 +98,11 @@ def test_labels_follow_the_classes_of_the_config(build, coco):
     assert [sample['label'] for sample in samples_of(dataset)][:3] == [1, 2, 2]
 
 
+def test_a_class_without_its_comma_is_refused(build, coco):
+    with pytest.raises(InputError, match=r"classes is the string 'cat', .* write \('cat',\), with"):
+        build(coco, metainfo=dict(classes=('cat')))
+
+
 def test_crowds_and_boxes_without_area_are_left_out(build, coco):
     coco['annotations'][0]['iscrowd'] = 1
     coco['annotations'][4]['bbox'][2] = 0

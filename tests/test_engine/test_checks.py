@@ -50,6 +50,14 @@ def test_check_classes(classes, used_ids, message):
             check_classes(coco_file(used_ids), classes)
 
 
+def test_a_root_with_the_name_of_a_class():
+    coco = coco_file(set())
+    coco.root = Category(0, 'cow', 'none')
+    check_classes(coco, ['cat', 'dog'])
+    with pytest.raises(InputError, match="category 0 of x.json, the root .* of class 'cow', so"):
+        check_classes(coco, ['cat', 'dog', 'cow'])
+
+
 def test_other_categories_are_left_out_with_a_warning(monkeypatch):
     said = []
     monkeypatch.setattr('mmboxcaseg.engine.checks.print_log', lambda *args: said.append(args[0]))
@@ -89,7 +97,10 @@ def dataset(tmp_path):
         (dict(ann_file='none.json'), r'cannot read \S+none\.json'),
         (dict(data_prefix=dict(img='none/')), r'image folder \S+none does not exist'),
         (dict(metainfo=dict(classes=('cat', 'bird'))), "class 'bird'"),
-        (dict(metainfo=dict(classes='dog')), None),
+        (
+            dict(metainfo=dict(classes='dog')),
+            "metainfo.classes is the string 'dog', which names no",
+        ),
         # Without classes of its own the config has those of COCO.
         (dict(metainfo={}), "class 'person'"),
     ],

@@ -200,7 +200,7 @@ def remove(file):
         ),
         (lambda files: files[1].write_text('[{}, '), 'raw.json is not JSON'),
         (lambda files: files[1].write_text('[]]'), 'raw.json is not JSON'),
-        (lambda files: files[1].write_bytes(b'["\xff"]'), 'raw.json is not JSON'),
+        (lambda files: files[1].write_bytes(b'["\xff"]'), 'raw.json is not UTF-8 text'),
         (change(1, 1, 3), 'entry 1 of .*raw.json is not a dict'),
         (
             change(1, 1, dict(RAW[1], score='high')),

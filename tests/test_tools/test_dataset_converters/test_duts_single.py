@@ -111,7 +111,7 @@ def test_subsets_are_nested_and_drawn_by_seed(run, tmp_path):
 
 def test_a_given_list_is_not_filtered(duts, run, tmp_path):
     # With and without suffix, in any order; masks that were not asked for may be broken.
-    (tmp_path / 'list.txt').write_text('two\none.jpg\n\n')
+    (tmp_path / 'list.txt').write_text('\ufefftwo\none.jpg\n\n')  # with a BOM
     (duts / 'DUTS-TR-Mask' / 'small.png').write_text('broken')
     code, text, _ = run(duts, tmp_path / 'out', '--list', tmp_path / 'list.txt', '--subsets', 1)
     assert code == 0
@@ -225,7 +225,7 @@ def test_bad_options_are_one_sentence(duts, run, tmp_path, options, words):
         (b'one\nnone\n', 'image none of {} is not in'),
         (b'one\none.jpg\n', 'names image one twice'),
         (b'\n', 'no salient image'),
-        (b'\xff\xd8', 'list file {} is not text'),
+        (b'\xff\xfe', '{} is not UTF-8 text but UTF-16'),
     ],
 )
 def test_bad_lists_are_one_sentence(duts, run, tmp_path, text, words):

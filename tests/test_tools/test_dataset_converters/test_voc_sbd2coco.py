@@ -169,7 +169,9 @@ def test_splits_and_instances(tree, run):
     }
 
 
-@pytest.mark.parametrize('difficult', [(DIFFICULT, EASY), (EASY, DIFFICULT)])
+@pytest.mark.parametrize(
+    'difficult', [(DIFFICULT, EASY), (EASY, DIFFICULT), ('<difficult />', DIFFICULT)]
+)
 def test_vocs_numbers_are_believed_where_class_and_box_agree(tree, run, difficult):
     # By IoU alone the boxes were each other's: 1 + 6/7 is more than the 7/8 + 6/8 of the numbers.
     numbers = np.zeros(SHAPE, np.uint8)
@@ -336,7 +338,7 @@ XML = f'<annotation><object><name>cat</name>{BOX}{{}}</object></annotation>'
         (remove(f'{S}img/2008_000004.jpg'), '2008_000004.jpg does not exist'),
         (remove(f'{S}val.txt'), 'val.txt: No such file'),
         (write(f'{V}ImageSets/Segmentation/val.txt', b''), 'leave no image for val'),
-        (write(f'{S}train.txt', b'\xff\xfe'), 'train.txt is not a list of image names'),
+        (write(f'{S}train.txt', b'\xff\xfe'), 'train.txt is not UTF-8 text but UTF-16'),
         (write(f'{S}inst/2008_000003.mat'), '2008_000003.mat is not an instance file of SBD'),
         (write(f'{S}inst/2008_000003.mat', b''), '2008_000003.mat is not an instance file of SBD'),
         (truncate(f'{S}inst/2008_000003.mat'), '2008_000003.mat is not an instance file of SBD'),
