@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from math import isfinite
+from typing import Any
 
 from mmboxcaseg.errors import InputError
 
@@ -38,13 +39,28 @@ def read_corners(
         >>> read_corners(texts, 0, ''), read_corners(texts, 1, '')
         ((3, 4, 10, 20.5), (2, 3, 10, 20.5))
     """
-    numbers = []
-    for name in CORNERS:
-        try:
-            number = float(texts.get(name) or '')
-        except ValueError:
-            number = float('nan')
-        if not isfinite(number):
-            raise InputError(f'{where} has {name} {texts.get(name)!r}, not a number')
-        numbers.append(tidy(number - origin * (name in CORNERS[:2])))
-    return tuple(numbers)
+    x1, y1, x2, y2 = (read_number(texts.get(name), name, where) for name in CORNERS)
+    return x1 - origin, y1 - origin, x2, y2
+
+
+def read_number(value: Any, name: str, where: str) -> float | int:
+    """Read a number of a file: text, or a number already.
+
+    Args:
+        value: What the file has.
+        name: Its name there, for the message.
+        where: What it is of, for the message.
+
+    Returns:
+        The number, an int where it is whole.
+
+    Raises:
+        InputError: If it is none.
+    """
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        number = float('nan')
+    if not isfinite(number):
+        raise InputError(f'{where} has {name} {value!r}, not a number')
+    return tidy(number)

@@ -4,28 +4,30 @@ from __future__ import annotations
 
 import json
 import re
+from collections import defaultdict
 from pathlib import Path
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from mmboxcaseg.coco.annotations import Coco
 from mmboxcaseg.errors import InputError
-from mmboxcaseg.fileio import read_bytes
+from mmboxcaseg.fileio import read_text
+from mmboxcaseg.proxy import encode_rle, tight_bboxes
 
-from .pictures import Drawn, ImageFolder, Picture, as_coco, in_pixels
+from .brush import decode_brush
+from .pictures import Drawn, Picture, Source, as_coco, in_pixels, outlined
 
 # What an upload puts in front of a name.
 _UPLOAD = re.compile(r'^[0-9a-f]{8}-')
 
 
-def read_label_studio(path: Path, images: Path, origin: int = 0) -> Coco:
+def read_label_studio(source: Source) -> Coco:
     """Read the rectangles of a Label Studio export (JSON, not JSON-MIN).
 
-    Of several annotations of a task the first that was not cancelled counts.
+    Polygons and what a brush has painted are kept as the masks of their boxes. Of several
+    annotations of a task the first that was not cancelled counts; predictions never do.
 
     Args:
-        path: The file.
-        images: Folder of the images; a name counts without what an upload put in front of it.
-        origin: Has no meaning here: the numbers are parts of the image.
+        source: Its path is the file. Images' names count without what an upload put in front.
 
     Returns:
         The boxes, to a hundredth of a pixel.
@@ -34,54 +36,74 @@ def read_label_studio(path: Path, images: Path, origin: int = 0) -> Coco:
         InputError: If the file is no such export, an image is missing or of another size, or a
             rectangle is turned.
     """
-    folder = ImageFolder(images)
     try:
-        tasks = json.loads(read_bytes(path))
-        pictures = [_read_task(task, folder, path) for task in tasks]
-    except (
-        LookupError,
-        TypeError,
-        AttributeError,
-        StopIteration,
-        ValueError,
-        RecursionError,
-    ) as error:
+        tasks = json.loads(read_text(source.path))
+        pictures = [_read_task(task, source) for task in tasks]
+    except (KeyError, TypeError, AttributeError, StopIteration, ValueError) as error:
         if isinstance(error, InputError):
             raise
         raise InputError(
-            f"{path} is no JSON export of Label Studio, a list of tasks with 'data' and "
+            f"{source.path} is no JSON export of Label Studio, a list of tasks with 'data' and "
             f"'annotations' ({type(error).__name__}: {error})"
         ) from None
-    return as_coco(pictures, path)
+    return as_coco(pictures, source.path)
 
 
-def _read_task(task: dict, folder: ImageFolder, path: Path) -> Picture:
+def _read_task(task: dict, source: Source) -> Picture:
     address = next(value for value in task['data'].values() if isinstance(value, str))
     parts = urlsplit(address)
     # Files that were not uploaded: /data/local-files/?d=folder/a.jpg
     name = unquote(parse_qs(parts.query).get('d', [parts.path])[0])
-    try:
-        picture = folder.picture(name, path)
-    except InputError:
-        bare = _UPLOAD.sub('', Path(name).name)
-        if bare == Path(name).name:
-            raise
-        picture = folder.picture(bare, path)
-    valid = (a for a in task['annotations'] if not a.get('was_cancelled'))
-    for result in next(valid, {}).get('result', ()):
-        value = result.get('value', {})
-        if not value.get('rectanglelabels'):
-            continue
-        where = f'rectangle {result.get("id")} of {picture.file_name} in {path}'
-        if value.get('rotation'):
-            raise InputError(f'{where} is turned: draw it upright, boxes have no angle')
-        said = result.get('original_height'), result.get('original_width')
-        if None not in said and said != picture.shape:
-            raise InputError(
-                f'{where} is of an image of {said[1]}x{said[0]}, but the file is '
-                f'{picture.shape[1]}x{picture.shape[0]}: was it scaled or turned since?'
-            )
-        x, y, w, h = (value[key] / 100 for key in ('x', 'y', 'width', 'height'))
-        bbox = in_pixels((x, y, x + w, y + h), picture.shape)
-        picture.boxes.append(Drawn(str(value['rectanglelabels'][0]), bbox))
+    bare = _UPLOAD.sub('', Path(name).name)
+    is_there = source.images.find_if_there(name) is not None
+    picture = source.images.picture(name if is_there else bare, source.path)
+    valid = [a for a in task['annotations'] if not a.get('was_cancelled')]
+    source.left_out['second annotations of a task'] += len(valid[1:])
+    # A shape and its label may be two results of one id.
+    shapes: dict[str, dict] = defaultdict(dict)
+    for number, result in enumerate(valid[0]['result'] if valid else ()):
+        key = result.get('id', number)
+        shapes[key] |= {k: v for k, v in result.items() if k.startswith('original_')}
+        shapes[key] |= result.get('value', {})
+    for key, shape in shapes.items():
+        drawn = _draw(shape, picture, f'{key} of {picture.file_name} in {source.path}', source)
+        picture.boxes += [drawn] if drawn else []
     return picture
+
+
+def _draw(shape: dict, picture: Picture, where: str, source: Source) -> Drawn | None:
+    kinds = dict(width='rectangle', rle='brush', points='polygon')
+    kind = next((name for key, name in kinds.items() if key in shape), None)
+    labels = next((v for k, v in shape.items() if k.endswith('labels') and v), None)
+    if kind is None:
+        if labels:
+            source.left_out['shapes of other kinds'] += 1
+        return None
+    where = f'{kind} {where}'
+    said = shape.get('original_height'), shape.get('original_width')
+    if not labels:
+        source.left_out['boxes without a label'] += 1
+        return None
+    if shape.get('rotation'):
+        raise InputError(f'{where} is turned: draw it upright, boxes have no angle')
+    if None not in said and said != picture.shape:
+        raise InputError(
+            f'{where} is of an image of {said[1]}x{said[0]}, but the file is '
+            f'{picture.shape[1]}x{picture.shape[0]}: was it scaled or turned since?'
+        )
+    if kind == 'rectangle':
+        x, y, w, h = (shape[key] / 100 for key in ('x', 'y', 'width', 'height'))
+        return Drawn(labels[0], in_pixels((x, y, x + w, y + h), picture.shape))
+    if kind == 'polygon':
+        height, width = picture.shape
+        points = [edge for x, y in shape['points'] for edge in (x * width / 100, y * height / 100)]
+        return outlined(labels[0], [points], where)
+    try:
+        mask = decode_brush(shape['rle'], picture.shape)
+    except ValueError as error:
+        raise InputError(f'{where} cannot be decoded: {error}') from None
+    if not mask.any():
+        source.left_out['empty brush masks'] += 1
+        return None
+    bbox = tuple(tight_bboxes(mask[None])[0].tolist())
+    return Drawn(labels[0], bbox, dict(segmentation=encode_rle(mask)))

@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import json
-import os
-from collections.abc import Iterable, Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
+from unicodedata import normalize
+from urllib.parse import unquote
 
 from mmboxcaseg.coco.annotations import Coco, parse_coco
 from mmboxcaseg.datasets.transforms.loading import read_image_shape
 from mmboxcaseg.errors import InputError
 
+IMAGE_SUFFIXES = ('.jpg', '.jpeg', '.png', '.bmp', '.tif', '.tiff', '.webp')
 #: To this part of a pixel boxes are rounded that a file gives in parts of the image: whole pixels
 #: come back whole from six decimals.
 DECIMALS = 2
+#: What boxes are of where a file has no classes.
+NO_CLASS = 'object'
 
 
 class Drawn(NamedTuple):
@@ -62,12 +68,15 @@ class ImageFolder:
         if not self.path.is_dir():
             raise InputError(f'image folder {path} does not exist')
         self._present = {entry.name for entry in self.path.iterdir() if entry.is_file()}
+        # An accented letter may be one character or a letter and its accent.
+        self._composed = {normalize('NFC', name): name for name in self._present}
 
     def find(self, name: str, source: str | Path) -> str:
         """Find an image.
 
         Folders in front of its name, of another machine or an address, are left out one after the
-        other until there is such a file.
+        other until there is such a file. Characters may be written as in an address (``%20``), and
+        the suffix may be missing.
 
         Args:
             name: As the file of the boxes has it.
@@ -77,15 +86,44 @@ class ImageFolder:
             The path below the folder.
 
         Raises:
-            InputError: If there is none.
+            InputError: If there is none; names the nearest one.
         """
-        parts = PurePosixPath(name.replace('\\', '/')).parts
-        parts = [part for part in parts if part.strip('/.')]  # what is found lies in the folder
-        for start in range(len(parts)):
-            candidate = '/'.join(parts[start:])
-            if candidate in self._present or os.path.isfile(self.path / candidate):
-                return candidate
-        raise InputError(f'image {name} of {source} does not exist in {self.path}')
+        found = self.find_if_there(name)
+        if found is None:
+            raise InputError(
+                f'image {name} of {source} does not exist in {self.path}{self._nearest(name)}'
+            )
+        return found
+
+    def find_if_there(self, name: str) -> str | None:
+        """Find an image as :meth:`find` does; None if there is none."""
+        if name in self._present:
+            return name
+        for form in dict.fromkeys((name, unquote(name))):
+            parts = PurePosixPath(form.replace('\\', '/')).parts
+            parts = [part for part in parts if part.strip('/.')]  # what is found lies in the folder
+            for start in range(len(parts)):
+                bare = '/'.join(parts[start:])
+                for candidate in (bare, *(bare + suffix for suffix in IMAGE_SUFFIXES)):
+                    if (found := self._there(candidate)) is not None:
+                        return found
+        return None
+
+    def _there(self, candidate: str) -> str | None:
+        if '/' not in candidate:
+            return self._composed.get(normalize('NFC', candidate))
+        forms = (candidate, normalize('NFC', candidate), normalize('NFD', candidate))
+        return next((form for form in forms if (self.path / form).is_file()), None)
+
+    def _nearest(self, name: str) -> str:
+        paths = {
+            path.relative_to(self.path).as_posix(): path.name.casefold()
+            for path in self.path.rglob('*')
+            if path.suffix.lower() in IMAGE_SUFFIXES
+        }
+        bare = PurePosixPath(name.replace('\\', '/')).name.casefold()
+        nearest = get_close_matches(bare, paths.values(), n=1)
+        return f'; is it {next(p for p, n in paths.items() if n == nearest[0])}?' if nearest else ''
 
     def picture(
         self, name: str, source: str | Path, said: tuple[int, int] | None = None
@@ -109,6 +147,23 @@ class ImageFolder:
                 'scaled or turned since'
             )
         return Picture(found, shape)
+
+
+@dataclass
+class Source:
+    """What a reader reads.
+
+    Attributes:
+        path: File or folder with the boxes.
+        images: Folder of their images.
+        origin: What VOC and CSV files call the first pixel, 0 or 1.
+        left_out: How many shapes or images the reader leaves out, by what they are.
+    """
+
+    path: Path
+    images: ImageFolder
+    origin: int = 0
+    left_out: Counter[str] = field(default_factory=Counter)
 
 
 def named_groups(rows: Iterable[tuple[str, Any]]) -> Iterator[tuple[str, list]]:
@@ -168,6 +223,34 @@ def as_coco(
     listed = [dict(id=number, name=name) for name, number in ids.items()]
     content = dict(images=images, annotations=annotations, categories=listed)
     return parse_coco(json.dumps(content).encode(), path)
+
+
+def outlined(
+    category: str, outlines: Sequence[Sequence[float]], where: str, **fields: Any
+) -> Drawn:
+    """Take outlines as the mask of a box, the tight one around them.
+
+    Args:
+        category: Name.
+        outlines: Each x, y, x, y, ... in pixels, as COCO has polygons; several are parts.
+        where: What they are of, for the message.
+        **fields: Others that the annotation is to have.
+
+    Raises:
+        InputError: If one has fewer than three corners.
+
+    Example:
+        >>> outlined('cat', [[0, 0, 4, 0, 4, 3]], '').bbox
+        (0, 0, 4, 3)
+    """
+    for outline in outlines:
+        if len(outline) < 6 or len(outline) % 2:
+            raise InputError(f'{where} has {len(outline) // 2} corners: an outline has at least 3')
+    outlines = [[tidy(number) for number in outline] for outline in outlines]
+    xs = [x for outline in outlines for x in outline[::2]]
+    ys = [y for outline in outlines for y in outline[1::2]]
+    bbox = min(xs), min(ys), max(xs), max(ys)
+    return Drawn(category, bbox, dict(fields, segmentation=outlines))
 
 
 def in_pixels(

@@ -2,28 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
+import msgspec
+from msgspec import Raw
+
 from mmboxcaseg.coco.annotations import Coco
 from mmboxcaseg.errors import InputError
-from mmboxcaseg.fileio import read_bytes
+from mmboxcaseg.fileio import read_text, read_utf8
 
 from .coco_json import read_coco
+from .cvat import read_cvat
 from .label_studio import read_label_studio
+from .labelme import labelme_files, read_labelme
+from .open_images import read_open_images
+from .pictures import ImageFolder, Source
 from .table import read_table
-from .voc import read_voc, voc_files
+from .via import read_via
+from .voc import read_voc, read_xml, voc_files
 from .yolo import names_file, read_yolo
 
-_Reader = Callable[[Path, Path, int], Coco]
-
 #: What each format is called, and its reader.
-FORMATS: dict[str, tuple[str, _Reader]] = {
+FORMATS: dict[str, tuple[str, Callable[[Source], Coco]]] = {
     'coco': ('COCO', read_coco),
     'voc': ('Pascal VOC XML', read_voc),
     'csv': ('CSV', read_table),
     'yolo': ('YOLO', read_yolo),
+    'cvat': ('CVAT XML', read_cvat),
+    'labelme': ('LabelMe', read_labelme),
+    'via': ('VIA', read_via),
+    'open-images': ('Open Images', read_open_images),
     'label-studio': ('Label Studio', read_label_studio),
 }
 
@@ -34,10 +44,12 @@ class Reading(NamedTuple):
     Attributes:
         coco: The boxes.
         format: Key of :data:`FORMATS`.
+        left_out: How many shapes or images the reader left out, by what they are.
     """
 
     coco: Coco
     format: str
+    left_out: Mapping[str, int] = {}
 
 
 def read_boxes(
@@ -53,7 +65,7 @@ def read_boxes(
             :func:`mmboxcaseg.formats.corners.read_corners`.
 
     Returns:
-        The boxes and the format.
+        The boxes, the format and what was left out.
 
     Raises:
         InputError: If nothing is there, the format is not known, or the reader finds fault.
@@ -61,13 +73,15 @@ def read_boxes(
     Example:
         >>> read_boxes('boxes.csv', 'images').coco.annotations  # doctest: +SKIP
     """
-    path, images = Path(path), Path(images)
+    path = Path(path)
     if not path.exists():
         raise InputError(f'{path} does not exist: give a file or a folder with boxes')
     format = format or recognise(path)
     if format not in FORMATS:
         raise InputError(f'there is no format {format!r}: take one of {", ".join(FORMATS)}')
-    return Reading(FORMATS[format][1](path, images, origin), format)
+    source = Source(path, ImageFolder(images), origin)
+    coco = FORMATS[format][1](source)
+    return Reading(coco, format, +source.left_out)
 
 
 def recognise(path: Path) -> str:
@@ -84,15 +98,48 @@ def recognise(path: Path) -> str:
     """
     suffix = path.suffix.lower()
     if path.is_dir():
-        found = 'voc' if voc_files(path) else 'yolo' if names_file(path) else None
+        found = _of_folder(path)
     elif suffix == '.json':
-        found = {b'{': 'coco', b'[': 'label-studio'}.get(read_bytes(path)[:64].lstrip()[:1])
+        found = _of_json(path)
+    elif suffix == '.xml':
+        found = 'cvat' if read_xml(path).tag == 'annotations' else 'voc'
+    elif suffix == '.csv':
+        found = _of_csv(path)
     else:
-        suffixes = {'.csv': 'csv', '.tsv': 'csv', '.xml': 'voc', '.yaml': 'yolo', '.yml': 'yolo'}
-        found = suffixes.get(suffix)
+        found = {'.tsv': 'csv', '.yaml': 'yolo', '.yml': 'yolo'}.get(suffix)
     if found is None:
         raise InputError(
             f'{path} is of no format that is known; if it is one of {", ".join(FORMATS)}, say '
             'which with --format'
         )
     return found
+
+
+def _of_folder(path: Path) -> str | None:
+    if voc_files(path):
+        return 'voc'
+    if names_file(path) or any(path.glob('*.txt')):
+        return 'yolo'
+    return 'labelme' if labelme_files(path) else None
+
+
+def _of_json(path: Path) -> str | None:
+    data = read_utf8(path)
+    try:
+        keys = msgspec.json.decode(data, type=dict[str, Raw])
+    except msgspec.DecodeError:
+        return {b'{': 'coco', b'[': 'label-studio'}.get(data[:64].lstrip()[:1])
+    if 'images' in keys or 'annotations' in keys:
+        return 'coco'
+    if 'shapes' in keys:
+        return 'labelme'
+    is_via = any(key.startswith('_via') for key in keys) or {'project', 'metadata'} <= keys.keys()
+    is_via = is_via or (keys and all(b'"regions"' in bytes(entry) for entry in keys.values()))
+    return 'via' if is_via else 'coco'
+
+
+def _of_csv(path: Path) -> str:
+    head = read_text(path).partition('\n')[0]
+    if 'region_shape_attributes' in head:
+        return 'via'
+    return 'open-images' if 'ImageID' in head and 'XMin' in head else 'csv'

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import csv
-import re
-from pathlib import Path
 
 from mmboxcaseg.coco.annotations import Coco
 from mmboxcaseg.errors import InputError
-from mmboxcaseg.fileio import read_bytes
+from mmboxcaseg.fileio import read_text
 
 from .corners import CORNERS, read_corners
-from .pictures import Drawn, ImageFolder, as_coco, named_groups
+from .pictures import NO_CLASS, Drawn, Source, as_coco, named_groups
 
 # Other names of the columns, in lower case.
 _NAMES = dict(
@@ -23,19 +21,18 @@ _NAMES = dict(
     ymax=('y2', 'y_max', 'bottom'),
 )
 _COLUMNS = {other: name for name, others in _NAMES.items() for other in others}
-#: What boxes are of where a file has no classes.
-NO_CLASS = 'object'
+_LISTED = ', '.join(CORNERS)
 
 
-def read_table(path: Path, images: Path, origin: int = 0) -> Coco:
+def read_table(source: Source) -> Coco:
     """Read boxes of a CSV file with a head line.
 
     Args:
-        path: The file, with columns ``filename``, ``xmin``, ``ymin``, ``xmax``, ``ymax`` and, if
-            there are classes, ``class``; common other names will do. A ``width`` and a ``height``
-            are compared with the image. A row whose corners are empty is of an image without boxes.
-        images: Folder of the images.
-        origin: What the first pixel of a row or column is called; see :func:`read_corners`.
+        source: Its path is the file, with columns ``filename``, ``xmin``, ``ymin``, ``xmax``,
+            ``ymax`` and, if there are classes, ``class``; common other names will do. A ``width``
+            and a ``height`` are compared with the image. A row whose corners are empty is of an
+            image without boxes. The origin is what the first pixel of a row or column is called;
+            see :func:`read_corners`.
 
     Returns:
         The boxes.
@@ -43,32 +40,27 @@ def read_table(path: Path, images: Path, origin: int = 0) -> Coco:
     Raises:
         InputError: If a column or an image is missing, or a corner is no number.
     """
-    folder = ImageFolder(images)
-    try:
-        lines = read_bytes(path).decode('utf-8-sig').splitlines()
-    except UnicodeDecodeError:
-        raise InputError(f'{path} is not UTF-8 text: give a CSV file') from None
-    delimiter = max(',;\t', key=lines[0].count) if lines else ','
+    path = source.path
+    lines = read_text(path).splitlines()
+    if not lines:
+        raise InputError(f'{path} is empty: its first line must name filename, class, {_LISTED}')
+    delimiter = max(',;\t', key=lines[0].count)
     table = csv.DictReader(lines, delimiter=delimiter, restval='')
-    try:
-        names = [name.strip().lower() for name in table.fieldnames or ()]
-        table.fieldnames = [_COLUMNS.get(name, name) for name in names]
-        rows = [(table.line_num, row) for row in table]
-    except csv.Error as error:
-        raise InputError(f'{path} is no CSV after its line {table.line_num}: {error}') from None
+    names = [name.strip().lower() for name in table.fieldnames or ()]
+    table.fieldnames = [_COLUMNS.get(name, name) for name in names]
     missing = [name for name in ('filename', *CORNERS) if name not in table.fieldnames]
     if missing:
         raise InputError(
             f'{path} has no column {missing[0]!r} but {", ".join(names)}: its first line must name '
-            f'filename, class, {", ".join(CORNERS)}'
+            f'filename, class, {_LISTED}'
         )
-    rows = [(row['filename'].strip(), (line, row)) for line, row in rows]
+    rows = ((row['filename'].strip(), (table.line_num, row)) for row in table)
     pictures = []
     for name, group in named_groups(rows):
-        picture = folder.picture(name, path, _said_shape(group[0][1]))
+        picture = source.images.picture(name, path, _said_shape(group[0][1]))
         for line, row in group:
             if any(row[corner].strip() for corner in CORNERS):
-                bbox = read_corners(row, origin, f'line {line} of {path}')
+                bbox = read_corners(row, source.origin, f'line {line} of {path}')
                 picture.boxes.append(Drawn(row.get('class', '').strip() or NO_CLASS, bbox))
         pictures.append(picture)
     return as_coco(pictures, path)
@@ -76,4 +68,4 @@ def read_table(path: Path, images: Path, origin: int = 0) -> Coco:
 
 def _said_shape(row: dict) -> tuple[int, int] | None:
     sides = [row.get(side, '').strip() for side in ('height', 'width')]
-    return tuple(map(int, sides)) if all(map(re.compile('[0-9]{1,9}').fullmatch, sides)) else None
+    return tuple(map(int, sides)) if all(side.isdigit() for side in sides) else None

@@ -9,7 +9,7 @@ from mmboxcaseg.coco.annotations import Coco
 from mmboxcaseg.errors import InputError
 
 from .corners import read_corners
-from .pictures import Drawn, ImageFolder, Picture, as_coco
+from .pictures import Drawn, Picture, Source, as_coco
 
 
 def voc_files(path: Path) -> list[Path]:
@@ -19,13 +19,12 @@ def voc_files(path: Path) -> list[Path]:
     return sorted(path.glob('*.xml')) or sorted(path.glob('Annotations/*.xml'))
 
 
-def read_voc(path: Path, images: Path, origin: int = 0) -> Coco:
+def read_voc(source: Source) -> Coco:
     """Read boxes of Pascal VOC.
 
     Args:
-        path: Folder of the XML files, or one of them.
-        images: Folder of the images.
-        origin: What the first pixel of a row or column is called; see :func:`read_corners`.
+        source: Its path is the folder of the XML files, or one of them. The origin is what the
+            first pixel of a row or column is called; see :func:`read_corners`.
 
     Returns:
         The boxes; ``difficult`` and ``truncated`` are kept where a file has them.
@@ -33,20 +32,29 @@ def read_voc(path: Path, images: Path, origin: int = 0) -> Coco:
     Raises:
         InputError: If a file is no XML of VOC, or its image is missing or of another size.
     """
-    folder = ImageFolder(images)
-    files = voc_files(path)
+    files = voc_files(source.path)
     if not files:
-        raise InputError(f'{path} has no XML file: give the folder of the Pascal VOC annotations')
-    return as_coco((_read_file(file, folder, origin) for file in files), path)
+        raise InputError(
+            f'{source.path} has no XML file: give the folder of the Pascal VOC annotations'
+        )
+    return as_coco((_read_file(file, source) for file in files), source.path)
 
 
-def _read_file(file: Path, folder: ImageFolder, origin: int) -> Picture:
+def read_xml(path: Path) -> ElementTree.Element:
+    """Read an XML file.
+
+    Raises:
+        InputError: If it cannot be read.
+    """
     try:
-        # expat stops at entities that grow, and opens no other file.
-        root = ElementTree.parse(file).getroot()  # noqa: S314
-    except (OSError, ElementTree.ParseError) as error:
-        raise InputError(f'{file} cannot be read as XML: {error}') from None
-    if root.tag != 'annotation' or not root.findtext('filename'):
+        return ElementTree.parse(path).getroot()
+    except (OSError, ElementTree.ParseError, LookupError, ValueError) as error:
+        raise InputError(f'{path} cannot be read as XML: {error}') from None
+
+
+def _read_file(file: Path, source: Source) -> Picture:
+    root = read_xml(file)
+    if root.tag != 'annotation' or root.find('filename') is None:
         raise InputError(
             f'{file} is no Pascal VOC annotation: its root is <{root.tag}>, not <annotation> with '
             'a <filename>'
@@ -54,9 +62,11 @@ def _read_file(file: Path, folder: ImageFolder, origin: int) -> Picture:
     said = [root.findtext(f'size/{side}') or '0' for side in ('height', 'width')]
     try:
         shape = tuple(int(float(side)) for side in said)
-    except (ValueError, OverflowError):
+    except ValueError:
         raise InputError(f'{file} has the size {said}, not two numbers') from None
-    picture = folder.picture(root.findtext('filename').strip(), file, shape)
+    # Some tools leave the name empty: the image is called as the file is.
+    name = root.findtext('filename').strip() or file.stem
+    picture = source.images.picture(name, file, shape)
     for number, entry in enumerate(root.findall('object'), 1):
         where = f'object {number} of {file}'
         name = (entry.findtext('name') or '').strip()
@@ -66,5 +76,5 @@ def _read_file(file: Path, folder: ImageFolder, origin: int) -> Picture:
         corners = {} if box is None else {corner.tag: corner.text for corner in box}
         flags = {key: entry.findtext(key) for key in ('difficult', 'truncated')}
         fields = {key: int(text == '1') for key, text in flags.items() if text is not None}
-        picture.boxes.append(Drawn(name, read_corners(corners, origin, where), fields))
+        picture.boxes.append(Drawn(name, read_corners(corners, source.origin, where), fields))
     return picture

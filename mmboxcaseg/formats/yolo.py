@@ -10,11 +10,10 @@ import yaml
 
 from mmboxcaseg.coco.annotations import Coco
 from mmboxcaseg.errors import InputError
-from mmboxcaseg.fileio import read_bytes
+from mmboxcaseg.fileio import read_text
 
-from .pictures import Drawn, ImageFolder, as_coco, in_pixels
+from .pictures import DECIMALS, IMAGE_SUFFIXES, Drawn, Source, as_coco, in_pixels, outlined, tidy
 
-_IMAGE_SUFFIXES = {'.bmp', '.jpeg', '.jpg', '.png', '.tif', '.tiff', '.webp'}
 _NAME_FILES = ('data.yaml', 'data.yml', 'dataset.yaml', 'classes.txt')
 # Outlines may reach over the image's border by a rounding error.
 _MOST = 1.001
@@ -28,7 +27,7 @@ def names_file(path: Path) -> Path | None:
     return next((place for place in places if place.is_file()), None)
 
 
-def read_yolo(path: Path, images: Path, origin: int = 0) -> Coco:
+def read_yolo(source: Source) -> Coco:
     """Read boxes of YOLO.
 
     The labels of ``images/x/a.jpg`` are ``labels/x/a.txt``; they may lie beside the image too, or
@@ -36,9 +35,8 @@ def read_yolo(path: Path, images: Path, origin: int = 0) -> Coco:
     (YOLO-seg) is kept as the mask of its box.
 
     Args:
-        path: ``data.yaml`` or ``classes.txt``, or a folder with one of them in it or above it.
-        images: Folder of the images, folders in it included.
-        origin: Has no meaning here: the numbers are parts of the image.
+        source: Its path is ``data.yaml`` or ``classes.txt``, or a folder with one of them in it or
+            above it. Folders in that of the images are read too.
 
     Returns:
         The boxes, to a hundredth of a pixel.
@@ -46,18 +44,21 @@ def read_yolo(path: Path, images: Path, origin: int = 0) -> Coco:
     Raises:
         InputError: If there are no names or no labels, or a line is wrong.
     """
-    source = names_file(path)
-    if source is None:
-        raise InputError(f'{path} has no {" or ".join(_NAME_FILES)}, which name the classes')
-    names = _read_names(source)
-    folder = ImageFolder(images)
+    path, images = source.path, source.images.path
+    listing = names_file(path)
+    if listing is None:
+        raise InputError(
+            f'{path} has no {" or ".join(_NAME_FILES)}, in it or above it, which name the classes: '
+            'write classes.txt there, a name a line, in the order of their numbers'
+        )
+    names = _read_names(listing)
     root = path if path.is_dir() else path.parent
     pictures, found = [], 0
     for file in sorted(images.rglob('*')):
-        if file.suffix.lower() not in _IMAGE_SUFFIXES:
+        if file.suffix.lower() not in IMAGE_SUFFIXES:
             continue
         name = file.relative_to(images).as_posix()
-        picture = folder.picture(name, path)
+        picture = source.images.picture(name, path)
         labels = next((p for p in _label_places(file, name, root) if p.is_file()), None)
         if labels is not None:
             found += 1
@@ -82,30 +83,27 @@ def _label_places(file: Path, name: str, root: Path) -> Iterator[Path]:
 
 
 def _read_names(path: Path) -> dict[int, str]:
-    text = read_bytes(path)
+    text = read_text(path)
     try:
         if path.suffix == '.txt':
-            names = text.decode().split('\n')
-            names = [name.strip() for name in names if name.strip()]
+            names = [name.strip() for name in text.splitlines() if name.strip()]
         else:
             names = yaml.safe_load(text)['names']
         names = names if isinstance(names, dict) else dict(enumerate(names))
-        # Not str of anything: a few lines of aliases can stand for a name of gigabytes.
-        return {int(number): _as_name(name) for number, name in sorted(names.items())}
-    except (yaml.YAMLError, ArithmeticError, LookupError, RecursionError, TypeError, ValueError):
+        return {int(number): str(name) for number, name in sorted(names.items())}
+    except yaml.YAMLError as error:
+        mark = getattr(error, 'problem_mark', None)
+        place = f' in line {mark.line + 1}' if mark else ''
+        problem = getattr(error, 'problem', None) or error
+        raise InputError(f'{path} cannot be read as YAML{place}: {problem}') from None
+    except (KeyError, TypeError, ValueError):
         raise InputError(
             f"{path} has no 'names' of the classes, a list or numbers with names"
         ) from None
 
 
-def _as_name(name: object) -> str:
-    if not isinstance(name, str | int | float):
-        raise TypeError('no name')
-    return str(name)
-
-
 def _read_labels(path: Path, names: dict[int, str], shape: tuple[int, int]) -> Iterator[Drawn]:
-    for number, line in enumerate(read_bytes(path).decode(errors='replace').splitlines(), 1):
+    for number, line in enumerate(read_text(path).splitlines(), 1):
         if not line.strip():
             continue
         where = f'line {number} of {path}'
@@ -127,12 +125,13 @@ def _read_labels(path: Path, names: dict[int, str], shape: tuple[int, int]) -> I
                 'height, are these pixels?'
             )
         height, width = shape
+        category = names[int(label)]
         if is_outline:
-            xs, ys = parts[::2], parts[1::2]
-            box = min(xs), min(ys), max(xs), max(ys)
-            outline = [p * side for p, side in zip(parts, [width, height] * len(xs), strict=True)]
-            fields = dict(segmentation=[outline])
+            sides = [width, height] * (len(parts) // 2)
+            outline = [part * side for part, side in zip(parts, sides, strict=True)]
+            drawn = outlined(category, [outline], where)
+            yield drawn._replace(bbox=tuple(tidy(round(edge, DECIMALS)) for edge in drawn.bbox))
         else:
             x, y, w, h = parts[:4]
-            box, fields = (x - w / 2, y - h / 2, x + w / 2, y + h / 2), {}
-        yield Drawn(names[int(label)], in_pixels(box, shape), fields)
+            box = x - w / 2, y - h / 2, x + w / 2, y + h / 2
+            yield Drawn(category, in_pixels(box, shape))

@@ -1,0 +1,125 @@
+"""LabelMe: a JSON file for each image, also as X-AnyLabeling writes it."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from pathlib import Path
+from typing import Any
+
+import cv2
+import msgspec
+import numpy as np
+from msgspec import Struct
+
+from mmboxcaseg.coco.annotations import Coco
+from mmboxcaseg.errors import InputError
+from mmboxcaseg.fileio import read_utf8
+from mmboxcaseg.proxy import encode_rle
+
+from .corners import read_number
+from .pictures import Drawn, Picture, Source, as_coco, outlined
+
+
+class _Shape(Struct):
+    label: str
+    points: list[tuple[float, float]]
+    shape_type: str = 'polygon'
+    group_id: int | str | None = None
+    mask: str | None = None
+
+
+class _File(Struct):
+    imagePath: str  # noqa: N815 -- the file's own names, as below
+    shapes: list[_Shape]
+    imageHeight: int | None = None  # noqa: N815
+    imageWidth: int | None = None  # noqa: N815
+
+
+def labelme_files(path: Path) -> list[Path]:
+    """The JSON files of LabelMe in a folder; a file is its own."""
+    if path.is_file():
+        return [path]
+    return sorted(file for file in path.glob('*.json') if b'"shapes"' in read_utf8(file))
+
+
+def read_labelme(source: Source) -> Coco:
+    """Read the rectangles of LabelMe; polygons and masks are kept as the masks of their boxes.
+
+    Polygons of one label and one ``group_id`` are the parts of one object.
+
+    Args:
+        source: Its path is the folder of the JSON files, or one of them.
+
+    Returns:
+        The boxes.
+
+    Raises:
+        InputError: If a file is none of LabelMe, or its image is missing or of another size.
+    """
+    files = labelme_files(source.path)
+    if not files:
+        raise InputError(f'{source.path} has no JSON file of LabelMe, one with "shapes"')
+    return as_coco((_read_file(file, source) for file in files), source.path)
+
+
+def _read_file(path: Path, source: Source) -> Picture:
+    try:
+        file = msgspec.json.decode(read_utf8(path), type=_File)
+    except msgspec.DecodeError as error:
+        raise InputError(f'{path} is no JSON file of LabelMe: {error}') from None
+    picture = source.images.picture(file.imagePath, path, _said_shape(file))
+    groups: dict[Any, Drawn] = {}
+    for number, shape in enumerate(file.shapes, 1):
+        where = f'shape {number} of {path}'
+        if not shape.label.strip():
+            raise InputError(f'{where} has no label')
+        if shape.shape_type not in _READERS:
+            source.left_out[f'shapes of kind {shape.shape_type!r}'] += 1
+            continue
+        drawn = _READERS[shape.shape_type](shape, picture.shape, where)
+        is_part = shape.shape_type == 'polygon' and shape.group_id is not None
+        key = (shape.label, shape.group_id) if is_part else number
+        if key in groups:
+            outlines = groups[key].fields['segmentation'] + drawn.fields['segmentation']
+            drawn = outlined(drawn.category, outlines, where)
+        groups[key] = drawn
+    picture.boxes += groups.values()
+    return picture
+
+
+def _said_shape(file: _File) -> tuple[int, int] | None:
+    sides = file.imageHeight, file.imageWidth
+    return None if None in sides else sides
+
+
+def _read_rectangle(shape: _Shape, img_shape: tuple[int, int], where: str) -> Drawn:
+    # Two corners in any order; X-AnyLabeling has all four.
+    if len(shape.points) not in (2, 4):
+        raise InputError(f'{where} is a rectangle of {len(shape.points)} points, not 2 or 4')
+    xs, ys = zip(*shape.points, strict=True)
+    bbox = (min(xs), min(ys), max(xs), max(ys))
+    return Drawn(shape.label, tuple(read_number(edge, 'a corner', where) for edge in bbox))
+
+
+def _read_polygon(shape: _Shape, img_shape: tuple[int, int], where: str) -> Drawn:
+    return outlined(shape.label, [[edge for point in shape.points for edge in point]], where)
+
+
+def _read_mask(shape: _Shape, img_shape: tuple[int, int], where: str) -> Drawn:
+    try:
+        data = np.frombuffer(base64.b64decode(shape.mask or ''), dtype=np.uint8)
+    except binascii.Error:
+        data = np.zeros(0, dtype=np.uint8)
+    pixels = cv2.imdecode(data, cv2.IMREAD_GRAYSCALE) if len(data) else None
+    x1, y1 = (round(edge) for edge in shape.points[0]) if shape.points else (-1, -1)
+    mask = np.zeros(img_shape, dtype=bool)
+    fits = pixels is not None and x1 >= 0 and y1 >= 0
+    if not fits or mask[y1 : y1 + len(pixels), x1 : x1 + pixels.shape[1]].shape != pixels.shape:
+        raise InputError(f'{where} is a mask that cannot be decoded or does not fit the image')
+    mask[y1 : y1 + len(pixels), x1 : x1 + pixels.shape[1]] = pixels > 0
+    bbox = x1, y1, x1 + pixels.shape[1], y1 + len(pixels)
+    return Drawn(shape.label, bbox, dict(segmentation=encode_rle(mask)))
+
+
+_READERS = dict(rectangle=_read_rectangle, polygon=_read_polygon, mask=_read_mask)
