@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
+from mmengine.logging import print_log
 
 from mmboxcaseg.coco.annotations import Coco, check_mask, load_coco, write_coco
+from mmboxcaseg.coco.checks import check_true_masks
 from mmboxcaseg.coco.proxies import Proxy, ProxyAnnotation, load_proxies
 from mmboxcaseg.engine.device import default_device
 from mmboxcaseg.errors import InputError, check_share, listing
 from mmboxcaseg.fileio import check_output, make_folder
-from mmboxcaseg.formats import FORMATS, check_plausible, read_boxes
+from mmboxcaseg.formats import FORMATS, check_plausible, read_boxes, similar_classes
 from mmboxcaseg.pretrained import or_shipped
 
 from .drawing import draw_proxies
@@ -91,9 +95,17 @@ def boxes_to_masks(
     config, checkpoint = or_shipped(config, checkpoint)
     if pretrained and not Path(pretrained).is_file():
         raise InputError(f'checkpoint {pretrained} does not exist')
-    coco, format = read_boxes(boxes, images, format, voc_origin)
+    if pictures < 0:
+        raise InputError(f'--pictures must be 0 or more, not {pictures}')
+    if out.resolve() in {Path(images).resolve(), Path(boxes).resolve()}:
+        raise InputError(f'{out} holds what is read: give another folder to write to')
+    coco, format, left_out = read_boxes(boxes, images, format, voc_origin)
+    for note in similar_classes(coco):
+        print_log(note, 'current', logging.WARNING)
     if not trust_boxes:
         check_plausible(coco)
+    if keep_masks:
+        check_true_masks(coco)
     true = read_boxes(val, images, 'coco').coco if val else None
     if true and [c.name for c in true.categories] != [c.name for c in coco.categories]:
         raise InputError(
@@ -135,7 +147,7 @@ def boxes_to_masks(
     return [
         f'{boxes}: {FORMATS[format][0]}, {_count(coco.annotations, "box", "boxes")} on '
         f'{_count(coco.images, "image")}',
-        *summarize_boxes(coco),
+        *summarize_boxes(coco, left_out),
         *summarize_masks(coco, proxies, min_quality, keep_masks),
         f'time: {time.perf_counter() - start:.1f} s on {device}',
         files,
@@ -156,11 +168,12 @@ def _check_val(true: Coco, coco: Coco) -> None:
         )
 
 
-def summarize_boxes(coco: Coco) -> list[str]:
+def summarize_boxes(coco: Coco, left_out: Mapping[str, int] = MappingProxyType({})) -> list[str]:
     """Say in three lines what boxes there are, and which get no mask.
 
     Args:
         coco: Boxes.
+        left_out: What their reader left out.
 
     Returns:
         Classes, sizes, and what is left out and why.
@@ -170,12 +183,12 @@ def summarize_boxes(coco: Coco) -> list[str]:
     sides = np.sqrt([a.bbox[2] * a.bbox[3] for a in coco.objects])
     small, medium, large = np.bincount(np.digitize(sides, _SIDES), minlength=3).tolist()
     used = {annotation.image_id for annotation in coco.objects}
-    left_out = {
+    without_mask = {
         'crowds': sum(bool(a.iscrowd) for a in coco.annotations),
         'boxes without an area': sum(not a.iscrowd and not a.is_object for a in coco.annotations),
         'images without a box': sum(image.id not in used for image in coco.images),
     }
-    reasons = [f'{count} {reason}' for reason, count in left_out.items() if count]
+    reasons = [f'{n} {reason}' for reason, n in {**left_out, **without_mask}.items() if n]
     counts = listing(f'{name} {count}' for name, count in by_class.most_common())
     return [
         f'classes: {counts}',

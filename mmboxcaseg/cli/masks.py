@@ -13,7 +13,9 @@ from mmboxcaseg.errors import shown
 from .options import add_prediction_options, prediction_settings
 
 # Those of mmboxcaseg.formats, which takes too long to import for a help.
-_FORMATS = ('coco', 'voc', 'csv', 'yolo', 'label-studio')
+_FORMATS = (
+    'coco', 'voc', 'csv', 'yolo', 'cvat', 'labelme', 'via', 'open-images', 'label-studio'
+)  # fmt: skip
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -21,8 +23,9 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         'boxes',
         type=Path,
-        help='COCO file (also of Roboflow, Objects365, LVIS), folder of Pascal VOC XML files, CSV '
-        "file, YOLO's data.yaml or label folder, or JSON export of Label Studio",
+        help='COCO file (also of Roboflow, Objects365, LVIS), folder of Pascal VOC XML or LabelMe '
+        "JSON files, CSV file, YOLO's data.yaml or label folder, file of CVAT, VIA or Open Images, "
+        'or JSON export of Label Studio',
     )
     parser.add_argument('--images', type=Path, required=True, help='folder of the images')
     parser.add_argument(

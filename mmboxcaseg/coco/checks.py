@@ -12,17 +12,18 @@ from tqdm import tqdm
 from mmboxcaseg.errors import InputError
 from mmboxcaseg.fileio import check_inside
 
-from .annotations import Coco, Id, Image, read_masks
+from .annotations import Coco, Id, Image, annotation_bboxes, read_masks
 
 
 def check_bboxes(coco: Coco) -> None:
-    """Check that there are objects, and that their boxes lie in their images, at least in part.
+    """Check that there are objects, and that their boxes are pixels, at least in part of the image.
 
     Args:
         coco: A COCO file.
 
     Raises:
-        InputError: If there is none; if one lies outside, naming the annotation and the image.
+        InputError: If there is none; if all lie between 0 and 1, so are parts of the image; if one
+            lies outside, naming the annotation and the image.
     """
     objects = coco.objects
     if not objects:
@@ -31,6 +32,13 @@ def check_bboxes(coco: Coco) -> None:
             'crowd'
         )
     images = {image.id: image for image in coco.images}
+    bboxes = annotation_bboxes(objects)
+    small = any(1 in images[annotation.image_id].shape for annotation in objects)
+    if (bboxes <= 1).all() and (bboxes >= 0).all() and not small:
+        raise InputError(
+            f'all boxes of {coco.path} lie between 0 and 1, so they are probably parts of the '
+            "image's width and height: write them in pixels, or give YOLO files as YOLO"
+        )
     for annotation in objects:
         image = images[annotation.image_id]
         x, y, width, height = annotation.bbox

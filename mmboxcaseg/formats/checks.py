@@ -21,10 +21,9 @@ def check_plausible(coco: Coco) -> None:
         coco: Boxes.
 
     Raises:
-        InputError: If there are none; if all lie between 0 and 1, so are parts of the image; if
-            they leave their images and would not, were width and height the second corner; if one
-            lies outside its image for more than half; if an image has two entries, or a box stands
-            there twice; says which of these.
+        InputError: See :func:`check_bboxes`; also if boxes leave their images and would not, were
+            width and height the second corner; if one lies outside its image for more than half; if
+            an image has two entries, or a box stands there twice; says which of these.
     """
     objects = coco.objects
     if objects:
@@ -32,11 +31,6 @@ def check_plausible(coco: Coco) -> None:
         bboxes = annotation_bboxes(objects)
         shapes = np.array([images[a.image_id].shape for a in objects], dtype=np.float64)
         corners, sides = bboxes[:, 2:], shapes[:, ::-1]
-        if (bboxes <= 1).all() and (bboxes >= 0).all() and (sides > 1).all():
-            raise InputError(
-                f'all boxes of {coco.path} lie between 0 and 1, so they are probably parts of the '
-                "image's width and height: write them in pixels, or give YOLO files as YOLO"
-            )
         # Were they x1, y1, x2, y2.
         firsts, seconds = bboxes[:, :2], corners - bboxes[:, :2]
         would_fit = ((seconds > firsts) & (seconds <= sides * (1 + _CARELESS))).all()
@@ -60,6 +54,23 @@ def check_plausible(coco: Coco) -> None:
             'they x, y of the centre?'
         )
     _check_twice(coco)
+
+
+def similar_classes(coco: Coco) -> list[str]:
+    """Find classes that may be one: their names differ in capitals, spaces and signs alone.
+
+    Returns:
+        A sentence for each such group.
+    """
+    groups: dict[str, list[str]] = {}
+    for category in coco.categories:
+        letters = ''.join(filter(str.isalnum, category.name.casefold()))
+        groups.setdefault(letters or category.name, []).append(category.name)
+    return [
+        f'classes {" and ".join(map(repr, names))} may be one: if so, give both one name'
+        for names in groups.values()
+        if len(names) > 1
+    ]
 
 
 def _check_twice(coco: Coco) -> None:

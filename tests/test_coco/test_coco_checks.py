@@ -40,6 +40,18 @@ def test_check_bboxes_takes_a_box_over_the_border(as_coco):
     check_bboxes(as_coco(coco_with(bbox=[-1, -1, 20, 20])))
 
 
+def test_check_bboxes_refuses_parts_of_the_image(as_coco):
+    coco = coco_with(bbox=[0.25, 0, 0.75, 1])
+    check_bboxes(as_coco(coco))
+    coco['annotations'] = coco['annotations'][:1]
+    with pytest.raises(
+        InputError, match='all boxes of boxes.json lie between 0 and 1, so they are'
+    ):
+        check_bboxes(as_coco(coco))
+    coco['images'][0]['height'] = 1  # where a pixel is all there is
+    check_bboxes(as_coco(coco))
+
+
 def test_check_bboxes_refuses_a_file_without_an_object(as_coco):
     crowd = dict(COCO['annotations'][0], iscrowd=1)
     with pytest.raises(InputError, match=r'boxes\.json holds no box'):

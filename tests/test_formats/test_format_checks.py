@@ -3,7 +3,7 @@ import re
 import pytest
 
 from mmboxcaseg.errors import InputError
-from mmboxcaseg.formats import check_plausible
+from mmboxcaseg.formats import check_plausible, similar_classes
 
 
 @pytest.fixture
@@ -68,3 +68,20 @@ def test_an_image_with_two_entries(as_coco):
     content = dict(images=images, categories=[dict(id=1, name='cat')], annotations=boxes)
     with pytest.raises(InputError, match=r'boxes.json has 2 entries of image a.png: give it one'):
         check_plausible(as_coco(content))
+
+
+@pytest.mark.parametrize(
+    ('names', 'said'),
+    [
+        (
+            ['Raccoon', 'dog', 'raccoon'],
+            ["classes 'Raccoon' and 'raccoon' may be one: if so, give"],
+        ),
+        (['traffic light', 'traffic_light'], ["'traffic light' and 'traffic_light'"]),
+        (['cat', 'cats', '-', '+'], []),
+    ],
+)
+def test_classes_that_may_be_one(as_coco, names, said):
+    categories = [dict(id=id_, name=name) for id_, name in enumerate(names)]
+    found = similar_classes(as_coco(dict(images=[], annotations=[], categories=categories)))
+    assert len(found) == len(said) and all(map(str.__contains__, found, said))

@@ -157,6 +157,8 @@ def test_empty_masks_are_not_kept(as_coco, data):
         (('--min-quality', '2'), 'error: --min-quality must be in [0, 1], not 2.0'),
         (('--pretrained', 'no.pth'), 'error: checkpoint no.pth does not exist'),
         (('--images', 'none'), 'error: image folder none does not exist'),
+        (('--pictures', '-3'), 'error: --pictures must be 0 or more, not -3'),
+        (('--out', 'img'), 'error: img holds what is read: give another folder to write to'),
     ],
 )
 def test_what_is_wrong_is_one_sentence(masks, data, options, message):
@@ -172,12 +174,32 @@ def test_config_and_checkpoint_come_together(run, data):
 
 
 def test_boxes_that_look_wrong(masks, data):
-    lines = ['filename,class,xmin,ymin,xmax,ymax', 'a.png,cat,0.1,0.2,0.9,1']
+    lines = ['filename,class,xmin,ymin,xmax,ymax', 'a.png,cat,35,10,60,20']
     (data / 'boxes.csv').write_text('\n'.join(lines))
     code, _, err = masks()
-    assert code == 2 and 'all boxes of boxes.csv lie between 0 and 1' in err
+    assert code == 2 and '1 boxes of boxes.csv lie outside their images for more than half' in err
     assert not Path('out').exists()
     assert masks('boxes.csv', '--trust-boxes')[0] == 0
+
+
+def test_what_the_reader_leaves_out_is_said(masks, data, monkeypatch):
+    said = []
+    monkeypatch.setattr('mmboxcaseg.apis.masking.print_log', lambda *args: said.append(args[0]))
+    shapes = [('Cat', 'rectangle', [[2, 3], [22, 23]]), ('cat', 'rectangle', [[8, 9], [20, 23]])]
+    shapes.append(('cat', 'circle', [[8, 9], [9, 9]]))
+    shapes = [dict(zip(('label', 'shape_type', 'points'), shape, strict=True)) for shape in shapes]
+    (data / 'a.json').write_text(json.dumps(dict(imagePath='a.png', shapes=shapes)))
+    code, out, err = masks('a.json')
+    assert code == 0 and 'a.json: LabelMe, 2 boxes on 1 image\n' in out, err
+    assert "left out: 1 shapes of kind 'circle'\n" in out
+    assert said == ["classes 'Cat' and 'cat' may be one: if so, give both one name"]
+
+
+def test_a_broken_true_mask_is_told_of_the_users_own_file(masks, data):
+    write_coco(data / 'boxes.json', {1: [[2, 3]]})
+    code, _, err = masks('boxes.json')
+    assert code == 2 and 'the mask of annotation 1 in boxes.json is broken' in err
+    assert not Path('out').exists()
 
 
 #: Of the larger box of a.png, over all of the smaller one's.
