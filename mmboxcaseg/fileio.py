@@ -228,6 +228,39 @@ def _open_no_link(path: str, flags: int) -> int:
     return os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK, 0o666)
 
 
+def link_file(source: Path, target: Path) -> bool:
+    """Put a file into another folder by a hard link, or a copy where there can be none.
+
+    Args:
+        source: The file.
+        target: Where to; its folder is there. A file that is the same already stays.
+
+    Returns:
+        Whether the file had to be copied.
+
+    Raises:
+        InputError: If it cannot be written, or another file is there.
+    """
+    # Of a symbolic link the file itself: a relative one leads nowhere from another folder.
+    source = source.resolve()
+    try:
+        if os.path.lexists(target):
+            if not (source.samefile(target) or source.read_bytes() == target.read_bytes()):
+                raise InputError(
+                    f'{target} is there and differs from {source}: remove it or give another folder'
+                )
+            return False
+        try:
+            os.link(source, target)
+            return False
+        except OSError:
+            with replacing(target) as file, source.open('rb') as opened:
+                shutil.copyfileobj(opened, file)
+            return True
+    except OSError as error:
+        raise InputError(f'cannot write {target}: {error.strerror}') from None
+
+
 def read_bytes(path: str | Path) -> bytes:
     """Read a file.
 

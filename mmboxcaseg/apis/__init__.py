@@ -8,6 +8,7 @@ from typing import Any
 _HOMES = {
     'BoxCasegPredictor': 'apis.inference',
     'adapt': 'apis.self_training',
+    'convert_masks': 'formats',
     'boxes_to_masks': 'apis.masking',
     'draw_masks': 'apis.drawing',
     'draw_proxies': 'apis.drawing',

@@ -9,10 +9,9 @@ import numpy as np
 from msgspec import Raw
 
 from mmboxcaseg.coco.annotations import Coco, Id, write_coco
+from mmboxcaseg.coco.splitting import val_images
 from mmboxcaseg.fileio import write_bytes
 
-# Of the images with boxes one in so many validates.
-_VAL_EVERY = 10
 # A training has about so many steps, within the bounds of its epochs.
 _STEPS, _EPOCHS = 1000, (12, 60)
 _BATCH_SIZE = 2
@@ -156,22 +155,6 @@ def write_mask_rcnn(
         text = text.replace(f'{{{key}!r}}', repr(value)).replace(f'{{{key}}}', str(value))
     write_bytes(text.encode(), path)
     return f'Mask R-CNN, {len(train)} images to train, {len(val)} to validate, {epochs} epochs'
-
-
-def val_images(coco: Coco) -> set[Id]:
-    """Choose the images that validate: a tenth of those with a box, at least one unless it is all.
-
-    Args:
-        coco: A COCO file.
-
-    Returns:
-        Their ids, the same for the same images.
-    """
-    used = {annotation.image_id for annotation in coco.objects}
-    ids = [image.id for image in coco.images if image.id in used]
-    count = -(-len(ids) // _VAL_EVERY) if len(ids) > 1 else 0
-    chosen = np.random.default_rng(0).permutation(len(ids))[:count]
-    return {ids[index] for index in chosen.tolist()}
 
 
 def _write_part(coco: Coco, ids: set[Id], path: str) -> None:

@@ -14,11 +14,18 @@ from mmengine.logging import print_log
 
 from mmboxcaseg.coco.annotations import Coco, check_mask, load_coco, write_coco
 from mmboxcaseg.coco.checks import check_true_masks
-from mmboxcaseg.coco.proxies import Proxy, ProxyAnnotation, load_proxies
+from mmboxcaseg.coco.proxies import Proxy, ProxyAnnotation, load_proxies, refine_proxy_masks
 from mmboxcaseg.engine.device import default_device
 from mmboxcaseg.errors import InputError, check_share, listing
-from mmboxcaseg.fileio import check_output, make_folder
-from mmboxcaseg.formats import FORMATS, check_plausible, read_boxes, similar_classes
+from mmboxcaseg.fileio import check_output, make_folder, read_bytes
+from mmboxcaseg.formats import (
+    FORMATS,
+    check_convertible,
+    check_plausible,
+    convert_masks,
+    read_boxes,
+    similar_classes,
+)
 from mmboxcaseg.pretrained import or_shipped
 
 from .drawing import draw_proxies
@@ -43,6 +50,9 @@ def boxes_to_masks(
     pretrained: str | Path | None = None,
     val: str | Path | None = None,
     pictures: int = 0,
+    also: Sequence[str] = (),
+    min_part: float = 0.0,
+    max_hole: float = 0.0,
     config: str | Path | None = None,
     checkpoint: str | Path | None = None,
     tta: bool = False,
@@ -70,6 +80,11 @@ def boxes_to_masks(
         val: COCO file with true masks to validate the Mask R-CNN on, of images in the same folder,
             which then do not train; by default a tenth of the images validates.
         pictures: How many masks to draw, half of them the best and half the worst.
+        also: Further formats, keys of :data:`mmboxcaseg.formats.MASK_FORMATS`, each written to a
+            folder of ``out`` that has its name; see :func:`mmboxcaseg.formats.convert_masks`.
+        min_part: See :func:`mmboxcaseg.coco.refine_annotations`, as for the next one. Unless both
+            are 0, ``masks_raw.json`` has the masks as the network drew them.
+        max_hole: Holes that are not larger are filled.
         config: See :func:`generate_proxy_masks`, as for all that follow.
         checkpoint: Of the config.
         tta: Whether to average over views.
@@ -92,6 +107,8 @@ def boxes_to_masks(
     start = time.perf_counter()
     out, device = Path(out), device or default_device()
     check_share('--min-quality', min_quality)
+    check_share('--min-part', min_part)
+    check_share('--max-hole', max_hole)
     config, checkpoint = or_shipped(config, checkpoint)
     if pretrained and not Path(pretrained).is_file():
         raise InputError(f'checkpoint {pretrained} does not exist')
@@ -106,6 +123,8 @@ def boxes_to_masks(
         check_plausible(coco)
     if keep_masks:
         check_true_masks(coco)
+    for to in also:
+        check_convertible(coco, out / to, to)
     true = read_boxes(val, images, 'coco').coco if val else None
     if true and [c.name for c in true.categories] != [c.name for c in coco.categories]:
         raise InputError(
@@ -116,13 +135,15 @@ def boxes_to_masks(
     if true:
         _check_val(true, coco)
     make_folder(out)
-    for name in ('boxes.json', 'masks.json', 'masks_train.json', 'masks_val.json'):
-        check_output(out / name, [boxes, *([val] if val else [])])
+    raw = out / 'masks_raw.json' if min_part or max_hole else None
+    for name in ('boxes', 'masks', 'masks_raw', 'masks_train', 'masks_val'):
+        check_output(out / f'{name}.json', [boxes, *([val] if val else [])])
     write_coco(coco.top, (bytes(a.text) for a in coco.annotations), out / 'boxes.json')
     generate_proxy_masks(
         out / 'boxes.json',
         images,
         out / 'masks.json',
+        raw_out=raw,
         config=config,
         checkpoint=checkpoint,
         tta=tta,
@@ -133,9 +154,24 @@ def boxes_to_masks(
         workers=workers,
         device=device,
     )
+    if raw:
+        refine_proxy_masks(
+            out / 'boxes.json',
+            raw,
+            out / 'masks.json',
+            keep_masks=keep_masks,
+            mask_bbox=b'"mask_bbox"' in read_bytes(out / 'masks.json'),
+            min_part=min_part,
+            max_hole=max_hole,
+        )
     proxies = load_proxies(out / 'masks.json')
     masked = load_coco(out / 'masks.json', ProxyAnnotation)
     training = write_mask_rcnn(masked, images, out, min_quality, pretrained, true)
+    val_names = {image.file_name for image in true.images} if true else set()
+    val_ids = {i.id for i in masked.images if i.file_name in val_names} if true else None
+    written = [
+        convert_masks(out / 'masks.json', images, out / to, to, min_quality, val_ids) for to in also
+    ]
     files = f'{out}/boxes.json: what was read, as COCO; {out}/masks.json: with masks and quality'
     if pictures:
         draw_proxies(out / 'masks.json', images, out / 'masks.jpg', count=pictures, min_side=0)
@@ -151,6 +187,7 @@ def boxes_to_masks(
         *summarize_masks(coco, proxies, min_quality, keep_masks),
         f'time: {time.perf_counter() - start:.1f} s on {device}',
         files,
+        *written,
         f'{out}/mask_rcnn.py: {training}',
         f'next: {report}, then {training_step}',
     ]

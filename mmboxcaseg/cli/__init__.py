@@ -32,6 +32,7 @@ COMMANDS = {
     'report': ('report', 'show the masks of a file on an HTML page'),
     'score': ('score', 'score proxy masks against true ones'),
     'plot-curves': ('plot_curves', 'draw training curves'),
+    'convert masks': ('convert_masks', 'masks to polygons, YOLO-seg, PNG maps, LabelMe and others'),
     'convert voc-sbd': ('convert_voc_sbd', 'VOC 2012 with SBD to COCO files'),
     'convert duts-single': ('convert_duts_single', 'DUTS to images with one object'),
     'convert coco-mini': ('convert_coco_mini', 'a small set drawn from COCO'),

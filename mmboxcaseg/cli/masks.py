@@ -10,7 +10,12 @@ from pathlib import Path
 
 from mmboxcaseg.errors import shown
 
-from .options import add_prediction_options, prediction_settings
+from .options import (
+    add_cleaning_options,
+    add_mask_format_option,
+    add_prediction_options,
+    prediction_settings,
+)
 
 # Those of mmboxcaseg.formats, which takes too long to import for a help.
 _FORMATS = (
@@ -81,11 +86,13 @@ def add_arguments(parser: ArgumentParser) -> None:
         metavar='N',
         help='draw N masks, half of them the best and half the worst, to masks.jpg (0)',
     )
+    add_mask_format_option(parser, '--also', nargs='+', default=())
     parser.add_argument(
         '--config', help='config of a BoxCaseg (the network that comes with the package)'
     )
     parser.add_argument('--checkpoint', help='its checkpoint')
     add_prediction_options(parser)
+    add_cleaning_options(parser)
 
 
 def main(args: Namespace) -> None:

@@ -5,6 +5,11 @@ from __future__ import annotations
 from argparse import ArgumentParser, Namespace
 from typing import Any
 
+# Those of mmboxcaseg.formats, which takes too long to import for a help.
+MASK_FORMATS = (
+    'coco-polygons', 'yolo-seg', 'voc-png', 'cityscapes-png', 'labelme', 'label-studio', 'rf-detr'
+)  # fmt: skip
+
 
 def add_network(parser: ArgumentParser) -> None:
     """CONFIG and CHECKPOINT, for :func:`mmboxcaseg.pretrained.or_shipped`."""
@@ -99,6 +104,38 @@ def add_config_options(parser: ArgumentParser, example: str) -> None:
 def add_launcher_option(parser: ArgumentParser, *launchers: str) -> None:
     """``--launcher``, which the scripts for several processes set."""
     parser.add_argument('--launcher', choices=['none', *launchers], default='none')
+
+
+def add_mask_format_option(parser: ArgumentParser, name: str, **settings: Any) -> None:
+    """The option of formats to write masks in."""
+    parser.add_argument(
+        name,
+        choices=MASK_FORMATS,
+        help='COCO with polygons, YOLO-seg, PNG maps of Pascal VOC or Cityscapes, LabelMe, brush '
+        'predictions of Label Studio, or a data set folder of RF-DETR, each in a folder; what it '
+        'loses is said',
+        **settings,
+    )
+
+
+def add_cleaning_options(parser: ArgumentParser) -> None:
+    """Options of the removal of stray fragments and the filling of pinholes."""
+    parser.add_argument(
+        '--min-part',
+        type=float,
+        default=0.0,
+        metavar='SHARE',
+        help='remove parts of a mask that are smaller than this share of its box, such as 0.01; '
+        'the largest one stays (0: keep all)',
+    )
+    parser.add_argument(
+        '--max-hole',
+        type=float,
+        default=0.0,
+        metavar='SHARE',
+        help='fill holes of at most this share of the box, such as 0.1; smaller objects get their '
+        'pixels back in the merge (0: fill none)',
+    )
 
 
 def add_tta_option(parser: ArgumentParser) -> None:

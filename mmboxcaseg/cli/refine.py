@@ -5,6 +5,8 @@ from __future__ import annotations
 from argparse import ArgumentParser, Namespace
 from pathlib import Path
 
+from .options import add_cleaning_options
+
 
 def add_arguments(parser: ArgumentParser) -> None:
     """What it takes."""
@@ -40,6 +42,7 @@ def add_arguments(parser: ArgumentParser) -> None:
         help="measure agreement as the authors' release does: a box holds its last pixels, which "
         'makes it one pixel wider and higher; load them with ProxyCocoDataset, which goes by it',
     )
+    add_cleaning_options(parser)
 
 
 def main(args: Namespace) -> None:

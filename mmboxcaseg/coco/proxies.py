@@ -11,9 +11,18 @@ from typing import Any, NamedTuple
 import numpy as np
 from tqdm import trange
 
-from mmboxcaseg.errors import InputError
+from mmboxcaseg.errors import InputError, check_share
 from mmboxcaseg.fileio import check_output, read_utf8
-from mmboxcaseg.proxy import AGREEMENTS, combined_quality, empty_rle, refine_rles, rle_bboxes
+from mmboxcaseg.proxy import (
+    AGREEMENTS,
+    clean_mask,
+    combined_quality,
+    decode_rle,
+    empty_rle,
+    encode_rle,
+    refine_rles,
+    rle_bboxes,
+)
 
 from .annotations import (
     Annotation,
@@ -134,6 +143,8 @@ def refine_annotations(
     inclusive_boxes: bool = False,
     mask_bbox: bool = False,
     keep_masks: bool = False,
+    min_part: float = 0.0,
+    max_hole: float = 0.0,
 ) -> list[dict]:
     """Give one image's annotations their proxy masks.
 
@@ -151,6 +162,9 @@ def refine_annotations(
         keep_masks: Whether annotations with a true mask (:attr:`Annotation.true_mask`) keep it as
             it is: it wins its pixels in the merge, and its agreement and quality are 1. One that
             belongs to a crowd or a degenerate box is kept too, and takes no part.
+        min_part: Before the merge, parts of raw masks that are smaller go; see
+            :func:`mmboxcaseg.proxy.clean_mask`.
+        max_hole: Before the merge, holes in raw masks that are not larger are filled.
 
     Returns:
         The annotations' fields with ``segmentation`` (compressed RLE) and ``box_agreement``, with
@@ -163,10 +177,16 @@ def refine_annotations(
     true = {id_: mask for id_, mask in true.items() if mask is not None}
     objects = [a for a in annotations if a.is_object and (a.id in raw or a.id in true)]
     given = {a.id: true[a.id] for a in objects if a.id in true}
+    bboxes = annotation_bboxes(objects)
     known = {**raw, **read_masks(given, image.shape, 'the annotation file')}
+    if min_part or max_hole:
+        for annotation, bbox in zip(objects, bboxes, strict=True):
+            if annotation.id not in given:
+                mask = decode_rle(known[annotation.id], image.shape)
+                known[annotation.id] = encode_rle(clean_mask(mask, bbox, min_part, max_hole))
     rles, agreement = refine_rles(
         [known[annotation.id] for annotation in objects],
-        annotation_bboxes(objects),
+        bboxes,
         image.shape,
         merge=merge,
         inclusive_boxes=inclusive_boxes,
@@ -205,6 +225,8 @@ def refine_proxy_masks(
     inclusive_boxes: bool = False,
     mask_bbox: bool = False,
     keep_masks: bool = False,
+    min_part: float = 0.0,
+    max_hole: float = 0.0,
 ) -> tuple[str, int]:
     """Refine the raw masks of a COCO file image by image.
 
@@ -216,6 +238,8 @@ def refine_proxy_masks(
         inclusive_boxes: See :func:`mmboxcaseg.proxy.box_agreement`.
         mask_bbox: See :func:`refine_annotations`.
         keep_masks: See :func:`refine_annotations`.
+        min_part: See :func:`refine_annotations`.
+        max_hole: See :func:`refine_annotations`.
 
     Returns:
         What :func:`summarize_agreement` says, and how many objects had no raw mask.
@@ -226,6 +250,8 @@ def refine_proxy_masks(
     Example:
         >>> refine_proxy_masks('boxes.json', 'raw.json', 'proxy.json')  # doctest: +SKIP
     """
+    check_share('--min-part', min_part)
+    check_share('--max-hole', max_hole)
     check_output(out, inputs=[boxes, raw])
     coco = load_coco(boxes)
     check_bboxes(coco)
@@ -251,6 +277,8 @@ def refine_proxy_masks(
                 inclusive_boxes=inclusive_boxes,
                 mask_bbox=mask_bbox,
                 keep_masks=keep_masks,
+                min_part=min_part,
+                max_hole=max_hole,
             )
             missing += sum(annotation.id not in known for annotation in groups.wanted(index))
             for annotation, proxy in zip(annotations, refined, strict=True):

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from tqdm import tqdm
 
 from mmboxcaseg.errors import InputError
-from mmboxcaseg.fileio import make_folder, remove_asides_of, replacing
+from mmboxcaseg.fileio import link_file, make_folder, remove_asides_of
 
 
 def link_files(sources: Sequence[Path], folder: Path) -> int:
@@ -33,7 +31,7 @@ def link_files(sources: Sequence[Path], folder: Path) -> int:
     make_folder(folder)
     remove_asides_of(folder)
     with tqdm(sources, desc=f'link {folder.name}', unit='file', leave=False) as progress:
-        return sum(_link_file(source, folder / source.name) for source in progress)
+        return sum(link_file(source, folder / source.name) for source in progress)
 
 
 def check_apart(out: Path, inputs: Iterable[Path]) -> None:
@@ -48,25 +46,3 @@ def check_apart(out: Path, inputs: Iterable[Path]) -> None:
                 f'{out} is or lies in {folder}, which holds the data to read: give another output '
                 'folder'
             )
-
-
-def _link_file(source: Path, target: Path) -> bool:
-    """Tell whether the file had to be copied."""
-    # Of a symbolic link the file itself: a relative one leads nowhere from another folder.
-    source = source.resolve()
-    try:
-        if os.path.lexists(target):
-            if not (source.samefile(target) or source.read_bytes() == target.read_bytes()):
-                raise InputError(
-                    f'{target} is there and differs from {source}: remove it or give another folder'
-                )
-            return False
-        try:
-            os.link(source, target)
-            return False
-        except OSError:
-            with replacing(target) as file, source.open('rb') as opened:
-                shutil.copyfileobj(opened, file)
-            return True
-    except OSError as error:
-        raise InputError(f'cannot write {target}: {error.strerror}') from None

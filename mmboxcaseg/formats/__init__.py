@@ -1,9 +1,20 @@
-"""Boxes in the formats that people have, read as COCO; each format has a module.
+"""Boxes in the formats that people have, and masks in those that they want; each has a module.
 
-A reader is a function from a path, and the folder of the images, to what the file says.
+A reader makes COCO of a :class:`~mmboxcaseg.formats.pictures.Source`, a writer files of an
+:class:`~mmboxcaseg.formats.export.Export`.
 """
 
 from .checks import check_plausible, similar_classes
 from .reading import FORMATS, Reading, read_boxes
+from .writing import MASK_FORMATS, check_convertible, convert_masks
 
-__all__ = ['FORMATS', 'Reading', 'check_plausible', 'read_boxes', 'similar_classes']
+__all__ = [
+    'FORMATS',
+    'MASK_FORMATS',
+    'Reading',
+    'check_convertible',
+    'check_plausible',
+    'convert_masks',
+    'read_boxes',
+    'similar_classes',
+]

@@ -27,7 +27,7 @@ def encode_brush(mask: np.ndarray) -> list[int]:
 
     Example:
         >>> encode_brush(np.array([[False, True]]))
-        [0, 0, 0, 8, 57, 27, 252, 192, 35, 63, 192]
+        [0, 0, 0, 8, 57, 27, 252, 96, 17, 255, 128]
     """
     flat = mask.ravel()
     starts = np.concatenate([[0], (flat[1:] != flat[:-1]).nonzero()[0] + 1])
@@ -59,7 +59,7 @@ def decode_brush(rle: Sequence[int], img_shape: tuple[int, int]) -> np.ndarray:
         ValueError: If they are none or do not fit the image.
 
     Example:
-        >>> decode_brush([0, 0, 0, 8, 57, 27, 252, 192, 35, 63, 192], (1, 2)).tolist()
+        >>> decode_brush([0, 0, 0, 8, 57, 27, 252, 96, 17, 255, 128], (1, 2)).tolist()
         [[False, True]]
     """
     bits = ''.join(f'{byte:08b}' for byte in rle)

@@ -9,11 +9,14 @@ from urllib.parse import urlsplit
 import msgspec
 from msgspec import Raw
 
-from mmboxcaseg.coco.annotations import Coco, parse_coco
+from mmboxcaseg.coco.annotations import Coco, parse_coco, write_coco
 from mmboxcaseg.datasets.transforms.loading import read_image_shape
 from mmboxcaseg.errors import InputError
-from mmboxcaseg.fileio import read_utf8
+from mmboxcaseg.fileio import read_utf8, write_json
+from mmboxcaseg.proxy import decode_rle
 
+from .export import Export, Instance
+from .outlines import join, mask_parts
 from .pictures import ImageFolder, Source
 
 
@@ -63,3 +66,65 @@ def _with_place(image: dict, folder: ImageFolder, path: Path) -> dict:
 
 def _raw(content: list[dict]) -> Raw:
     return Raw(json.dumps(content).encode())
+
+
+def write_coco_polygons(export: Export) -> None:
+    """Write ``annotations.json``, the same file with polygons in place of RLEs.
+
+    Holes are cut open, so that pycocotools fills a polygon to the very mask. A mask that is a list
+    of polygons already stays so to the byte; an empty one stays an RLE, for which polygons have no
+    word.
+    """
+    segmentations = {
+        instance.annotation.id: _polygons_of(instance, export)
+        for _, instances in export.masks()
+        for instance in instances
+    }
+    texts = (
+        json.dumps(a.content() | dict(segmentation=segmentations[a.id])).encode()
+        if a.id in segmentations
+        else bytes(a.text)
+        for a in export.coco.annotations
+    )
+    write_coco(export.coco.top, texts, export.file('annotations.json'))
+
+
+def write_rf_detr(export: Export) -> None:
+    """Write ``train`` and ``valid``, each with its images and ``_annotations.coco.json``.
+
+    Categories are numbered from 1 on, as RF-DETR takes their ids for labels. A dropped or empty
+    mask is not written, nor is its box, as an empty mask would be learned.
+    """
+    images = {image['id']: image for image in json.loads(bytes(export.coco.top['images']))}
+    categories = json.loads(bytes(export.coco.top['categories']))
+    names = {category.name for category in export.categories}
+    listed = [
+        dict(supercategory='object') | category | dict(id=label)
+        for label, category in enumerate((c for c in categories if c['name'] in names), 1)
+    ]
+    parts = {
+        part: dict(images=[], annotations=[], categories=listed) for part in ('train', 'valid')
+    }
+    for image, good, _ in export.good_masks():
+        part = export.part(image, 'valid')
+        export.link_image(image, part)
+        parts[part]['images'].append(images[image.id])
+        for instance in good:
+            polygons = _polygons_of(instance, export)
+            fields = dict(segmentation=polygons, area=int(instance.mask.sum()), iscrowd=0)
+            own = instance.annotation.content() | fields | dict(category_id=instance.label + 1)
+            parts[part]['annotations'].append(own)
+    for part, content in parts.items():
+        write_json(content, export.file(part, '_annotations.coco.json'))
+
+
+def _polygons_of(instance: Instance, export: Export) -> list[list[float]]:
+    given = instance.annotation.segmentation
+    mask = instance.mask
+    if isinstance(given, list):
+        polygons = given
+    else:
+        outlines = (join([part.outer, *part.holes]) for part in mask_parts(mask))
+        polygons = [outline.ravel().tolist() for outline in outlines]
+    export.record(instance, decode_rle(polygons, mask.shape))
+    return polygons

@@ -6,14 +6,16 @@ import json
 import re
 from collections import defaultdict
 from pathlib import Path
-from urllib.parse import parse_qs, unquote, urlsplit
+from urllib.parse import parse_qs, quote, unquote, urlsplit
+from xml.sax.saxutils import quoteattr
 
 from mmboxcaseg.coco.annotations import Coco
 from mmboxcaseg.errors import InputError
-from mmboxcaseg.fileio import read_text
+from mmboxcaseg.fileio import read_text, write_bytes, write_json
 from mmboxcaseg.proxy import encode_rle, tight_bboxes
 
-from .brush import decode_brush
+from .brush import decode_brush, encode_brush
+from .export import Export
 from .pictures import Drawn, Picture, Source, as_coco, in_pixels, outlined
 
 # What an upload puts in front of a name.
@@ -107,3 +109,43 @@ def _draw(shape: dict, picture: Picture, where: str, source: Source) -> Drawn | 
         return None
     bbox = tuple(tight_bboxes(mask[None])[0].tolist())
     return Drawn(labels[0], bbox, dict(segmentation=encode_rle(mask)))
+
+
+def write_label_studio(export: Export) -> None:
+    """Write ``tasks.json``, brush predictions to import, and ``label_config.xml`` for the project.
+
+    The score of each region is the quality of its mask, that of the prediction the lowest of them,
+    so that sorting by it shows first what is to be mended first. The id of a region is that of the
+    annotation. Images are found below ``LABEL_STUDIO_LOCAL_FILES_DOCUMENT_ROOT``, the folder of the
+    images.
+    """
+    tasks = []
+    for image, instances in export.masks():
+        results = []
+        for instance in instances:
+            rle = encode_brush(instance.mask)
+            export.record(instance, decode_brush(rle, image.shape))
+            quality = instance.annotation.quality
+            label = export.categories[instance.label].name
+            results.append(
+                dict(
+                    id=str(instance.annotation.id),
+                    type='brushlabels',
+                    from_name='label',
+                    to_name='image',
+                    original_width=image.width,
+                    original_height=image.height,
+                    image_rotation=0,
+                    score=1.0 if quality is None else quality,
+                    value=dict(format='rle', rle=rle, brushlabels=[label]),
+                )
+            )
+        scores = [result['score'] for result in results]
+        prediction = dict(model_version='mmboxcaseg', score=min(scores, default=0), result=results)
+        address = f'/data/local-files/?d={quote(image.file_name)}'
+        tasks.append(dict(data=dict(image=address), predictions=[prediction]))
+    write_json(tasks, export.file('tasks.json'))
+    labels = ''.join(f'<Label value={quoteattr(c.name)}/>' for c in export.categories)
+    config = '<View><Image name="image" value="$image" zoom="true"/>'
+    config += f'<BrushLabels name="label" toName="image">{labels}</BrushLabels></View>'
+    write_bytes(config.encode(), export.file('label_config.xml'))

@@ -6,15 +6,21 @@ from collections.abc import Iterator
 from math import isfinite
 from pathlib import Path
 
+import cv2
+import numpy as np
 import yaml
 
 from mmboxcaseg.coco.annotations import Coco
 from mmboxcaseg.errors import InputError
-from mmboxcaseg.fileio import read_text
+from mmboxcaseg.fileio import read_text, write_bytes
 
+from .export import Export, Instance
+from .outlines import join, mask_parts
 from .pictures import DECIMALS, IMAGE_SUFFIXES, Drawn, Source, as_coco, in_pixels, outlined, tidy
 
 _NAME_FILES = ('data.yaml', 'data.yml', 'dataset.yaml', 'classes.txt')
+# Where in its pixel an outline that is written runs, whether its reader rounds it or cuts it off.
+_INSIDE = 0.45
 # Outlines may reach over the image's border by a rounding error.
 _MOST = 1.001
 
@@ -135,3 +141,39 @@ def _read_labels(path: Path, names: dict[int, str], shape: tuple[int, int]) -> I
             x, y, w, h = parts[:4]
             box = x - w / 2, y - h / 2, x + w / 2, y + h / 2
             yield Drawn(category, in_pixels(box, shape))
+
+
+def write_yolo_seg(export: Export) -> None:
+    """Write ``images``, ``labels`` and ``data.yaml`` of YOLO-seg, each of ``train`` and ``val``.
+
+    A line has one outline. Holes are cut open, and parts are joined by cuts without width, as
+    Ultralytics' own converter joins them. Ultralytics and supervision fill the pixels of an
+    outline too, so it runs a little before the middle of the mask's outer pixels: they fill it to
+    the mask.
+    """
+    parts = set()
+    for image, good, _ in export.good_masks():
+        part = export.part(image)
+        parts.add(part)
+        export.link_image(image, f'images/{part}')
+        lines = [_line(instance, export) for instance in good]
+        path = export.file('labels', part, image.file_name, suffix='.txt')
+        write_bytes('\n'.join(lines).encode(), path)
+    folders = {part: f'images/{part}' for part in ('train', 'val')}
+    if len(parts) == 1:  # one image is too few to validate, and Ultralytics asks for both
+        folders = dict.fromkeys(folders, f'images/{parts.pop()}')
+    names = {label: category.name for label, category in enumerate(export.categories)}
+    content = yaml.safe_dump(folders | dict(names=names), sort_keys=False, allow_unicode=True)
+    write_bytes(content.encode(), export.file('data.yaml'))
+
+
+def _line(instance: Instance, export: Export) -> str:
+    mask = instance.mask
+    sides = mask.shape[::-1]
+    outlines = [join([p.outer, *p.holes]) for p in mask_parts(mask, _INSIDE, _INSIDE)]
+    outline = join(sorted(outlines, key=len, reverse=True))
+    numbers = [f'{number:.6f}' for number in (outline / sides).ravel().tolist()]
+    read = np.array(numbers, dtype=np.float64).reshape(-1, 2) * sides
+    filled = cv2.fillPoly(np.zeros(mask.shape, dtype=np.uint8), [read.astype(np.int32)], 1)
+    export.record(instance, filled > 0)
+    return ' '.join([str(instance.label), *numbers])

@@ -12,7 +12,7 @@ from .boxes import (
     pixel_bboxes,
     tight_bboxes,
 )
-from .denoising import denoise_masks, ignore_disagreement
+from .cleaning import clean_mask
 from .dropping import DROPPED, IGNORED, drop_masks, is_kept
 from .flaws import FLAWS, mask_flaws
 from .masks import (
@@ -69,6 +69,7 @@ __all__ = [
     'box_mask',
     'check_segmentation',
     'check_threshold',
+    'clean_mask',
     'combined_quality',
     'decode_rle',
     'denoise_masks',
