@@ -111,6 +111,48 @@ def test_boxes_to_masks(masks, data):
     assert lines[9] == f'next: {report}, then mmboxcaseg train out/mask_rcnn.py'
 
 
+def test_masks_in_further_formats(masks, data):
+    also = ['--also', 'yolo-seg', 'label-studio']
+    code, out, err = masks('boxes.csv', '--min-quality', 0.1, *also)
+    assert code == 0, err
+    assert 'out/yolo-seg: YOLO-seg, 4 masks, ' in out
+    assert 'out/label-studio: brush predictions of Label Studio, 4 masks, as they are\n' in out
+    # What validates is what validates the Mask R-CNN.
+    (image,) = read('out/masks_val.json')['images']
+    assert [path.name for path in Path('out/yolo-seg/images/val').iterdir()] == [image['file_name']]
+    # What may have been corrected since is never written over.
+    code, _, err = masks('boxes.csv', *also)
+    assert code == 2 and 'error: out/yolo-seg is there already: remove it, or give' in err
+
+
+def test_validation_of_further_formats(masks, data):
+    write_coco(data / 'val.json', {id_: [[2, 3, 9, 3, 9, 9]] for id_ in (1, 2)})
+    content = read('val.json')
+    content['images'] = content['images'][:1]
+    content['annotations'] = content['annotations'][:2]
+    (data / 'val.json').write_text(json.dumps(content))
+    options = ['--val', 'val.json', '--also', 'voc-png', '--min-quality', 0.1]
+    assert masks('boxes.csv', *options)[0] == 0
+    sets = Path('out/voc-png/ImageSets/Segmentation')
+    assert [(sets / f'{part}.txt').read_text() for part in ('train', 'val')] == ['b\nc\n', 'a\n']
+
+
+def test_stray_parts_and_pinholes(masks, data, monkeypatch):
+    seen = []
+
+    def clean(mask, bbox, min_part, max_hole):
+        seen.append((bbox.tolist(), min_part, max_hole))
+        return np.zeros_like(mask)
+
+    monkeypatch.setattr('mmboxcaseg.coco.proxies.clean_mask', clean)
+    write_coco(data / 'boxes.json', TRUE)
+    code, out, err = masks('boxes.json', '--min-part', '0.02', '--max-hole', '0.1')
+    assert code == 0, err
+    assert seen == [([*map(float, row[2:])], 0.02, 0.1) for row in ROWS[1:]]  # not the true one's
+    assert '1 true ones were kept, 3 are empty' in out
+    assert len(read('out/masks_raw.json')) == 3
+
+
 def test_no_mask_is_good_enough(masks, data):
     code, out, _ = masks('boxes.csv', '--min-quality', 1)
     assert code == 0 and out.splitlines()[-1].endswith('so none would train')
@@ -157,6 +199,8 @@ def test_empty_masks_are_not_kept(as_coco, data):
         (('--min-quality', '2'), 'error: --min-quality must be in [0, 1], not 2.0'),
         (('--pretrained', 'no.pth'), 'error: checkpoint no.pth does not exist'),
         (('--images', 'none'), 'error: image folder none does not exist'),
+        (('--min-part', '2'), 'error: --min-part must be in [0, 1], not 2.0'),
+        (('--max-hole', '-1'), 'error: --max-hole must be in [0, 1], not -1.0'),
         (('--pictures', '-3'), 'error: --pictures must be 0 or more, not -3'),
         (('--out', 'img'), 'error: img holds what is read: give another folder to write to'),
     ],

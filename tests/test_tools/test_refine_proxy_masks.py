@@ -100,6 +100,25 @@ def test_merges_and_keeps_everything(files, run):
     assert [path.name for path in files[2].parent.iterdir()] == ['out.json']
 
 
+@pytest.mark.parametrize(
+    ('options', 'stray', 'hole'),
+    [
+        ((), True, False),
+        (('--min-part', 0.05), False, False),
+        (('--max-hole', 0.05), True, True),
+        (('--min-part', 0.04, '--max-hole', 0.04), True, False),  # a pixel of 24 is more
+    ],
+)
+def test_stray_parts_and_pinholes(files, run, options, stray, hole):
+    raw = np.zeros((6, 8), bool)
+    raw[:3, :4] = raw[3, 5] = True
+    raw[1, 2] = False
+    files[1].write_text(json.dumps([entry(BOXES['annotations'][0], raw)]))
+    assert run(*files, *options)[0] == 0
+    mask = decode_rle(json.loads(files[2].read_text())['annotations'][0]['segmentation'], (6, 8))
+    assert (mask[3, 5], mask[1, 2], mask.sum()) == (stray, hole, 11 + stray + hole)
+
+
 def test_no_merge(files, run):
     assert run(*files, '--no-merge')[0] == 0
     large, missing, small, crowd = json.loads(files[2].read_text())['annotations']
