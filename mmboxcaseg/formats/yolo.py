@@ -171,7 +171,7 @@ def _line(instance: Instance, export: Export) -> str:
     mask = instance.mask
     sides = mask.shape[::-1]
     outlines = [join([p.outer, *p.holes]) for p in mask_parts(mask, _INSIDE, _INSIDE)]
-    outline = join(sorted(outlines, key=len, reverse=True))
+    outline = join(outlines)
     numbers = [f'{number:.6f}' for number in (outline / sides).ravel().tolist()]
     read = np.array(numbers, dtype=np.float64).reshape(-1, 2) * sides
     filled = cv2.fillPoly(np.zeros(mask.shape, dtype=np.uint8), [read.astype(np.int32)], 1)

@@ -180,7 +180,10 @@ def test_roboflows_root_is_no_category(tmp_path):
 @pytest.mark.parametrize('root', [dict(supercategory='animal'), dict(name='cow')])
 def test_others_are_categories(tmp_path, root):
     content = with_root(**root)
-    content['categories'][0]['name'] = root.get('name', 'cow')
+    if 'name' not in root:
+        for category in content['categories'][1:]:
+            category['supercategory'] = 'cow'
+        content['categories'][0]['name'] = 'cow'
     coco = load_coco(write(tmp_path, content))
     assert len(coco.categories) == 3 and coco.root is None
 

@@ -430,10 +430,12 @@ def test_parts_of_a_group_are_one_object(tmp_path, images):
     parts = [[1, 2], [3, 2], [3, 5]], [[5, 6], [9, 6], [9, 20]]
     shapes = [('cat', 'polygon', part, dict(group_id=7)) for part in parts]
     shapes.append(('dog', 'polygon', parts[0], dict(group_id=7)))
+    shapes += [('cat', 'rectangle', part[::2], dict(group_id=7)) for part in parts]
     path.write_text(json.dumps(labelme('b', *shapes)))
-    cat, dog = read_boxes(path, images).coco.annotations
+    cat, dog, *boxes = read_boxes(path, images).coco.annotations
     assert cat.segmentation == [[1, 2, 3, 2, 3, 5], [5, 6, 9, 6, 9, 20]]
     assert list(cat.bbox) == [1, 2, 8, 18] and list(dog.bbox) == [1, 2, 2, 3]
+    assert [list(box.bbox) for box in boxes] == [[1, 2, 2, 3], [5, 6, 4, 14]]
 
 
 MASK = np.array([[0, 1, 1], [1, 1, 0]], bool)  # at x 2, y 3
