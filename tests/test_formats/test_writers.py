@@ -212,6 +212,21 @@ def test_supervision_reads_masks_and_yolo_seg(data):
     assert (found.mask == [BLOCK, RING]).all()
 
 
+def test_fiftyone_reads_masks(data):
+    reason = 'FiftyOne wants another OpenCV than we do: install it in an environment of its own'
+    fiftyone = pytest.importorskip('fiftyone.utils.coco', reason=reason)
+    convert('coco-polygons')
+    for path in ('masks.json', 'out/annotations.json'):
+        _, classes, _, images, found = fiftyone.load_coco_detection_annotations(path)
+        for annotation in (a for annotations in found.values() for a in annotations):
+            x, y, width, height = OBJECTS[annotation.id][2]
+            size = [images[annotation.image_id][side] for side in ('width', 'height')]
+            read = annotation.to_detection(size, classes_map=classes, load_segmentation=True)
+            assert np.allclose(np.array(read.bounding_box) * (size * 2), [x, y, width, height])
+            mask = OBJECTS[annotation.id][3][y : y + height, x : x + width]
+            assert (read.mask == mask).all() and read.label in ('cat', 'dög')
+
+
 def test_mmdet_reads_masks(data):
     write({id_: OBJECTS[id_] for id_ in GOOD})
     for path, to in (('masks.json', None), ('out/annotations.json', 'coco-polygons')):
