@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -43,11 +44,13 @@ class _File(Struct):
     imageWidth: int | None = None  # noqa: N815
 
 
-def labelme_files(path: Path) -> list[Path]:
+def labelme_files(path: Path) -> Iterator[Path]:
     """The JSON files of LabelMe in a folder; a file is its own."""
     if path.is_file():
-        return [path]
-    return sorted(file for file in path.glob('*.json') if b'"shapes"' in read_utf8(file))
+        yield path
+    for file in sorted(path.glob('*.json')):
+        if b'"shapes"' in read_utf8(file):
+            yield file
 
 
 def read_labelme(source: Source) -> Coco:
@@ -64,7 +67,7 @@ def read_labelme(source: Source) -> Coco:
     Raises:
         InputError: If a file is none of LabelMe, or its image is missing or of another size.
     """
-    files = labelme_files(source.path)
+    files = list(labelme_files(source.path))
     if not files:
         raise InputError(f'{source.path} has no JSON file of LabelMe, one with "shapes"')
     return as_coco((_read_file(file, source) for file in files), source.path)

@@ -102,17 +102,17 @@ class ImageFolder:
         for form in dict.fromkeys((name, unquote(name))):
             parts = PurePosixPath(form.replace('\\', '/')).parts
             parts = [part for part in parts if part.strip('/.')]  # what is found lies in the folder
-            for start in range(len(parts)):
-                bare = '/'.join(parts[start:])
-                for candidate in (bare, *(bare + suffix for suffix in IMAGE_SUFFIXES)):
-                    if (found := self._there(candidate)) is not None:
+            bare = ['/'.join(parts[start:]) for start in range(len(parts))]
+            for suffix in ('', *IMAGE_SUFFIXES):
+                for candidate in bare:
+                    if (found := self._there(candidate + suffix)) is not None:
                         return found
         return None
 
     def _there(self, candidate: str) -> str | None:
         if '/' not in candidate:
             return self._composed.get(normalize('NFC', candidate))
-        forms = (candidate, normalize('NFC', candidate), normalize('NFD', candidate))
+        forms = {candidate, normalize('NFC', candidate), normalize('NFD', candidate)}
         return next((form for form in forms if (self.path / form).is_file()), None)
 
     def _nearest(self, name: str) -> str:

@@ -120,7 +120,7 @@ def _of_folder(path: Path) -> str | None:
         return 'voc'
     if names_file(path) or any(path.glob('*.txt')):
         return 'yolo'
-    return 'labelme' if labelme_files(path) else None
+    return 'labelme' if any(labelme_files(path)) else None
 
 
 def _of_json(path: Path) -> str | None:
