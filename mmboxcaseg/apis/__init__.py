@@ -6,6 +6,7 @@ from importlib import import_module
 from typing import Any
 
 _HOMES = {
+    'BoxCasegInferencer': 'apis.inferencer',
     'BoxCasegPredictor': 'apis.inference',
     'adapt': 'apis.self_training',
     'boxes_to_masks': 'apis.masking',
