@@ -279,7 +279,7 @@ def _read_file(
     """The images of a file of boxes, in its order."""
     if not isinstance(folder, str | Path) or not Path(folder).is_dir():
         raise InputError(f'boxes are those of the file {boxes}: give the folder of its images')
-    coco, _ = read_boxes(boxes, folder)
+    coco = read_boxes(boxes, folder).coco
     if not trust_boxes:
         check_plausible(coco)
     check_bboxes(coco)
