@@ -111,8 +111,7 @@ def load_proxies(
 
 def lacks_masks(coco: Coco) -> bool:
     """Whether some of a file's objects have a mask and others have none."""
-    has_mask = {bool(annotation.segmentation) for annotation in coco.objects}
-    return len(has_mask) == 2
+    return len({annotation.lacks_mask for annotation in coco.objects}) == 2
 
 
 def load_masks(path: str | Path, boxes: Coco) -> dict[Id, Proxy]:

@@ -96,9 +96,9 @@ def check_coco_dataset(config: dict[str, Any], default_classes: Sequence[str] = 
     ann_file = os.path.join(root, config['ann_file'])
     transforms = list(_with_key(config.get('pipeline'), 'type'))
     drops = [transform for transform in transforms if _is_drop(transform)]
-    takes_part = issubclass(_class_of(config, DATASETS), ProxyCocoDataset)
+    takes_some = issubclass(_class_of(config, DATASETS), ProxyCocoDataset)
     if drops:
-        proxies = load_proxies(ann_file, partial=takes_part)
+        proxies = load_proxies(ann_file, partial=takes_some)
         if any(drop.get('min_quality') is not None for drop in drops):
             for id_, proxy in proxies.items():
                 known_quality(proxy, id_, ann_file)
@@ -106,7 +106,7 @@ def check_coco_dataset(config: dict[str, Any], default_classes: Sequence[str] = 
     if coco.objects or not config.get('test_mode'):
         check_bboxes(coco)
     for annotation in coco.annotations:
-        if annotation.area is None and not takes_part:
+        if annotation.area is None and not takes_some:
             raise InputError(
                 f"annotation {annotation.id} of {ann_file} has no 'area', which mmdet needs: "
                 'width times height of the box will do'
@@ -116,7 +116,7 @@ def check_coco_dataset(config: dict[str, Any], default_classes: Sequence[str] = 
     check_classes(coco, classes)
     folder = os.path.join(root, (config.get('data_prefix') or {}).get('img', ''))
     image_paths(coco.images, folder, ann_file)
-    is_partial = takes_part and lacks_masks(coco)
+    is_partial = takes_some and lacks_masks(coco)
     if not (drops or is_partial) and any(transform.get('with_mask') for transform in transforms):
         images = {image.id: image for image in coco.images}
         for annotation in coco.objects:

@@ -111,6 +111,11 @@ def test_some_boxes_have_no_mask(tmp_path):
     del proxy['box_agreement']
     with pytest.raises(InputError, match=r'annotation 21 of .*proxy\.json has no box_agreement'):
         load(tmp_path, [*annotations, proxy])
+    # The box itself is no mask beside others; where there are no others it is a raw one.
+    instances = instances_of(load(tmp_path, [annotations[1], annotations[3]]))
+    assert [i['quality'] for i in instances] == [0, 1]
+    (instance,) = instances_of(load(tmp_path, [annotations[1]]))
+    assert instance['mask'] == box and 'quality' not in instance
     with pytest.raises(InputError, match='annotation 17 .* no segmentation: make proxy masks'):
         load(tmp_path, [bare, dict(bare, id=22)])
 
