@@ -123,6 +123,12 @@ def test_one_image_is_what_the_predictor_gives(inferencer, trained, data, tmp_pa
     merged, same_quality = predictor.predict(bboxes, merge=True)
     assert np.array_equal(merged, merge_masks(raw, np.array(bboxes)))
     assert not np.array_equal(merged, raw)
+    # Each lies in its own box, the third one's edges rounded.
+    for mask, (x1, y1, x2, y2) in zip(raw, [*bboxes[:2], [21, 1, 40, 30]], strict=True):
+        assert mask.any()
+        mask = mask.copy()
+        mask[y1:y2, x1:x2] = False
+        assert not mask.any()
     assert np.array_equal(quality, same_quality)
     for merge, masks in ((True, merged), (False, raw)):
         (one,) = inferencer(read(data), bboxes, merge=merge)['predictions']
