@@ -79,6 +79,15 @@ def _tools_leave_torch_as_it_was(monkeypatch):
 
 
 @pytest.fixture
+def trusts_nothing():
+    """A torch that loads what any program's does: no type is allowed beyond its own."""
+    allowed = torch.serialization.get_safe_globals()
+    torch.serialization.clear_safe_globals()
+    yield torch.serialization.clear_safe_globals
+    torch.serialization.add_safe_globals(allowed)
+
+
+@pytest.fixture
 def as_coco():
     """Content as it is read from a COCO file."""
 

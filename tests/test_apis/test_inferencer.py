@@ -203,7 +203,7 @@ class TestForms:
             assert np.array_equal(found[name].numpy(), values.astype(found[name].numpy().dtype))
 
     def test_supervision(self, inferencer, data):
-        supervision = pytest.importorskip('supervision')
+        supervision = pytest.importorskip('supervision', reason='of the extra "test"')
         (arrays,) = inferencer(read(data), BBOXES['a.png'], return_as='array')['predictions']
         (found,) = inferencer(read(data), BBOXES['a.png'], return_as='supervision')['predictions']
         assert isinstance(found, supervision.Detections)

@@ -72,16 +72,15 @@ def same(weights, others, part):
 
 
 def test_masks_that_there_are_teach_and_the_detector_loads(
-    coco, config, data_root, trained, tmp_path
+    coco, config, data_root, trained, tmp_path, trusts_nothing
 ):
-    torch.serialization.clear_safe_globals()
     mixed = trained(coco, 'mixed')
     # As somebody else's process finds it.
-    torch.serialization.clear_safe_globals()
+    trusts_nothing()
     assert not torch.serialization.get_unsafe_globals_in_checkpoint(mixed)
     image = str(data_root / 'coco' / 'train' / '001.png')
     publish_checkpoint(mixed, tmp_path / 'published.pth')
-    torch.serialization.clear_safe_globals()
+    trusts_nothing()
     for checkpoint in (mixed, tmp_path / 'published.pth'):
         detector = DetInferencer(config, str(checkpoint), device='cpu', show_progress=False)
         result = detector(image, out_dir=str(tmp_path / 'out'), no_save_pred=False)

@@ -20,7 +20,7 @@ def checkpoint():
     )
 
 
-def test_loads_where_nothing_is_allowed(checkpoint, tmp_path):
+def test_loads_where_nothing_is_allowed(checkpoint, tmp_path, trusts_nothing):
     path = tmp_path / 'epoch_1.pth'
     torch.save(checkpoint, path)
     assert torch.serialization.get_unsafe_globals_in_checkpoint(path)
