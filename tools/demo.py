@@ -48,6 +48,7 @@ from mmboxcaseg.visualization.curves import read_curves
 from mmboxcaseg.visualization.draw import (
     distinct_colours,
     draw_bbox,
+    draw_instances,
     draw_mask,
     draw_rles,
     greyed,
@@ -105,16 +106,16 @@ def mask_photographs(work_dir: Path) -> Part:
         'expects. Agreement: how well the mask fills its box.',
     )
     for image in coco.images:
-        drawn, lines = read_image(images / image.file_name), []
         own = groups[image.id]
-        for annotation, colour in zip(own, distinct_colours(len(own)), strict=True):
-            proxy = proxies[annotation.id]
-            drawn = draw_mask(drawn, decode_rle(proxy.rle, image.shape), colour)
-            drawn = draw_bbox(drawn, annotation_bboxes([annotation])[0], colour)
-            lines.append(
-                f'{names[annotation.category_id]}: quality {proxy.quality:.2f}, '
-                f'agreement {proxy.box_agreement:.2f}'
-            )
+        found = [proxies[annotation.id] for annotation in own]
+        masks = np.array([decode_rle(proxy.rle, image.shape) for proxy in found])
+        pixels = read_image(images / image.file_name)
+        drawn = draw_instances(pixels, annotation_bboxes(own), masks)
+        lines = [
+            f'{names[annotation.category_id]}: quality {proxy.quality:.2f}, '
+            f'agreement {proxy.box_agreement:.2f}'
+            for annotation, proxy in zip(own, found, strict=True)
+        ]
         part.pictures[Path(image.file_name).stem] = drawn, '\n'.join(lines)
     # All on one strip, for whoever wants to show them.
     strip = [fit_height(picture, 240) for picture, _ in part.pictures.values()]

@@ -6,6 +6,7 @@ from importlib import import_module
 from typing import Any
 
 _HOMES = {
+    'BoxCasegInferencer': 'apis.inferencer',
     'BoxCasegPredictor': 'apis.inference',
     'adapt': 'apis.self_training',
     'convert_masks': 'formats',
@@ -19,7 +20,9 @@ _HOMES = {
     'make_detector_masks': 'apis.detector_masks',
     'make_report': 'apis.reporting',
     'make_toy_dataset': 'apis.toy_dataset',
+    'merge_corrected': 'apis.reviewing',
     'refine_proxy_masks': 'coco',
+    'review_masks': 'apis.reviewing',
     'self_train': 'apis.self_training',
     'test': 'apis.training',
     'train': 'apis.training',

@@ -18,8 +18,17 @@ from mmboxcaseg.engine.config import box_pipeline, build_model, config_errors, l
 from mmboxcaseg.errors import InputError, check_count
 from mmboxcaseg.models import BoxCaseg
 from mmboxcaseg.pretrained import or_shipped
-from mmboxcaseg.proxy import UNCALIBRATED, BoxMask, check_threshold, expected_iou, mask_of
+from mmboxcaseg.proxy import (
+    UNCALIBRATED,
+    BoxMask,
+    check_threshold,
+    expected_iou,
+    mask_of,
+    merge_masks,
+)
 from mmboxcaseg.registry import MODELS
+
+from .mask_stream import MaskStream, cpu_threads
 
 
 def init_model(
@@ -148,24 +157,21 @@ class BoxCasegPredictor:
         Raises:
             InputError: If it is not of this form.
         """
-        if not isinstance(image, np.ndarray):
-            raise InputError(
-                f'an image must be an array, not a {type(image).__name__}: cv2.imread gives None '
-                'for a file that is missing or no image'
-            )
-        if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
-            raise InputError(f'an image must be (H, W, 3) uint8, not {image.shape} {image.dtype}')
+        check_image(image)
         self._image = image
 
-    def predict(self, bboxes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def predict(self, bboxes: np.ndarray, merge: bool = False) -> tuple[np.ndarray, np.ndarray]:
         """Predict the masks of boxes.
 
         Args:
             bboxes: (N, 4), xyxy, pixels of the image set before.
+            merge: Whether a pixel that several masks claim goes to the object with the smallest
+                box alone, as in what ``mmboxcaseg generate`` writes;
+                :func:`mmboxcaseg.proxy.box_agreement` then gives its ``box_agreement`` too.
 
         Returns:
             (N, H, W) bool masks and (N,) float64 in [0, 1], how good each probably is: see
-            :func:`mmboxcaseg.proxy.expected_iou`.
+            :func:`mmboxcaseg.proxy.expected_iou`. It is that of the mask before the merge.
 
         Raises:
             InputError: If no image is set, or a box is not four finite numbers, is empty or lies
@@ -173,13 +179,18 @@ class BoxCasegPredictor:
         """
         if self._image is None:
             raise InputError('no image is set: call set_image before asking for boxes')
-        samples = self.predict_packed(self.pack(self._image, bboxes))
-        masks = np.zeros((len(samples), *self._image.shape[:2]), dtype=bool)
-        quality = np.zeros(len(samples))
-        for index, sample in enumerate(samples):
-            (window, (x, y), _), quality[index] = self.mask_of(sample)
-            masks[index, y : y + len(window), x : x + window.shape[1]] = window
-        return masks, quality
+        image, bboxes = self._image, checked_bboxes(bboxes, self._image.shape[:2])
+        threads = cpu_threads(next(self.model.parameters()).device)
+        (rated,) = MaskStream(self, threads=threads).run(
+            [(0, len(bboxes), image)],
+            load=lambda image: (image, bboxes),
+            finish=lambda _, rated: rated,
+        )
+        masks = np.zeros((len(bboxes), *image.shape[:2]), dtype=bool)
+        for mask, ((window, (x, y), _), _) in zip(masks, rated, strict=True):
+            mask[y : y + len(window), x : x + window.shape[1]] = window
+        quality = np.array([quality for _, quality in rated], dtype=np.float64)
+        return merge_masks(masks, bboxes) if merge else masks, quality
 
     def pack(self, image: np.ndarray, bboxes: np.ndarray) -> list[dict]:
         """Run the pipeline on the boxes of any image.
@@ -196,7 +207,7 @@ class BoxCasegPredictor:
             InputError: If a box is not four finite numbers, is empty or lies outside the image, or
                 the pipeline does not pack.
         """
-        bboxes = _checked_bboxes(bboxes, image.shape[:2])
+        bboxes = checked_bboxes(bboxes, image.shape[:2])
         # As far as they lie in the image, like the box itself.
         clipped = np.clip(bboxes, 0, np.tile(image.shape[1::-1], 2))
         samples = (
@@ -250,8 +261,27 @@ class BoxCasegPredictor:
         return mask, expected_iou(prob, mask.threshold, calibration)
 
 
-def _checked_bboxes(bboxes: np.ndarray, img_shape: tuple[int, int]) -> np.ndarray:
-    """(N, 4) float64; a wrong box would get the mask of the pixel nearest to it."""
+def check_image(image: np.ndarray) -> None:
+    """Check that an image is (H, W, 3) uint8.
+
+    Raises:
+        InputError: If it is not.
+    """
+    if not isinstance(image, np.ndarray):
+        raise InputError(
+            f'an image must be an array, not a {type(image).__name__}: cv2.imread gives None '
+            'for a file that is missing or no image'
+        )
+    if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or not image.size:
+        raise InputError(f'an image must be (H, W, 3) uint8, not {image.shape} {image.dtype}')
+
+
+def as_bboxes(bboxes: np.ndarray) -> np.ndarray:
+    """Boxes (N, 4) float64 of anything like an array; one box may stand alone.
+
+    Raises:
+        InputError: If they are of another form.
+    """
     try:
         bboxes = np.asarray(bboxes, dtype=np.float64)
     except (TypeError, ValueError):
@@ -260,7 +290,20 @@ def _checked_bboxes(bboxes: np.ndarray, img_shape: tuple[int, int]) -> np.ndarra
         return bboxes.reshape(0, 4)
     if bboxes.ndim > 2 or bboxes.shape[-1:] != (4,):
         raise InputError(f'bboxes must be (N, 4) xyxy, not {bboxes.shape}')
-    bboxes = bboxes.reshape(-1, 4)
+    return bboxes.reshape(-1, 4)
+
+
+def checked_bboxes(bboxes: np.ndarray, img_shape: tuple[int, int]) -> np.ndarray:
+    """Boxes as :func:`as_bboxes` gives them; a wrong one would get the mask of the nearest pixel.
+
+    Args:
+        bboxes: (N, 4) xyxy.
+        img_shape: (height, width) of their image.
+
+    Raises:
+        InputError: If one is not four finite numbers, is empty or lies outside the image.
+    """
+    bboxes = as_bboxes(bboxes)
     height, width = img_shape
     x1, y1, x2, y2 = bboxes.T
     faults = {

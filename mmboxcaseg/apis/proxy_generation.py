@@ -4,24 +4,18 @@ from __future__ import annotations
 
 import json
 import time
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Executor, ThreadPoolExecutor
-from contextlib import contextmanager
-from itertools import chain, islice
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from threading import Lock
-from typing import Any
 
 import cv2
+import numpy as np
 import torch
-from mmdet.structures import DetDataSample
 from mmengine.config import Config
 from mmengine.dist import all_gather_object, broadcast_object_list, get_rank, get_world_size
 from tqdm import tqdm
 
 import mmboxcaseg
-from mmboxcaseg.coco.annotations import annotation_bboxes, load_coco
+from mmboxcaseg.coco.annotations import Annotation, Image, annotation_bboxes, load_coco
 from mmboxcaseg.coco.checks import check_bboxes, check_images, check_true_masks
 from mmboxcaseg.coco.groups import ImageGroups
 from mmboxcaseg.coco.proxies import refine_annotations
@@ -35,17 +29,10 @@ from mmboxcaseg.engine.distributed import is_first_process, join_processes
 from mmboxcaseg.errors import InputError, check_count
 from mmboxcaseg.fileio import check_output
 from mmboxcaseg.pretrained import or_shipped
-from mmboxcaseg.proxy import mask_rles
+from mmboxcaseg.proxy import BoxMask, mask_rles
 
 from .inference import BoxCasegPredictor, init_model
-
-# Images that are ahead of the network, and as many behind it, for each worker; fewer where they
-# have more boxes than so many together, which take 0.2 MB each.
-_AHEAD = 4
-_BOXES_AHEAD = 256
-
-# Patches that a thread of a CPU takes through the network at once; more do not stay in its cache.
-_PIECE = 2
+from .mask_stream import MaskStream, cpu_threads
 
 
 def generate_proxy_masks(
@@ -84,7 +71,7 @@ def generate_proxy_masks(
         slack: See :class:`BoxCasegPredictor`.
         keep_masks: Whether annotations with a true mask keep it and only the others get one; see
             :func:`mmboxcaseg.coco.refine_annotations`.
-        workers: See :class:`ProxyGenerator`.
+        workers: See :class:`MaskStream`.
         device: Where the network runs; by default the GPU if there is one.
         launcher: ``'pytorch'`` in each of several processes that torchrun started.
 
@@ -159,8 +146,8 @@ def generate_proxy_masks(
         amp=amp,
         slack=slack,
     )
-    threads = torch.get_num_threads() if torch.device(device).type == 'cpu' else 0
-    _write_shards(ProxyGenerator(groups, img_root, predictor, workers, threads), folder)
+    generator = ProxyGenerator(groups, img_root, predictor, workers, cpu_threads(device))
+    _write_shards(generator, folder)
     if not is_first_process():
         return ''
     summary = folder.summarize()
@@ -198,7 +185,7 @@ def _write_shards(generator: ProxyGenerator, folder: ShardFolder) -> None:
         while others and is_first_process():
             time.sleep(0.5)
             see_others()
-    shares = [share for share in all_gather_object(generator.network_s / elapsed) if share]
+    shares = [share for share in all_gather_object(generator.stream.network_s / elapsed) if share]
     if shares and is_first_process():
         print(f'time in the network: {", ".join(f"{share:.1%}" for share in shares)}')
 
@@ -206,26 +193,14 @@ def _write_shards(generator: ProxyGenerator, folder: ShardFolder) -> None:
 class ProxyGenerator:
     """Predict, merge and rate the masks of shard after shard.
 
-    Workers decode images and run the pipeline ahead of the network, and turn its maps into masks
-    behind it; this thread runs the network and writes the shards. Queues are bounded. Workers are
-    threads: what takes long releases Python's lock, and samples, which are many small tensors,
-    cost more to send to another process than to make.
-
-    Batches go across images, but not across shards: which patches share a batch, and with it the
-    last bit of what the network computes, depends on nothing but the set and the batch size.
-    On a CPU the number of threads that share a convolution has the same effect: there a batch is
-    cut into pieces, and each has one thread.
+    A shard is a group of a :class:`MaskStream`: it does not depend on the other ones.
 
     Args:
         groups: The boxes.
         img_root: Folder of the images.
         predictor: The network.
-        workers: Threads that work ahead of the network and behind it; with 0 all is done here.
-        threads: Pieces of a batch that are predicted at the same time, of a network on a CPU; with
-            0, for a GPU, the batch stays whole.
-
-    Attributes:
-        network_s: Seconds that the network has taken so far.
+        workers: See :class:`MaskStream`.
+        threads: See :class:`MaskStream`.
     """
 
     def __init__(
@@ -239,10 +214,7 @@ class ProxyGenerator:
         self.groups = groups
         self.img_root = Path(img_root)
         self.predictor = predictor
-        self.workers = workers
-        self.threads = threads
-        self.network_s = 0.0
-        self._pipeline_lock = Lock()
+        self.stream = MaskStream(predictor, workers, threads)
 
     def run(self, folder: ShardFolder, shards: list[int]) -> Iterator[int]:
         """Write shards.
@@ -257,122 +229,69 @@ class ProxyGenerator:
         Raises:
             InputError: If an image is broken or of another size than the file says.
         """
-        images = [index for shard in shards for index in folder.images(shard)]
-        # Convolutions must not share threads, or their last bits would depend on how many.
-        alone = dict(initializer=torch.set_num_threads, initargs=(1,))
-        with _pool(self.workers) as pool, _pool(self.threads, **alone) as threads:
-            sizes = [int(self.groups.num_boxes[index]) for index in images]
-            packed = _map_ahead(pool, self._pack, images, sizes, self.workers)
-            samples = chain.from_iterable(
-                self._predict(folder.images(shard), packed, threads) for shard in shards
-            )
-            results = _map_ahead(
-                pool, self._finish, zip(images, samples, strict=True), sizes, self.workers
-            )
-            for shard in shards:
-                proxies: list[dict] = []
-                raw: list[dict] = []
-                for index in folder.images(shard):
-                    image_proxies, image_raw = next(results)
-                    proxies += image_proxies
-                    raw += image_raw
-                    yield int(self.groups.num_boxes[index])
-                folder.write(shard, proxies, raw)
+        images = (
+            (shard, int(self.groups.num_boxes[index]), index)
+            for shard in shards
+            for index in folder.images(shard)
+        )
+        results = self.stream.run(images, self._load, self._finish)
+        for shard in shards:
+            proxies: list[dict] = []
+            raw: list[dict] = []
+            for index in folder.images(shard):
+                image_proxies, image_raw = next(results)
+                proxies += image_proxies
+                raw += image_raw
+                yield int(self.groups.num_boxes[index])
+            folder.write(shard, proxies, raw)
 
-    def _pack(self, index: int) -> list[dict]:
-        """What the pipeline gives of all boxes of an image, which is decoded once."""
-        objects = self.groups.wanted(index)
-        if not objects:
-            return []
-        image = self.groups.image(index)
+    def _load(self, index: int) -> tuple[np.ndarray, np.ndarray]:
+        """The pixels of an image and its boxes; an image without a box is not read."""
+        image, wanted = self.groups.image(index), self.groups.wanted(index)
+        bboxes = annotation_bboxes(wanted)
+        if not wanted:
+            return np.empty((0, 0, 3), np.uint8), bboxes
         size = dict(height=image.height, width=image.width)
         path = str(self.img_root / image.file_name)
-        pixels = LoadPatchImage()(dict(img_path=path) | size)['img']
-        # Transforms are made for one thread: mmcv's random ones mix up who asks for what.
-        with self._pipeline_lock:
-            return self.predictor.pack(pixels, annotation_bboxes(objects))
+        return LoadPatchImage()(dict(img_path=path) | size)['img'], bboxes
 
-    def _predict(
-        self, images: range, packed: Iterator[list[dict]], threads: Executor | None
-    ) -> Iterator[list[DetDataSample]]:
-        """Yield the samples of each image of a shard; batches go across its images."""
-        boxes = chain.from_iterable(islice(packed, len(images)))
-        batches = iter(lambda: list(islice(boxes, self.predictor.batch_size)), [])
-        samples = chain.from_iterable(self._predict_batch(batch, threads) for batch in batches)
-        for index in images:
-            yield list(islice(samples, int(self.groups.num_boxes[index])))
-
-    def _predict_batch(
-        self, packed: list[dict], threads: Executor | None
-    ) -> Iterable[DetDataSample]:
-        start = time.perf_counter()
-        if threads is None:
-            samples = self.predictor.predict_packed(packed)
-        else:
-            pieces = [packed[i : i + _PIECE] for i in range(0, len(packed), _PIECE)]
-            samples = list(chain.from_iterable(threads.map(self.predictor.predict_packed, pieces)))
-        self.network_s += time.perf_counter() - start
-        return samples
-
-    def _finish(self, task: tuple[int, list[DetDataSample]]) -> tuple[list[dict], list[dict]]:
-        """Turn the maps of one image into proxy masks.
-
-        Returns:
-            The annotations with their proxy masks, and COCO results with the masks before merging;
-            ``quality`` and ``score`` are :func:`expected_iou` of the maps.
-        """
-        index, samples = task
-        image, annotations = self.groups.image(index), self.groups.annotations(index)
-        rated = [self.predictor.mask_of(sample) for sample in samples]
-        shapes = [image.shape] * len(rated)
-        rles = mask_rles([mask for mask, _ in rated], shapes)
-        results = [
-            mask_result(annotation, rle, quality)
-            for annotation, rle, (_, quality) in zip(
-                self.groups.wanted(index), rles, rated, strict=True
-            )
-        ]
-        raw = {result['ann_id']: result['segmentation'] for result in results}
-        scores = {result['ann_id']: result['score'] for result in results}
-        proxies = refine_annotations(
-            image,
-            annotations,
-            raw,
-            scores=scores,
+    def _finish(
+        self, index: int, rated: list[tuple[BoxMask, float]]
+    ) -> tuple[list[dict], list[dict]]:
+        return proxies_and_results(
+            self.groups.image(index),
+            self.groups.annotations(index),
+            self.groups.wanted(index),
+            rated,
             mask_bbox=self.predictor.slack > 0,
             keep_masks=self.groups.keep_masks,
         )
-        return proxies, results
 
 
-@contextmanager
-def _pool(threads: int, **settings: Any) -> Iterator[Executor | None]:
-    if not threads:
-        yield None
-        return
-    with ThreadPoolExecutor(threads, **settings) as pool:
-        yield pool
+def proxies_and_results(
+    image: Image,
+    annotations: Sequence[Annotation],
+    wanted: Sequence[Annotation],
+    rated: Sequence[tuple[BoxMask, float]],
+    **settings: bool,
+) -> tuple[list[dict], list[dict]]:
+    """Turn the masks that were predicted for an image into proxy masks.
 
+    Args:
+        image: The image.
+        annotations: All of its annotations.
+        wanted: Those that a mask was predicted for.
+        rated: N masks, of these, and how good each probably is.
+        **settings: See :func:`mmboxcaseg.coco.refine_annotations`.
 
-def _map_ahead(
-    pool: Executor | None, function: Callable, tasks: Iterable, sizes: Iterable[int], workers: int
-) -> Iterator[Any]:
-    """Yield the results in the tasks' order; so many tasks and boxes are under way at most."""
-    if pool is None:
-        yield from map(function, tasks)
-        return
-    pending: deque = deque()
-    boxes = 0
-    for task, size in zip(tasks, sizes, strict=True):
-        pending.append((pool.submit(function, task), size))
-        boxes += size
-        # One more is under way at least: the network does not wait for it.
-        while len(pending) > _AHEAD * workers or (
-            boxes > _BOXES_AHEAD * workers and len(pending) > 1
-        ):
-            future, size = pending.popleft()
-            boxes -= size
-            yield future.result()
-            del future  # and with it the result
-    while pending:
-        yield pending.popleft()[0].result()
+    Returns:
+        The annotations with their proxy masks, and N COCO results with the masks before merging.
+    """
+    rles = mask_rles([mask for mask, _ in rated], [image.shape] * len(rated))
+    results = [
+        mask_result(annotation, rle, quality)
+        for annotation, rle, (_, quality) in zip(wanted, rles, rated, strict=True)
+    ]
+    raw = {result['ann_id']: result['segmentation'] for result in results}
+    scores = {result['ann_id']: result['score'] for result in results}
+    return refine_annotations(image, annotations, raw, scores=scores, **settings), results

@@ -35,6 +35,7 @@ def self_train(
     gpus: int | None = None,
     seed: int | None = None,
     amp: bool = False,
+    keep_masks: bool = False,
     dry_run: bool = False,
 ) -> None:
     """Train in rounds.
@@ -56,6 +57,8 @@ def self_train(
         gpus: Processes to train and test with; by default one for each GPU.
         seed: In place of the configs' ``randomness.seed``.
         amp: Whether everything runs in mixed precision.
+        keep_masks: Whether annotations that have a true mask keep it among the proxy masks, with
+            quality 1, and are supervised by it.
         dry_run: Whether to print the commands that are left, and run none.
 
     Raises:
@@ -76,7 +79,7 @@ def self_train(
     work_dir = Path(work_dir)
     paths = [*configs, *[configs[-1]] * (rounds - len(configs))]
     trainings = _plan(paths, work_dir, options or {}, seed)
-    _run(trainings, _steps(trainings, work_dir, gpus, ['--force-amp'] * amp), dry_run)
+    _run(trainings, _steps(trainings, work_dir, gpus, ['--force-amp'] * amp, keep_masks), dry_run)
 
 
 def adapt(
@@ -90,6 +93,7 @@ def adapt(
     gpus: int | None = None,
     seed: int | None = None,
     amp: bool = False,
+    keep_masks: bool = False,
     dry_run: bool = False,
 ) -> None:
     """Go on from the network that comes with the package, with boxes alone.
@@ -99,7 +103,7 @@ def adapt(
     stays in the quality. What is done is kept: called again, this goes on where it was.
 
     Args:
-        boxes: COCO file with boxes; its masks are not read.
+        boxes: COCO file with boxes; its masks are not read unless they are kept.
         images: Folder of its images.
         out: Folder for ``proxy.json``, the boxes with their masks, and for the network,
             ``network.py`` and ``network.pth``, which are a config and its checkpoint, in half
@@ -110,6 +114,8 @@ def adapt(
         gpus: Processes to train with; by default one for each GPU.
         seed: In place of the config's ``randomness.seed``.
         amp: Whether everything runs in mixed precision.
+        keep_masks: Whether annotations that have a true mask keep it among the proxy masks, with
+            quality 1, and are supervised by it.
         dry_run: Whether to print the commands that are left, and run none.
 
     Raises:
@@ -125,10 +131,11 @@ def adapt(
     trainings = _plan([config] * rounds, out, options or {}, seed, own)
     last = trainings[-1]
     network = out / 'network.pth'
+    steps = _steps(trainings, out, gpus, ['--force-amp'] * amp, keep_masks)
     publish = Step('weights', launch('publish-model', [last.checkpoint, network]), network)
     if not dry_run:
         check_output(out / 'proxy.json', inputs=[boxes])
-    _run(trainings, chain(_steps(trainings, out, gpus, ['--force-amp'] * amp), [publish]), dry_run)
+    _run(trainings, chain(steps, [publish]), dry_run)
     if not dry_run:
         write_bytes(last.config.pretty_text.encode(), network.with_suffix('.py'))
 
@@ -210,8 +217,11 @@ def _shipped(work_dir: Path, options: dict[str, Any]) -> Trained:
     return Trained(load_config(path, options), work_dir, Path(weights))
 
 
-def _steps(rounds: list[Training], work_dir: Path, gpus: int, amp: list[str]) -> Iterator[Step]:
+def _steps(
+    rounds: list[Training], work_dir: Path, gpus: int, amp: list[str], keep_masks: bool
+) -> Iterator[Step]:
     """What has to run, in order; each is made when those before it have run."""
+    generating = ['--tta', *amp, *['--keep-masks'] * keep_masks]
     for training, following in zip(rounds, [*rounds[1:], None], strict=True):
         train = training.train(gpus, *amp)
         masks = [Path(part.proxy_file) for part in _taught_datasets(training.config)]
@@ -223,7 +233,7 @@ def _steps(rounds: list[Training], work_dir: Path, gpus: int, amp: list[str]) ->
         taught = _taught_datasets((following or training).config)
         if not taught:
             return
-        yield training.generate(taught[0], _proxy_file(training), gpus, '--tta', *amp)
+        yield training.generate(taught[0], _proxy_file(training), gpus, *generating)
     if len(rounds) > 1:
         out = work_dir / 'proxy.json'
         command = launch('combine-quality', [*map(_proxy_file, rounds), '--out', out])

@@ -30,6 +30,8 @@ COMMANDS = {
     'detector-masks': ('detector_masks', 'masks of a trained Mask R-CNN in given boxes'),
     'draw': ('draw', 'draw the best and worst masks of a file or a network'),
     'report': ('report', 'show the masks of a file on an HTML page'),
+    'review': ('review', 'the masks of the lowest quality to people to correct'),
+    'merge-back': ('merge_back', 'what they corrected among the others, as true masks'),
     'score': ('score', 'score proxy masks against true ones'),
     'plot-curves': ('plot_curves', 'draw training curves'),
     'convert masks': ('convert_masks', 'masks to polygons, YOLO-seg, PNG maps, LabelMe and others'),

@@ -15,7 +15,10 @@ from .options import add_rounds_options, rounds_settings
 def add_arguments(parser: ArgumentParser) -> None:
     """What it takes."""
     parser.add_argument(
-        'boxes', type=Path, metavar='BOXES', help='COCO file with boxes; its masks are not read'
+        'boxes',
+        type=Path,
+        metavar='BOXES',
+        help='COCO file with boxes; its masks are not read unless they are kept',
     )
     parser.add_argument(
         '--images', type=Path, required=True, metavar='DIR', help='folder of the images'

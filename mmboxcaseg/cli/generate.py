@@ -25,7 +25,7 @@ def add_arguments(parser: ArgumentParser) -> None:
         dest='ann_file',
         type=Path,
         required=True,
-        help='COCO file with boxes; its masks are not read',
+        help='COCO file with boxes; its masks are not read unless they are kept',
     )
     parser.add_argument('--img-root', type=Path, required=True, help='folder of the images')
     parser.add_argument(

@@ -161,6 +161,11 @@ def add_rounds_options(parser: ArgumentParser, example: str) -> None:
     )
     parser.add_argument('--seed', type=int, help="in place of the configs' randomness.seed")
     add_amp_options(parser)
+    parser.add_argument(
+        '--keep-masks',
+        action='store_true',
+        help='annotations that have a true mask keep it, and are supervised by it',
+    )
     add_config_options(parser, example)
     parser.add_argument('--dry-run', action='store_true', help='print the commands that are left')
 

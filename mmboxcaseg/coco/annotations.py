@@ -125,6 +125,12 @@ class Annotation(Entry, gc=False):
             return None
         return None if self._is_box(mask.segmentation) else mask.segmentation
 
+    @property
+    def lacks_mask(self) -> bool:
+        """Whether it has no mask of any kind, or a polygon that is the box itself."""
+        segmentation = self.segmentation
+        return not segmentation or self._is_box(segmentation)
+
     def _is_box(self, segmentation: Any) -> bool:
         if not isinstance(segmentation, list) or len(segmentation) != 1:
             return False

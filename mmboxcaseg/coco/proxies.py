@@ -72,13 +72,18 @@ class Proxy(NamedTuple):
         return self.rle['counts'] == _empty_counts(*self.rle['size'])
 
 
-def load_proxies(path: str | Path, boxes: Coco | None = None) -> dict[Id, Proxy]:
+def load_proxies(
+    path: str | Path, boxes: Coco | None = None, *, partial: bool = False
+) -> dict[Id, Proxy]:
     """Read a file of proxy masks.
 
     Args:
         path: COCO file that ``tools/generate_proxy_masks.py`` or ``tools/refine_proxy_masks.py``
             wrote, or one of raw masks, which has no ``box_agreement``.
         boxes: The file whose boxes the masks are for; by default the same.
+        partial: Whether some objects may have no mask. They then get an empty one, of agreement and
+            quality 0, and where masks have no numbers they are true ones, of agreement and quality
+            1 (:attr:`Annotation.true_mask`).
 
     Returns:
         Annotation id to proxy, of every object of ``boxes``, in its order.
@@ -94,6 +99,7 @@ def load_proxies(path: str | Path, boxes: Coco | None = None) -> dict[Id, Proxy]
     coco = load_coco(path, ProxyAnnotation)
     images = {image.id: image for image in coco.images}
     found = {annotation.id: annotation for annotation in coco.objects}
+    read = _read_partial if partial and lacks_masks(coco) else _read_proxy
     proxies = {}
     for wanted in (boxes or coco).objects:
         own = found.get(wanted.id)
@@ -102,7 +108,7 @@ def load_proxies(path: str | Path, boxes: Coco | None = None) -> dict[Id, Proxy]
                 f'annotation {wanted.id} of {boxes.path} is not in {path}, or has another image or '
                 f'box there: make proxy masks of this file with {MASK_TOOL}'
             )
-        proxies[own.id] = _read_proxy(own, images[own.image_id], path)
+        proxies[own.id] = read(own, images[own.image_id], path)
     unmeasured = [id_ for id_, proxy in proxies.items() if proxy.box_agreement is None]
     if 0 < len(unmeasured) < len(proxies):
         raise InputError(
@@ -110,6 +116,11 @@ def load_proxies(path: str | Path, boxes: Coco | None = None) -> dict[Id, Proxy]
             'the file anew with mmboxcaseg refine'
         )
     return proxies
+
+
+def lacks_masks(coco: Coco) -> bool:
+    """Whether some of a file's objects have a mask and others have none."""
+    return len({annotation.lacks_mask for annotation in coco.objects}) == 2
 
 
 def load_masks(path: str | Path, boxes: Coco) -> dict[Id, Proxy]:
@@ -410,6 +421,15 @@ def _read_proxy(annotation: ProxyAnnotation, image: Image, path: str | Path) -> 
         rle = read_masks({annotation.id: rle}, image.shape, path)[annotation.id]
     proxy = Proxy(rle, annotation.box_agreement, annotation.quality)
     return proxy._replace(quality=0.0) if proxy.quality is None and proxy.is_empty else proxy
+
+
+def _read_partial(annotation: ProxyAnnotation, image: Image, path: str | Path) -> Proxy:
+    # One that has numbers is a proxy mask.
+    if annotation.box_agreement is not None or annotation.quality not in (None, 1):
+        return _read_proxy(annotation, image, path)
+    if annotation.true_mask is None:
+        return Proxy(empty_rle(image.shape), 0.0, 0.0)
+    return _read_proxy(annotation, image, path)._replace(box_agreement=1.0, quality=1.0)
 
 
 @cache

@@ -10,7 +10,7 @@ from mmengine.dataset import BaseDataset
 from mmengine.fileio import list_from_file
 from mmengine.logging import print_log
 
-from mmboxcaseg.coco.annotations import Coco, Id, check_mask, load_coco
+from mmboxcaseg.coco.annotations import Coco, Id, check_mask, load_coco, read_masks
 from mmboxcaseg.coco.checks import check_bboxes, image_paths, images_of_objects
 from mmboxcaseg.coco.proxies import known_quality, load_proxies
 from mmboxcaseg.errors import InputError, check_share
@@ -23,13 +23,14 @@ class BoxInstanceDataset(BaseDataset):
     """Boxes of a COCO-format file, one sample each; the patches that a box supervises.
 
     Crowd annotations and boxes without area are left out. ``segmentation`` is never looked at,
-    unless ``with_segmentation`` asks for it to score a test. Masks that a trained network drew, and
-    that it finds good, may supervise a second training: they come from a file of their own.
+    unless ``with_segmentation`` asks for it to score a test, or ``use_masks`` to train on those
+    boxes whose true mask is known. Masks that a trained network drew, and that it finds good, may
+    supervise a second training: they come from a file of their own.
 
     A sample holds ``img_path``, ``img_id``, ``ann_id``, ``height`` and ``width`` (of the image),
     ``bbox`` (xyxy, image pixels), ``label`` (index into ``metainfo['classes']``), ``area``,
-    ``supervision`` (``'box'``, or ``'mask'`` with a good proxy mask), ``proxy_mask`` (compressed
-    RLE) if there is a good one, ``other_bboxes`` (xyxy, image pixels, of the other samples of its
+    ``supervision`` (``'box'``, or ``'mask'`` with a mask to learn from), ``mask`` (compressed RLE)
+    if there is one, ``other_bboxes`` (xyxy, image pixels, of the other samples of its
     image) and, if asked for, ``segmentation``.
 
     Args:
@@ -39,6 +40,8 @@ class BoxInstanceDataset(BaseDataset):
             holds its annotations; a path as it is, not below ``data_root``. By default none.
         min_quality: A proxy mask supervises if its ``quality`` (its expected IoU) is above this;
             the other samples stay supervised by their boxes.
+        use_masks: Whether boxes whose annotation has a true mask are supervised by it, as salient
+            images are; it comes before a proxy mask.
         with_segmentation: Whether samples carry the true ``segmentation``; only for tests.
         **kwargs: As in mmengine's ``BaseDataset``. ``metainfo`` may give ``classes``; by default
             they are the file's categories, in the file's order.
@@ -47,7 +50,8 @@ class BoxInstanceDataset(BaseDataset):
         InputError: If the file is not COCO, an image is missing, a box lies outside its image, a
             category is unknown, no box is left, ``with_segmentation`` is set in training or
             beside ``proxy_file``, or a mask that it asks for is missing or of another size than its
-            image; if a proxy mask has no quality or none is good enough; see also
+            image; if ``use_masks`` is set in a test or there is no true mask; if a proxy mask has
+            no quality or none is good enough; see also
             :func:`mmboxcaseg.coco.load_proxies`.
     """
 
@@ -59,6 +63,7 @@ class BoxInstanceDataset(BaseDataset):
         data_prefix: dict | None = None,
         proxy_file: str | None = None,
         min_quality: float = 0.75,
+        use_masks: bool = False,
         with_segmentation: bool = False,
         **kwargs,
     ) -> None:
@@ -68,9 +73,14 @@ class BoxInstanceDataset(BaseDataset):
                 'proxy_file is for training, with_segmentation for tests: leave one out'
             )
         if with_segmentation and not kwargs.get('test_mode', False):
-            raise InputError('with_segmentation is for tests: training never reads masks of boxes')
+            raise InputError(
+                'with_segmentation is for tests: training reads masks of boxes with use_masks alone'
+            )
+        if use_masks and kwargs.get('test_mode', False):
+            raise InputError('use_masks is for training: a test takes with_segmentation')
         self.proxy_file = proxy_file
         self.min_quality = min_quality
+        self.use_masks = use_masks
         self.with_segmentation = with_segmentation
         super().__init__(ann_file, data_prefix=data_prefix or dict(img=''), **kwargs)
 
@@ -85,6 +95,8 @@ class BoxInstanceDataset(BaseDataset):
         labels = {id_: classes.index(name) for id_, name in names.items() if name in classes}
         paths = image_paths(images_of_objects(coco), self.data_prefix['img'], self.ann_file)
         masks = self._load_good_masks(coco) if self.proxy_file else {}
+        if self.use_masks:
+            masks |= self._read_true_masks(coco)
         data_list = []
         for annotation in coco.objects:
             image = images[annotation.image_id]
@@ -107,7 +119,7 @@ class BoxInstanceDataset(BaseDataset):
                 supervision=self.METAINFO['supervision'],
             )
             if annotation.id in masks:
-                sample.update(supervision='mask', proxy_mask=masks[annotation.id])
+                sample.update(supervision='mask', mask=masks[annotation.id])
             if self.with_segmentation:
                 check_mask(annotation, image, self.ann_file, ' to score against')
                 sample['segmentation'] = annotation.segmentation
@@ -139,6 +151,18 @@ class BoxInstanceDataset(BaseDataset):
             'current',
         )
         return good
+
+    def _read_true_masks(self, coco: Coco) -> dict[Id, dict]:
+        """The true masks of the file, by annotation id."""
+        masks: dict[Id, dict] = {}
+        for image, objects in coco.objects_by_image():
+            own = {annotation.id: annotation.true_mask for annotation in objects}
+            own = {id_: mask for id_, mask in own.items() if mask is not None}
+            masks |= read_masks(own, image.shape, self.ann_file)
+        if not masks:
+            raise InputError(f'{self.ann_file} has no true mask: leave out use_masks')
+        print_log(f'{len(masks)} true masks of {self.ann_file} supervise', 'current')
+        return masks
 
     def _index_boxes(self, data_list: list[dict]) -> None:
         """Keep all boxes once, by image; a sample knows where those of its image are."""

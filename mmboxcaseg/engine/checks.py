@@ -14,8 +14,9 @@ from mmengine.registry import DATASETS, METRICS, MODELS, TRANSFORMS, Registry, i
 
 from mmboxcaseg.coco.annotations import Coco, check_mask, load_coco
 from mmboxcaseg.coco.checks import check_bboxes, image_paths
-from mmboxcaseg.coco.proxies import MASK_TOOL, known_quality, load_proxies
+from mmboxcaseg.coco.proxies import MASK_TOOL, known_quality, lacks_masks, load_proxies
 from mmboxcaseg.datasets.box_instances import BoxInstanceDataset, read_classes
+from mmboxcaseg.datasets.proxy_coco import ProxyCocoDataset
 from mmboxcaseg.datasets.salient_objects import SalientObjectDataset
 from mmboxcaseg.datasets.transforms import BoxPatch, DenoiseProxyMasks, DropProxyMasks
 from mmboxcaseg.engine.checkpoint import (
@@ -81,12 +82,15 @@ def check_classes(coco: Coco, classes: Sequence[str]) -> None:
         )
 
 
-def check_coco_dataset(config: dict[str, Any], default_classes: Sequence[str] = ()) -> None:
+def check_coco_dataset(config: dict[str, Any], default_classes: Sequence[str] = ()) -> bool:
     """Check the files of an mmdet ``CocoDataset``.
 
     Args:
         config: The dataset's config.
         default_classes: Classes where the config gives none.
+
+    Returns:
+        Whether only some boxes have a mask, which a ``ProxyCocoDataset`` takes.
 
     Raises:
         InputError: If the annotation file is missing, is no COCO file, has other classes than the
@@ -97,8 +101,9 @@ def check_coco_dataset(config: dict[str, Any], default_classes: Sequence[str] = 
     ann_file = os.path.join(root, config['ann_file'])
     transforms = list(_with_key(config.get('pipeline'), 'type'))
     drops = [transform for transform in transforms if _is_drop(transform)]
+    takes_some = issubclass(_class_of(config, DATASETS), ProxyCocoDataset)
     if drops:
-        proxies = load_proxies(ann_file)
+        proxies = load_proxies(ann_file, partial=takes_some)
         if any(drop.get('min_quality') is not None for drop in drops):
             for id_, proxy in proxies.items():
                 known_quality(proxy, id_, ann_file)
@@ -106,7 +111,7 @@ def check_coco_dataset(config: dict[str, Any], default_classes: Sequence[str] = 
     if coco.objects or not config.get('test_mode'):
         check_bboxes(coco)
     for annotation in coco.annotations:
-        if annotation.area is None:
+        if annotation.area is None and not takes_some:
             raise InputError(
                 f"annotation {annotation.id} of {ann_file} has no 'area', which mmdet needs: "
                 'width times height of the box will do'
@@ -115,7 +120,8 @@ def check_coco_dataset(config: dict[str, Any], default_classes: Sequence[str] = 
     check_classes(coco, read_classes(classes))
     folder = os.path.join(root, (config.get('data_prefix') or {}).get('img', ''))
     image_paths(coco.images, folder, ann_file)
-    if not drops and any(transform.get('with_mask') for transform in transforms):
+    is_partial = takes_some and lacks_masks(coco)
+    if not (drops or is_partial) and any(transform.get('with_mask') for transform in transforms):
         images = {image.id: image for image in coco.images}
         for annotation in coco.objects:
             image = images[annotation.image_id]
@@ -123,8 +129,10 @@ def check_coco_dataset(config: dict[str, Any], default_classes: Sequence[str] = 
                 annotation,
                 image,
                 ann_file,
-                f', which the pipeline loads: make one with {MASK_TOOL}',
+                f', which the pipeline loads: make one with {MASK_TOOL}, or train on the masks '
+                'that there are with mmboxcaseg.ProxyCocoDataset and mmboxcaseg.ProxyMaskHead',
             )
+    return is_partial
 
 
 def check_data(config: Config, splits: Iterable[str]) -> None:
@@ -149,7 +157,9 @@ def check_data(config: Config, splits: Iterable[str]) -> None:
         for dataset in _with_key(loader.get('dataset'), 'type', skip='pipeline'):
             type_ = _class_of(dataset, DATASETS)
             if issubclass(type_, CocoDataset):
-                check_coco_dataset(dataset, type_.METAINFO.get('classes', ()))
+                if check_coco_dataset(dataset, type_.METAINFO.get('classes', ())):
+                    reason = f'{dataset["ann_file"]} has boxes without a mask'
+                    _check_heads(config, _KNOWN_BY[DropProxyMasks], reason)
             elif issubclass(type_, BoxInstanceDataset | SalientObjectDataset):
                 with config_errors(config):
                     DATASETS.build(dict(dataset, pipeline=[], lazy_init=False))
@@ -194,18 +204,21 @@ def check_mask_head(config: Config) -> None:
     """
     transforms = list(_with_key((config.get('train_dataloader') or {}).get('dataset'), 'type'))
     for kind, known in _KNOWN_BY.items():
-        if not any(issubclass(_class_of(transform, TRANSFORMS), kind) for transform in transforms):
-            continue
-        heads = _mask_heads(config.model)
-        others = [head for head in heads if not issubclass(_class_of(head, MODELS), known)]
-        if others or not heads:
-            head = f'the mask head {others[0]["type"]}' if others else 'a model without a mask head'
-            names = ' or '.join(f"'mmboxcaseg.{part.__name__}'" for part in known)
-            raise InputError(
-                f'the train pipeline has a mmboxcaseg.{kind.__name__}, of which {head} knows '
-                f'nothing: set the type of its mask head to {names}, which leaves out of the loss '
-                'what is not to be learnt'
-            )
+        if any(issubclass(_class_of(transform, TRANSFORMS), kind) for transform in transforms):
+            _check_heads(config, known, f'the train pipeline has a mmboxcaseg.{kind.__name__}')
+
+
+def _check_heads(config: Config, known: tuple[type, ...], reason: str) -> None:
+    """Check that the mask heads are of classes that leave out what is not to be learnt from."""
+    heads = _mask_heads(config.model)
+    others = [head for head in heads if not issubclass(_class_of(head, MODELS), known)]
+    if others or not heads:
+        head = f'the mask head {others[0]["type"]}' if others else 'a model without a mask head'
+        names = ' or '.join(f"'mmboxcaseg.{part.__name__}'" for part in known)
+        raise InputError(
+            f'{reason}, of which {head} knows nothing: set the type of its mask head to {names}, '
+            'which leaves out of the loss what is not to be learnt'
+        )
 
 
 def _mask_heads(model: dict[str, Any]) -> list[dict[str, Any]]:

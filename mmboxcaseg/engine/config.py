@@ -19,7 +19,7 @@ from mmengine.runner import Runner
 from torch import nn
 
 import mmboxcaseg
-from mmboxcaseg.engine.hooks import FiniteLossHook, FirstIterationsHook
+from mmboxcaseg.engine.hooks import FiniteLossHook, FirstIterationsHook, PlainCheckpointHook
 from mmboxcaseg.errors import InputError
 
 # Of a longer list of numbers or names in a config, such as indices, so many are logged.
@@ -231,6 +231,7 @@ def build_runner(config: Config, loop: str) -> Runner:
     with config_errors(config):
         runner = _Runner.from_cfg(config)
         runner.register_hook(FirstIterationsHook())
+        runner.register_hook(PlainCheckpointHook())
         if loop == 'test':
             runner.test_loop  # noqa: B018 -- built by being asked for
             return runner

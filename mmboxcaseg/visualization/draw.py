@@ -86,6 +86,22 @@ def draw_bbox(img: np.ndarray, bbox: Sequence[float], colour: Colour) -> np.ndar
     return cv2.rectangle(img.copy(), (x1, y1), (x2 - 1, y2 - 1), colour, 1)
 
 
+def draw_instances(img: np.ndarray, bboxes: np.ndarray, masks: np.ndarray) -> np.ndarray:
+    """Draw the objects of an image, each mask and its box in a colour of its own.
+
+    Args:
+        img: (H, W, 3) uint8 BGR; not changed.
+        bboxes: (N, 4) xyxy in pixels.
+        masks: (N, H, W) bool.
+
+    Returns:
+        (H, W, 3) uint8.
+    """
+    for bbox, mask, colour in zip(bboxes, masks, distinct_colours(len(bboxes)), strict=True):
+        img = draw_bbox(draw_mask(img, mask, colour), bbox, colour)
+    return img
+
+
 def draw_instance(
     img: np.ndarray,
     bbox: Sequence[float],

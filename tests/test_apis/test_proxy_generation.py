@@ -10,7 +10,8 @@ from mmengine.config import Config
 from mmengine.structures import PixelData
 
 from mmboxcaseg.apis import BoxCasegPredictor
-from mmboxcaseg.apis.proxy_generation import ProxyGenerator, _map_ahead
+from mmboxcaseg.apis.mask_stream import MaskStream, _map_ahead
+from mmboxcaseg.apis.proxy_generation import ProxyGenerator
 from mmboxcaseg.coco import shards
 from mmboxcaseg.coco.groups import ImageGroups
 from mmboxcaseg.proxy import decode_rle
@@ -123,7 +124,7 @@ def test_what_is_ahead_is_bounded(size, ahead):
             yield number
 
     with ThreadPoolExecutor(2) as pool:
-        results = _map_ahead(pool, lambda number: 2 * number, tasks(), [size] * 20, workers=2)
+        results = _map_ahead(pool, lambda number: 2 * number, tasks(), lambda _: size, workers=2)
         for number, result in enumerate(results):
             assert result == 2 * number
             assert len(started) == min(number + ahead, 20)
@@ -164,11 +165,11 @@ def test_a_pipeline_has_one_thread_at_a_time(generate, monkeypatch):
 
 def test_time_in_the_network_is_a_part_of_all():
     predictor = Fickle()
-    generator = ProxyGenerator(None, '', predictor)
-    assert generator.network_s == 0
+    stream = MaskStream(predictor)
+    assert stream.network_s == 0
     packed = predictor.pack(np.zeros((30, 30, 3), np.uint8), [[0, 0, 20, 20]])
-    generator._predict_batch(packed, None)
-    assert 0 < generator.network_s < 5
+    stream._predict_batch(packed, None)
+    assert 0 < stream.network_s < 5
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,10 @@ import numpy as np
 import pytest
 import torch
 from mmengine.config import Config
+from mmengine.dataset import pseudo_collate
+from mmengine.registry import MODELS
 from mmengine.runner import Runner
+from pycocotools import mask as coco_mask
 from torch.utils.data import DataLoader
 
 from mmboxcaseg.coco import Annotation, refine_annotations
@@ -123,11 +126,72 @@ def test_training_never_reads_segmentation(build, coco, poisoned):
         build(coco, with_segmentation=True, test_mode=True)
 
 
+def test_true_masks_supervise_if_asked_for(build, coco, box_caseg_cfg):
+    polygons = {}
+    for annotation in coco['annotations']:
+        del annotation['quality'], annotation['box_agreement']
+        if annotation['id'] % 10:
+            del annotation['segmentation']
+        else:
+            polygons[annotation['id']] = annotation['segmentation']
+    samples = samples_of(build(coco, use_masks=True))
+    assert len(polygons) == 4
+    for sample in samples:
+        polygon = polygons.get(sample['ann_id'])
+        assert sample['supervision'] == ('mask' if polygon else 'box')
+        assert ('mask' in sample) == bool(polygon)
+        if polygon:
+            (expected,) = coco_mask.frPyObjects(polygon, 40, 48)
+            assert sample['mask'] == dict(expected, counts=expected['counts'].decode())
+    assert {s['supervision'] for s in samples_of(build(coco))} == {'box'}
+
+    def loss(**settings):
+        pipeline = [
+            dict(type='mmboxcaseg.LoadPatchImage'),
+            dict(type='mmboxcaseg.BoxPatch', size=32),
+            dict(type='mmboxcaseg.PackPatchInputs'),
+        ]
+        dataset = build(coco, pipeline=pipeline, **settings)
+        torch.manual_seed(0)
+        model = MODELS.build(box_caseg_cfg())
+        batch = model.data_preprocessor(pseudo_collate([dataset[i] for i in range(12)]), True)
+        return model.loss(**batch)['loss_pixel'].item()
+
+    used = loss(use_masks=True)
+    assert used > 0 and loss() == 0
+    for annotation in coco['annotations'][::3]:
+        x, y, w, h = annotation['bbox']
+        annotation['segmentation'] = [[x, y, x + w / 3, y, x, y + h / 2]]
+    assert loss(use_masks=True) != used
+
+
+def test_true_masks_come_before_proxy_masks(build_with_proxies, coco):
+    proxies = proxies_of(coco, 12 * [0.9])
+    for annotation in coco['annotations']:
+        del annotation['quality'], annotation['box_agreement']
+    del coco['annotations'][1]['segmentation']
+    masks = {s['ann_id']: s['mask'] for s in samples_of(build_with_proxies(coco, proxies))}
+    mixed = samples_of(build_with_proxies(coco, proxies, use_masks=True))
+    assert [s['ann_id'] for s in mixed if s['mask'] == masks[s['ann_id']]] == [11]
+
+
+def test_settings_of_true_masks(build, coco):
+    with pytest.raises(InputError, match=r'instances\.json has no true mask: leave out use_masks'):
+        build(coco, use_masks=True)
+    with pytest.raises(InputError, match='use_masks is for training'):
+        build(coco, use_masks=True, test_mode=True)
+    for annotation in coco['annotations']:
+        annotation.update(quality=1.0, box_agreement=1.0)
+    coco['annotations'][4]['segmentation'] = [[0, 0, 4, 0]]
+    with pytest.raises(InputError, match=r'mask of annotation 21 in .*instances\.json is broken'):
+        build(coco, use_masks=True)
+
+
 def test_segmentation_is_for_tests_alone(build, coco):
     dataset = build(coco, with_segmentation=True, test_mode=True)
     for sample, annotation in zip(samples_of(dataset), coco['annotations'], strict=True):
         assert sample['segmentation'] == annotation['segmentation']
-    with pytest.raises(InputError, match='training never reads'):
+    with pytest.raises(InputError, match='with use_masks alone'):
         build(coco, with_segmentation=True)
 
 
@@ -309,10 +373,10 @@ def test_good_proxy_masks_supervise(build_with_proxies, coco):
         if sample['ann_id'] in good:
             annotation = proxies['annotations'][good[sample['ann_id']]]
             assert sample['supervision'] == 'mask'
-            assert sample['proxy_mask'] == annotation['segmentation']
+            assert sample['mask'] == annotation['segmentation']
         else:
             assert sample['supervision'] == 'box'
-            assert 'proxy_mask' not in sample
+            assert 'mask' not in sample
         assert 'segmentation' not in sample
     assert [s['bbox'] for s in samples] == [
         s['bbox'] for s in samples_of(build_with_proxies(coco, proxies))
@@ -348,7 +412,7 @@ def test_reads_what_the_generator_writes(build_with_proxies, as_coco, coco):
         annotations = [a for a in as_coco(coco).annotations if a.image_id == image.id]
         proxies += refine_annotations(image, annotations, raw, scores=dict.fromkeys(raw, 0.9))
     samples = samples_of(build_with_proxies(coco, dict(coco, annotations=proxies)))
-    masks = {s['ann_id']: s['proxy_mask'] for s in samples if s['supervision'] == 'mask'}
+    masks = {s['ann_id']: s['mask'] for s in samples if s['supervision'] == 'mask'}
     assert list(masks) == [11, 21, 22, 31, 32, 41, 42]
     assert all(masks[id_] == raw[id_] for id_ in masks)
 

@@ -83,6 +83,43 @@ def test_numbers_that_the_file_does_not_have(tmp_path):
         ProxyCocoDataset(ann_file='none.json', pipeline=[])
 
 
+def test_some_boxes_have_no_mask(tmp_path):
+    bare = dict(id=17, image_id=1, category_id=1, bbox=[1, 2, 3, 4])
+    box = [[4, 4, 9, 4, 9, 9, 4, 9]]  # what some tools write where there is no mask
+    polygon = [[0, 0, 4, 0, 4, 4]]
+    annotations = [
+        bare,
+        dict(annotation(18, [4, 4, 5, 5]), segmentation=box),
+        dict(bare, id=19, segmentation=[], iscrowd=1),
+        dict(annotation(20, [0, 0, 4, 4]), segmentation=polygon),
+    ]
+    instances = {i['mask'] == polygon: i for i in instances_of(load(tmp_path, annotations))}
+    assert [instances[True][name] for name in ('quality', 'box_agreement')] == [1, 1]
+    dataset = load(tmp_path, annotations)
+    empty = empty_rle((10, 10))
+    numbers = [
+        (i['ignore_flag'], i['mask'] == empty, i['quality'], i['box_agreement'])
+        for i in instances_of(dataset)
+    ]
+    assert sorted(numbers) == [(0, False, 1, 1), (0, True, 0, 0), (0, True, 0, 0), (1, True, 0, 0)]
+    results = DropProxyMasks(0.95, 0.95)(MergeProxyMasks()(results_of(dataset)))
+    assert is_kept(results['gt_masks'].masks).tolist() == [False, False, False, True]
+    # Proxy masks among them have their own numbers, or are refused without an agreement.
+    proxy = annotation(21, [5, 0, 4, 4], quality=0.5, box_agreement=0.7)
+    instances = instances_of(load(tmp_path, [*annotations, proxy]))
+    assert [i['quality'] for i in instances].count(0.5) == 1
+    del proxy['box_agreement']
+    with pytest.raises(InputError, match=r'annotation 21 of .*proxy\.json has no box_agreement'):
+        load(tmp_path, [*annotations, proxy])
+    # The box itself is no mask beside others; where there are no others it is a raw one.
+    instances = instances_of(load(tmp_path, [annotations[1], annotations[3]]))
+    assert [i['quality'] for i in instances] == [0, 1]
+    (instance,) = instances_of(load(tmp_path, [annotations[1]]))
+    assert instance['mask'] == box and 'quality' not in instance
+    with pytest.raises(InputError, match='annotation 17 .* no segmentation: make proxy masks'):
+        load(tmp_path, [bare, dict(bare, id=22)])
+
+
 def instances_of(dataset):
     return dataset[0]['instances']
 

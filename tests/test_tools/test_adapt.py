@@ -8,6 +8,7 @@ import torch
 from mmboxcaseg import config_path
 from mmboxcaseg.apis import init_model
 from mmboxcaseg.apis.self_training import ADAPT_CONFIG
+from mmboxcaseg.cli import main
 from mmboxcaseg.engine.checkpoint import load_checkpoint_file
 from mmboxcaseg.engine.config import build_model, load_config
 from mmboxcaseg.engine.steps import Step
@@ -111,6 +112,23 @@ def test_goes_on_from_the_shipped_network(adapt, shrunk):
     code, out, err = adapt('--seed', 3)
     assert code == 0, err
     assert out.count('== ') == 1 and Path('out/network.pth').is_file()
+
+
+def test_true_masks_are_kept_and_taught_by(adapt, boxes, monkeypatch):
+    """Those of the network, whose weights are random, are not good enough; steps run in here."""
+    monkeypatch.setattr(Step, 'run', lambda step: main(step.command[3:]))
+    coco = json.loads(boxes.read_text())
+    polygon = [[4.5, 5, 24, 5, 14, 21]]
+    coco['annotations'][1]['segmentation'] = polygon
+    boxes.write_text(json.dumps(coco))
+    code, _, err = adapt('--keep-masks', min_quality=0.99)
+    assert code == 0, err
+    log = min(Path('out/round1').glob('*/*.log')).read_text()
+    assert '1 of 12 proxy masks of out/round0/proxy.json have a quality above 0.99' in log
+    for name in ('round0/proxy.json', 'round1/proxy.json', 'proxy.json'):
+        quality = [a['quality'] for a in annotations(Path('out', name))]
+        assert [value == 1 for value in quality] == [False, True] + 10 * [False]
+        assert annotations(Path('out', name))[1]['segmentation'] == polygon
 
 
 def test_rounds_follow_each_other(adapt, boxes, data_root, monkeypatch):

@@ -13,6 +13,7 @@ from mmdet.datasets.transforms import LoadAnnotations
 
 from mmboxcaseg import config_path
 from mmboxcaseg.apis import BoxCasegPredictor, init_model
+from mmboxcaseg.apis.mask_stream import MaskStream
 from mmboxcaseg.apis.proxy_generation import ProxyGenerator
 from mmboxcaseg.pretrained import SHIPPED, weights_path
 from mmboxcaseg.proxy import box_agreement, decode_rle, merge_masks
@@ -198,13 +199,13 @@ def test_an_interrupted_run_does_not_go_on_otherwise(trained, data, run, monkeyp
 
 def test_batches_go_across_images(trained, data, run, monkeypatch):
     sizes = []
-    predict_batch = ProxyGenerator._predict_batch
+    predict_batch = MaskStream._predict_batch
 
     def spy(self, packed, threads):
         sizes.append(len(packed))
         return predict_batch(self, packed, threads)
 
-    monkeypatch.setattr(ProxyGenerator, '_predict_batch', spy)
+    monkeypatch.setattr(MaskStream, '_predict_batch', spy)
     run(arguments(trained, data))
     run(arguments(trained, data, '--batch-size', 3))
     assert sizes == [4, 3, 1]

@@ -97,8 +97,8 @@ class LoadPatchImage(BaseTransform):
     The last image is kept: the boxes of an image follow each other in a test, so it is decoded
     once for all of them. A sample that has its ``img`` keeps it.
 
-    Required keys: ``img`` or ``img_path``; ``mask_path`` of a salient sample, ``proxy_mask`` (an
-    RLE) of a box with a proxy mask; ``height`` and ``width`` are compared with the image if they
+    Required keys: ``img`` or ``img_path``; ``mask_path`` of a salient sample, ``mask`` (an RLE) of
+    a box with a mask; ``height`` and ``width`` are compared with the image if they
     are there.
 
     Added keys: ``img`` (H, W, 3) uint8 BGR, ``img_shape``, ``ori_shape`` and, with a mask,
@@ -126,17 +126,17 @@ class LoadPatchImage(BaseTransform):
             results['gt_seg_map'] = read_mask(results['mask_path'])
             if results['gt_seg_map'].shape != results['img_shape']:
                 raise InputError(f'mask {results["mask_path"]} has another size than image {path}')
-        elif 'proxy_mask' in results:
-            results['gt_seg_map'] = _draw_proxy_mask(results)
+        elif 'mask' in results:
+            results['gt_seg_map'] = _draw_mask(results)
         return results
 
 
-def _draw_proxy_mask(results: dict) -> np.ndarray:
+def _draw_mask(results: dict) -> np.ndarray:
     try:
-        mask = decode_rle(results['proxy_mask'], results['img_shape'])
+        mask = decode_rle(results['mask'], results['img_shape'])
     except ValueError as error:
         raise InputError(
-            f'the proxy mask of annotation {results["ann_id"]}, on {results["img_path"]}, is '
-            f'broken: {error}; generate the proxy masks anew'
+            f'the mask of annotation {results["ann_id"]}, on {results["img_path"]}, is broken: '
+            f'{error}; make it anew'
         ) from None
     return mask.view(np.uint8)

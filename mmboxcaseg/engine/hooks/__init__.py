@@ -6,6 +6,7 @@ from .epoch_seed_hook import EpochSeedHook, seed_worker
 from .finite_loss_hook import FiniteLossHook
 from .first_iterations_hook import FirstIterationsHook
 from .norm_statistics_hook import KeepNormStatisticsHook
+from .plain_checkpoint_hook import PlainCheckpointHook
 
 __all__ = [
     'AtomicCheckpointHook',
@@ -14,5 +15,6 @@ __all__ = [
     'FiniteLossHook',
     'FirstIterationsHook',
     'KeepNormStatisticsHook',
+    'PlainCheckpointHook',
     'seed_worker',
 ]

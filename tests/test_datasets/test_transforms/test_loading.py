@@ -47,14 +47,14 @@ def test_mask_of_a_salient_sample(paths):
     assert results['gt_seg_map'].dtype == np.uint8
 
 
-def test_proxy_mask_of_a_box_sample(paths):
+def test_mask_of_a_box_sample(paths):
     expected = np.zeros((4, 6), np.uint8)
     expected[1:3, 0:2] = 1
-    results = dict(img_path=paths[0], proxy_mask=encode_rle(expected), ann_id=7)
+    results = dict(img_path=paths[0], mask=encode_rle(expected), ann_id=7)
     mask = LoadPatchImage()(dict(results))['gt_seg_map']
     assert np.array_equal(mask, expected)
     assert mask.dtype == np.uint8
-    results['proxy_mask'] = encode_rle(expected.T)
+    results['mask'] = encode_rle(expected.T)
     with pytest.raises(InputError, match=r'annotation 7, on .*image\.png, is broken: its size is'):
         LoadPatchImage()(results)
 
