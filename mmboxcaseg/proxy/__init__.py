@@ -13,6 +13,7 @@ from .boxes import (
     tight_bboxes,
 )
 from .cleaning import clean_mask
+from .denoising import denoise_masks, ignore_disagreement
 from .dropping import DROPPED, IGNORED, drop_masks, is_kept
 from .flaws import FLAWS, mask_flaws
 from .masks import (
