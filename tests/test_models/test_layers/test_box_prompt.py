@@ -23,7 +23,12 @@ def build(wide: bool, **changes):
 
 
 def other_boxes_map(own, others, *size):
-    return other_boxes_maps(own[None], [others], *size)[0, 0]
+    drawn = other_boxes_maps(own[None], [others], *size)
+    # In one tensor, filled up with boxes without area, as graphs have them.
+    padded = torch.cat([others, torch.zeros(2, 4, dtype=others.dtype)])[None]
+    for filled_up in (padded, others[None]):
+        torch.testing.assert_close(other_boxes_maps(own[None], filled_up, *size), drawn)
+    return drawn[0, 0]
 
 
 class TestOtherBoxesMaps:

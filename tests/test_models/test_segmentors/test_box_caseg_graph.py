@@ -38,6 +38,8 @@ def test_gives_what_the_predictor_gives(box_caseg_cfg, test_dataset_cfg, data_ro
         dict(model=box_caseg_cfg(**model), test_dataloader=dict(dataset=test_dataset_cfg))
     )
     network = init_model(config)
+    # Of channels that are new the weights are zero at first.
+    torch.nn.init.normal_(network.backbone.conv1.weight, std=0.3)
     image = cv2.imread(str(data_root / 'coco' / 'train' / '002.png'))
     predictor = BoxCasegPredictor(network)
     packed = predictor.pack(image, BBOXES)
@@ -83,6 +85,16 @@ def test_best_thresholds_of_many_maps(tight):
     found = _best_thresholds(torch.from_numpy(maps), stretched, tight)
     assert found.tolist() == expected
     assert len(set(expected)) > 5
+
+
+def test_masks_are_not_tight_with_a_slack(box_caseg_cfg):
+    prob = np.array([[1.0, 1.0, 0.4, 0.0]])
+    best, tight = (best_threshold(prob, tight) for tight in (False, True))
+    assert best != tight
+    graph = BoxCasegGraph(init_model(Config(dict(model=box_caseg_cfg(), test_pipeline=[]))))
+    graph.model.threshold = 'tight'
+    for graph.model.slack, expected in ((0.0, tight), (0.2, best)):
+        assert graph._rate(torch.from_numpy(prob[None]))[0].tolist() == [expected]
 
 
 def test_flat_and_empty_maps(box_caseg_cfg):
