@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import errno
+import logging
 import os
 import re
 import signal
 import sys
 import traceback
 from collections.abc import Callable, Iterable
+from functools import cache
 from numbers import Integral, Real
 from types import FrameType
 from typing import Any, NoReturn
@@ -99,6 +101,14 @@ def listing(names: Iterable[str], count: int = 8) -> str:
     names = list(names)
     more = f' and {len(names) - count} more' if len(names) > count else ''
     return ', '.join(shown(name, 100) for name in names[:count]) + more
+
+
+@cache
+def warn_once(sentence: str) -> None:
+    """Log a warning; of equal ones the first."""
+    from mmengine.logging import print_log
+
+    print_log(shown(sentence), 'current', logging.WARNING)
 
 
 def run_tool(main: Callable[[], None]) -> None:

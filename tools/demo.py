@@ -37,12 +37,12 @@ from mmboxcaseg.coco import (
     load_proxies,
 )
 from mmboxcaseg.datasets.toy import TOY_CLASSES
-from mmboxcaseg.datasets.transforms.loading import read_image
 from mmboxcaseg.engine.checkpoint import allow_checkpoint_types
 from mmboxcaseg.engine.config import load_config
 from mmboxcaseg.engine.steps import Step, Training, launch
 from mmboxcaseg.evaluation import compare_drops, score_proxies
 from mmboxcaseg.fileio import write_bytes
+from mmboxcaseg.images import read_image
 from mmboxcaseg.proxy import decode_rle
 from mmboxcaseg.visualization.curves import read_curves
 from mmboxcaseg.visualization.draw import (

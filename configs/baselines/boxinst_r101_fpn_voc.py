@@ -6,6 +6,7 @@
 _base_ = [
     __import__('mmboxcaseg').config_path('mmdet::boxinst/boxinst_r101_fpn_ms-90k_coco.py'),
     '../_base_/datasets/voc_sbd.py',
+    '../_base_/datasets/instances.py',
 ]
 
 # Two GPUs with four images each.
@@ -21,11 +22,23 @@ model = dict(
     mask_head=dict(warmup_iters=pairwise_warmup_iters),
 )
 
+# mmdet's, but for the way images are read.
+load = dict(_base_.load, imdecode_backend='pillow')
+boxes = dict(type='LoadAnnotations', with_bbox=True)
+sizes = dict(
+    type='RandomChoiceResize',
+    scales=[(1333, side) for side in (640, 672, 704, 736, 768, 800)],
+    keep_ratio=True,
+    backend='pillow',
+)
+resize = dict(_base_.resize, backend='pillow')
+train_pipeline = [load, boxes, sizes, _base_.flip, _base_.pack]
+test_pipeline = [load, resize, boxes, _base_.pack_test]
 train_dataloader = dict(
     batch_size=batch_size_per_gpu,
-    dataset=_base_.voc_train,
+    dataset=dict(_base_.voc_train, pipeline=train_pipeline),
 )
-val_dataloader = dict(dataset=_base_.voc_val)
+val_dataloader = dict(dataset=dict(_base_.voc_val, pipeline=test_pipeline))
 test_dataloader = val_dataloader
 val_evaluator = _base_.voc_evaluator
 test_evaluator = val_evaluator

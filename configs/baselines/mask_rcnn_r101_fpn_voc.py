@@ -28,12 +28,15 @@ model = dict(
     ),
 )
 
+# mmdet's, but for the way images are read.
+train_pipeline = [_base_.load, _base_.annotations, _base_.resize, _base_.flip, _base_.pack]
+test_pipeline = [_base_.load, _base_.resize, _base_.annotations, _base_.pack_test]
 train_dataloader = dict(
     batch_size=batch_size_per_gpu,
     sampler=dict(type='InfiniteSampler', shuffle=True),
-    dataset=_base_.voc_train,
+    dataset=dict(_base_.voc_train, pipeline=train_pipeline),
 )
-val_dataloader = dict(dataset=_base_.voc_val)
+val_dataloader = dict(dataset=dict(_base_.voc_val, pipeline=test_pipeline))
 test_dataloader = val_dataloader
 val_evaluator = _base_.voc_evaluator
 test_evaluator = val_evaluator

@@ -11,16 +11,21 @@ from tqdm import tqdm
 
 from mmboxcaseg.coco import Image, annotation_bboxes, load_coco, mask_result
 from mmboxcaseg.coco.checks import check_bboxes, check_images
-from mmboxcaseg.datasets.transforms import LoadPatchImage
 from mmboxcaseg.errors import InputError
 from mmboxcaseg.fileio import check_output, write_json
+from mmboxcaseg.images import DEFAULT_READER, ImageReader
 from mmboxcaseg.proxy import box_mask, ellipse_mask, encode_rle, grabcut_mask
 
 _SHAPES = dict(box=box_mask, ellipse=ellipse_mask)
 
 
 def make_baseline_masks(
-    boxes: str | Path, out: str | Path, *, source: str, img_root: str | Path | None = None
+    boxes: str | Path,
+    out: str | Path,
+    *,
+    source: str,
+    img_root: str | Path | None = None,
+    reader: ImageReader = DEFAULT_READER,
 ) -> int:
     """Draw a raw mask into every box of a COCO file.
 
@@ -29,6 +34,7 @@ def make_baseline_masks(
         out: COCO results file to write.
         source: What draws them: ``'box'``, ``'ellipse'`` or ``'grabcut'``.
         img_root: Folder of the images, which GrabCut looks at.
+        reader: How images are read.
 
     Returns:
         How many masks there are.
@@ -49,12 +55,12 @@ def make_baseline_masks(
         inputs += [Path(img_root, image.file_name) for image in coco.images]
     check_output(out, inputs)
     if source == 'grabcut':
-        check_images(coco, img_root)
+        check_images(coco, img_root, reader)
     results = []
     with tqdm(total=len(coco.objects), desc=source, unit='box') as progress:
         for image, objects in coco.objects_by_image():
             if objects:
-                draw = _drawer(source, image, img_root)
+                draw = _drawer(source, image, img_root, reader)
                 for annotation, bbox in zip(objects, annotation_bboxes(objects), strict=True):
                     results.append(mask_result(annotation, encode_rle(draw(bbox))))
                     progress.update()
@@ -63,11 +69,9 @@ def make_baseline_masks(
 
 
 def _drawer(
-    source: str, image: Image, img_root: str | Path | None
+    source: str, image: Image, img_root: str | Path | None, reader: ImageReader
 ) -> Callable[[np.ndarray], np.ndarray]:
     """What turns boxes (4,) of the image into masks (H, W); it decodes the image once."""
     if source != 'grabcut':
         return partial(_SHAPES[source], img_shape=image.shape)
-    path = str(Path(img_root, image.file_name))
-    size = dict(height=image.height, width=image.width)
-    return partial(grabcut_mask, LoadPatchImage()(dict(img_path=path, **size))['img'])
+    return partial(grabcut_mask, reader.read(Path(img_root, image.file_name)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from itertools import compress
 from pathlib import Path
 
@@ -19,12 +20,13 @@ from mmboxcaseg.coco import (
     load_proxies,
     rank_proxies,
 )
-from mmboxcaseg.coco.checks import check_bboxes, image_paths
-from mmboxcaseg.datasets.transforms.loading import LoadPatchImage, read_image
+from mmboxcaseg.coco.checks import check_bboxes, check_images, image_paths
+from mmboxcaseg.datasets.transforms import LoadPatchImage
 from mmboxcaseg.engine.device import check_device, default_device
 from mmboxcaseg.errors import InputError, check_count, shown
 from mmboxcaseg.evaluation import mask_iou
 from mmboxcaseg.fileio import check_output, write_bytes
+from mmboxcaseg.images import DEFAULT_READER, ImageReader
 from mmboxcaseg.pretrained import or_shipped
 from mmboxcaseg.visualization.draw import draw_instance, make_sheet
 
@@ -45,6 +47,7 @@ def draw_masks(
     min_side: int = 32,
     device: str | None = None,
     tta: bool = False,
+    reader: ImageReader = DEFAULT_READER,
 ) -> None:
     """Draw masks, half of them the best and half the worst, with the true outlines and the boxes.
 
@@ -58,6 +61,7 @@ def draw_masks(
         min_side: Boxes with a side of fewer pixels are left out.
         device: Where the network runs; by default the GPU if there is one.
         tta: Whether to average over the views of the config's ``tta_pipeline``.
+        reader: How images are read.
 
     Raises:
         InputError: If something that was given cannot be used.
@@ -74,13 +78,18 @@ def draw_masks(
     coco = load_coco(ann_file)
     check_bboxes(coco)
     images = image_paths(coco.images, img_root, ann_file).values()
+    check_images(coco, img_root, reader)
     check_output(out, [config, checkpoint, ann_file, *images], _SUFFIXES)
     drawable = [a for a in coco.objects if a.segmentation]
     count = _available(drawable, count, min_side, ann_file, ' and true masks')
     predictor = BoxCasegPredictor(init_model(config, checkpoint, device), tta=tta)
-    chosen = _best_and_worst(_score_masks(predictor, coco, img_root, min_side), count)
+    chosen = _best_and_worst(_score_masks(predictor, coco, img_root, min_side, reader), count)
     tiles = [
-        draw_tile(img_root, image, ann, mask, decode_annotation(ann, image.shape, coco.path))
+        draw_tile(
+            *(img_root, image, ann, mask),
+            decode_annotation(ann, image.shape, coco.path),
+            reader=reader,
+        )
         for _, image, ann, mask in chosen
     ]
     _write_sheet(out, coco, [(iou, ann) for iou, _, ann, _ in chosen], tiles)
@@ -93,6 +102,7 @@ def draw_proxies(
     *,
     count: int = 12,
     min_side: int = 32,
+    reader: ImageReader = DEFAULT_READER,
 ) -> None:
     """Draw masks of a file, half of them the best and half the worst by quality, with their boxes.
 
@@ -104,6 +114,7 @@ def draw_proxies(
         out: Picture to write, ``.jpg`` or ``.png``.
         count: Number of masks.
         min_side: Boxes with a side of fewer pixels are left out.
+        reader: How images are read.
 
     Raises:
         InputError: If something that was given cannot be used.
@@ -117,6 +128,7 @@ def draw_proxies(
     coco = load_coco(masks)
     check_bboxes(coco)
     images = image_paths(coco.images, img_root, masks)
+    check_images(coco, img_root, reader)
     check_output(out, [masks, *images.values()], _SUFFIXES)
     count = _available(coco.objects, count, min_side, masks)
     _, values = rank_proxies(load_proxies(masks), masks)
@@ -128,7 +140,7 @@ def draw_proxies(
     ]
     chosen = _best_and_worst(scored, count)
     tiles = [
-        draw_tile(img_root, image, ann, decode_annotation(ann, image.shape, masks))
+        draw_tile(img_root, image, ann, decode_annotation(ann, image.shape, masks), reader=reader)
         for _, image, ann in chosen
     ]
     _write_sheet(out, coco, [(value, ann) for value, _, ann in chosen], tiles)
@@ -140,6 +152,7 @@ def draw_tile(
     annotation: Annotation,
     mask: np.ndarray,
     true_mask: np.ndarray | None = None,
+    reader: ImageReader = DEFAULT_READER,
 ) -> np.ndarray:
     """Draw a mask in its surroundings as :func:`mmboxcaseg.visualization.draw.draw_instance` does.
 
@@ -149,6 +162,7 @@ def draw_tile(
         annotation: One of its boxes.
         mask: (H, W) bool, of the image.
         true_mask: (H, W) bool, if it is known.
+        reader: How the image is read.
 
     Returns:
         (h, w, 3) uint8 BGR, the longer side 224 pixels.
@@ -158,12 +172,12 @@ def draw_tile(
     """
     path = str(img_root / image.file_name)
     size = dict(height=image.height, width=image.width)
-    img = LoadPatchImage()(dict(img_path=path) | size)['img']
+    img = LoadPatchImage(**asdict(reader))(dict(img_path=path) | size)['img']
     return draw_instance(img, annotation_bboxes([annotation])[0], mask, true_mask, _TILE_SIZE)
 
 
 def _score_masks(
-    predictor: BoxCasegPredictor, coco: Coco, img_root: Path, min_side: int
+    predictor: BoxCasegPredictor, coco: Coco, img_root: Path, min_side: int, reader: ImageReader
 ) -> list[tuple[float, Image, Annotation, np.ndarray]]:
     """IoU, image, annotation and (H, W) bool mask of each box that can be drawn."""
     scored = []
@@ -171,7 +185,7 @@ def _score_masks(
         drawable = [bool(a.segmentation) and _is_large(a, min_side) for a in objects]
         if not any(drawable):
             continue
-        img = read_image(img_root / image.file_name)
+        img = reader.read(img_root / image.file_name)
         predictor.set_image(img)
         # Of all boxes: a network may be told the others too.
         masks, _ = predictor.predict(annotation_bboxes(objects))

@@ -26,7 +26,8 @@ from mmboxcaseg.datasets.transforms import LoadPatchImage
 from mmboxcaseg.engine.device import check_device, default_device
 from mmboxcaseg.errors import InputError, check_count, check_share
 from mmboxcaseg.fileio import make_folder, write_bytes, write_json
-from mmboxcaseg.formats import check_plausible, read_boxes
+from mmboxcaseg.formats import read_boxes
+from mmboxcaseg.images import DEFAULT_READER
 from mmboxcaseg.pretrained import or_shipped
 from mmboxcaseg.proxy import BoxMask, decode_rle, encode_rle
 from mmboxcaseg.visualization.draw import draw_instances
@@ -173,7 +174,7 @@ class BoxCasegInferencer:
                 smallest box alone.
             keep_masks: Whether annotations of a file that have a true mask keep it.
             trust_boxes: Whether boxes of a file that look wrong are taken all the same; see
-                :func:`mmboxcaseg.formats.check_plausible`.
+                :func:`mmboxcaseg.coco.checks.check_bboxes`.
             return_as: ``'dict'``, as ``DetInferencer`` gives it and ready for JSON: ``bboxes``,
                 ``labels`` (places in the file's categories, 0 without a file), ``scores`` (how good
                 each mask probably is: :func:`mmboxcaseg.proxy.expected_iou`), ``box_agreement`` and
@@ -280,10 +281,8 @@ def _read_file(
     if not isinstance(folder, str | Path) or not Path(folder).is_dir():
         raise InputError(f'boxes are those of the file {boxes}: give the folder of its images')
     coco = read_boxes(boxes, folder).coco
-    if not trust_boxes:
-        check_plausible(coco)
-    check_bboxes(coco)
-    check_images(coco, folder)
+    check_bboxes(coco, strict=not trust_boxes, trust=trust_boxes)
+    check_images(coco, folder, DEFAULT_READER)
     if keep_masks:
         check_true_masks(coco)
     places = {category.id: place for place, category in enumerate(coco.categories)}

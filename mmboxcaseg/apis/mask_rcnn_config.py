@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import json
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
-from msgspec import Raw
 
-from mmboxcaseg.coco.annotations import Coco, Id, write_coco
+from mmboxcaseg.coco.annotations import Coco, Id
+from mmboxcaseg.coco.repairs import mended, tell_faults
 from mmboxcaseg.coco.splitting import val_images
-from mmboxcaseg.fileio import write_bytes
+from mmboxcaseg.fileio import write_bytes, write_json
+from mmboxcaseg.images import BACKEND, DEFAULT_READER, ImageReader
 
 # A training has about so many steps, within the bounds of its epochs.
 _STEPS, _EPOCHS = 1000, (12, 60)
@@ -46,8 +47,8 @@ model = dict(backbone=dict(depth=50, init_cfg=None), roi_head=heads)
 optim_wrapper = dict(optimizer=dict(lr=0.02 * batch_size / 16))
 """
 _TAIL = """
-# The masks are of the pixels as they are stored, whatever orientation EXIF names.
-load = dict(_base_.load, color_type='color_ignore_orientation')
+# How images are read, as the masks were made: see mmboxcaseg.images.ImageReader.
+load = dict(_base_.load, backend_args={reading!r})
 drop_masks = dict(_base_.drop_masks, min_agreement=0.0, min_quality={min_quality!r})
 train_pipeline = [load, _base_.annotations, _base_.merge_masks, drop_masks]
 train_pipeline += [_base_.resize, _base_.flip, _base_.pack]
@@ -69,7 +70,9 @@ param_scheduler = [
     dict(type='CosineAnnealingLR', by_epoch=True, T_max=max_epochs, convert_to_iter_based=True),
 ]
 auto_scale_lr = dict(base_batch_size=batch_size)
-default_hooks = dict(logger=dict(interval=10))
+default_hooks = dict(
+    logger=dict(interval=10), visualization=dict(backend_args=load['backend_args'])
+)
 """
 _VAL = """
 val_dataloader = dict(
@@ -100,6 +103,7 @@ def write_mask_rcnn(
     min_quality: float,
     pretrained: str | Path | None = None,
     true: Coco | None = None,
+    reader: ImageReader = DEFAULT_READER,
 ) -> str:
     """Write ``mask_rcnn.py``, ``masks_train.json`` and ``masks_val.json``.
 
@@ -112,6 +116,7 @@ def write_mask_rcnn(
             in full size; by default a small network begins with ImageNet weights.
         true: Images with true masks to validate on, none of which then train; by default a part of
             the file's own, see :func:`val_images`.
+        reader: How images are read.
 
     Returns:
         In a few words, how many images train and validate, and how long.
@@ -129,7 +134,7 @@ def write_mask_rcnn(
         train = used - {image.id for image in coco.images if image.file_name in names}
     files = {name: str((out / f'masks_{name}.json').resolve()) for name in ('train', 'val')}
     _write_part(coco, train, files['train'])
-    _write_part(true or coco, val, files['val'])
+    _write_part(true or coco, val, files['val'], scoring=True)
     steps = -(-len(train) // _BATCH_SIZE)
     epochs = int(np.clip(round(_STEPS / steps), *_EPOCHS))
     path = out / 'mask_rcnn.py'
@@ -148,6 +153,7 @@ def write_mask_rcnn(
         train_file=files['train'],
         val_file=files['val'],
         min_quality=min_quality,
+        reading=dict(backend=BACKEND, **asdict(reader)),
         pretrained=str(Path(pretrained).resolve()) if pretrained else None,
         warm_up=min(100, epochs * steps // 10),
     )
@@ -157,8 +163,9 @@ def write_mask_rcnn(
     return f'Mask R-CNN, {len(train)} images to train, {len(val)} to validate, {epochs} epochs'
 
 
-def _write_part(coco: Coco, ids: set[Id], path: str) -> None:
-    images = json.loads(bytes(coco.top['images']))
-    part = Raw(json.dumps([image for image in images if image['id'] in ids]).encode())
-    texts = (bytes(a.text) for a in coco.annotations if a.image_id in ids)
-    write_coco({**coco.top, 'images': part}, texts, path)
+def _write_part(coco: Coco, ids: set[Id], path: str, scoring: bool = False) -> None:
+    tell_faults(coco, scoring)
+    content = mended(coco, scoring)
+    content['images'] = [image for image in content['images'] if image['id'] in ids]
+    content['annotations'] = [a for a in content['annotations'] if a['image_id'] in ids]
+    write_json(content, path)

@@ -12,8 +12,8 @@ from types import MappingProxyType
 import numpy as np
 from mmengine.logging import print_log
 
-from mmboxcaseg.coco.annotations import Coco, check_mask, load_coco, write_coco
-from mmboxcaseg.coco.checks import check_true_masks
+from mmboxcaseg.coco.annotations import Coco, check_mask, load_coco, tell_left_out, write_coco
+from mmboxcaseg.coco.checks import check_bboxes, check_true_masks
 from mmboxcaseg.coco.proxies import Proxy, ProxyAnnotation, load_proxies, refine_proxy_masks
 from mmboxcaseg.engine.device import default_device
 from mmboxcaseg.errors import InputError, check_share, listing
@@ -21,11 +21,11 @@ from mmboxcaseg.fileio import check_output, make_folder, read_bytes
 from mmboxcaseg.formats import (
     FORMATS,
     check_convertible,
-    check_plausible,
     convert_masks,
     read_boxes,
     similar_classes,
 )
+from mmboxcaseg.images import DEFAULT_READER, ImageReader
 from mmboxcaseg.pretrained import or_shipped
 
 from .drawing import draw_proxies
@@ -61,6 +61,7 @@ def boxes_to_masks(
     slack: float | None = None,
     workers: int = 2,
     device: str | None = None,
+    reader: ImageReader | None = None,
 ) -> list[str]:
     """Give boxes of any format masks, and write the config of a Mask R-CNN to train on them.
 
@@ -73,7 +74,7 @@ def boxes_to_masks(
         format: Key of :data:`mmboxcaseg.formats.FORMATS`; by default it is recognised.
         voc_origin: What VOC and CSV files call the first pixel, 0 or 1.
         trust_boxes: Whether boxes that look wrong are taken all the same; see
-            :func:`mmboxcaseg.formats.check_plausible`.
+            :func:`mmboxcaseg.coco.checks.check_bboxes`.
         keep_masks: Whether annotations with a true mask keep it.
         min_quality: Masks of a quality above it count as kept, and train the Mask R-CNN.
         pretrained: Checkpoint of mmdet's Mask R-CNN R-50 FPN for the training to begin with.
@@ -93,6 +94,7 @@ def boxes_to_masks(
         slack: How far a mask may leave its box.
         workers: Threads beside the network.
         device: Where the network runs.
+        reader: How images are read; by default :data:`mmboxcaseg.images.DEFAULT_READER`.
 
     Returns:
         What happened, in about ten lines.
@@ -106,6 +108,7 @@ def boxes_to_masks(
     """
     start = time.perf_counter()
     out, device = Path(out), device or default_device()
+    reader = reader or DEFAULT_READER
     check_share('--min-quality', min_quality)
     check_share('--min-part', min_part)
     check_share('--max-hole', max_hole)
@@ -116,16 +119,15 @@ def boxes_to_masks(
         raise InputError(f'--pictures must be 0 or more, not {pictures}')
     if out.resolve() in {Path(images).resolve(), Path(boxes).resolve()}:
         raise InputError(f'{out} holds what is read: give another folder to write to')
-    coco, format, left_out = read_boxes(boxes, images, format, voc_origin)
+    coco, format, left_out = read_boxes(boxes, images, format, voc_origin, reader)
     for note in similar_classes(coco):
         print_log(note, 'current', logging.WARNING)
-    if not trust_boxes:
-        check_plausible(coco)
+    check_bboxes(coco, strict=not trust_boxes, trust=trust_boxes)
     if keep_masks:
         check_true_masks(coco)
     for to in also:
         check_convertible(coco, out / to, to)
-    true = read_boxes(val, images, 'coco').coco if val else None
+    true = read_boxes(val, images, 'coco', reader=reader).coco if val else None
     if true and [c.name for c in true.categories] != [c.name for c in coco.categories]:
         raise InputError(
             f'{val} has other categories than {boxes}, or in another order: '
@@ -153,6 +155,8 @@ def boxes_to_masks(
         keep_masks=keep_masks,
         workers=workers,
         device=device,
+        reader=reader,
+        trust_boxes=trust_boxes,
     )
     if raw:
         refine_proxy_masks(
@@ -166,7 +170,7 @@ def boxes_to_masks(
         )
     proxies = load_proxies(out / 'masks.json')
     masked = load_coco(out / 'masks.json', ProxyAnnotation)
-    training = write_mask_rcnn(masked, images, out, min_quality, pretrained, true)
+    training = write_mask_rcnn(masked, images, out, min_quality, pretrained, true, reader)
     val_names = {image.file_name for image in true.images} if true else set()
     val_ids = {i.id for i in masked.images if i.file_name in val_names} if true else None
     written = [
@@ -174,7 +178,8 @@ def boxes_to_masks(
     ]
     files = f'{out}/boxes.json: what was read, as COCO; {out}/masks.json: with masks and quality'
     if pictures:
-        draw_proxies(out / 'masks.json', images, out / 'masks.jpg', count=pictures, min_side=0)
+        sizes = dict(count=pictures, min_side=0)
+        draw_proxies(out / 'masks.json', images, out / 'masks.jpg', **sizes, reader=reader)
         files += f'; {out}/masks.jpg: best and worst masks'
     report = f'mmboxcaseg report {out}/masks.json --img-root {images} --out {out}/report.html'
     training_step = f'mmboxcaseg train {out}/mask_rcnn.py'
@@ -220,18 +225,16 @@ def summarize_boxes(coco: Coco, left_out: Mapping[str, int] = MappingProxyType({
     sides = np.sqrt([a.bbox[2] * a.bbox[3] for a in coco.objects])
     small, medium, large = np.bincount(np.digitize(sides, _SIDES), minlength=3).tolist()
     used = {annotation.image_id for annotation in coco.objects}
-    without_mask = {
-        'crowds': sum(bool(a.iscrowd) for a in coco.annotations),
-        'boxes without an area': sum(not a.iscrowd and not a.is_object for a in coco.annotations),
-        'images without a box': sum(image.id not in used for image in coco.images),
-    }
-    reasons = [f'{n} {reason}' for reason, n in {**left_out, **without_mask}.items() if n]
+    reasons = [f'{n} {reason}' for reason, n in left_out.items() if n]
+    reasons.append(tell_left_out(coco.annotations))
+    if bare := sum(image.id not in used for image in coco.images):
+        reasons.append(_count(range(bare), 'image') + ' without a box')
     counts = listing(f'{name} {count}' for name, count in by_class.most_common())
     return [
         f'classes: {counts}',
         f'sizes: {small} small, {medium} medium, {large} large (sides of {_SIDES[0]} and '
         f'{_SIDES[1]} pixels between them)',
-        f'left out: {", ".join(reasons) or "nothing"}',
+        f'left out: {", ".join(filter(None, reasons)) or "nothing"}',
     ]
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 import cv2
@@ -26,8 +27,10 @@ from mmboxcaseg.engine.checks import check_slack
 from mmboxcaseg.engine.config import box_pipeline, load_config
 from mmboxcaseg.engine.device import check_device, default_device
 from mmboxcaseg.engine.distributed import is_first_process, join_processes
+from mmboxcaseg.engine.reading import reading_of, set_reading
 from mmboxcaseg.errors import InputError, check_count
 from mmboxcaseg.fileio import check_output
+from mmboxcaseg.images import DEFAULT_READER, ImageReader
 from mmboxcaseg.pretrained import or_shipped
 from mmboxcaseg.proxy import BoxMask, mask_rles
 
@@ -51,6 +54,8 @@ def generate_proxy_masks(
     workers: int = 2,
     device: str | None = None,
     launcher: str = 'none',
+    reader: ImageReader | None = None,
+    trust_boxes: bool = False,
 ) -> str:
     """Give every box of a COCO file a proxy mask.
 
@@ -74,6 +79,8 @@ def generate_proxy_masks(
         workers: See :class:`MaskStream`.
         device: Where the network runs; by default the GPU if there is one.
         launcher: ``'pytorch'`` in each of several processes that torchrun started.
+        reader: How images are read; by default as the config says.
+        trust_boxes: See ``trust`` of :func:`mmboxcaseg.coco.checks.check_bboxes`.
 
     Returns:
         How many masks there are and how well they agree with their boxes; empty in the other ones
@@ -88,6 +95,9 @@ def generate_proxy_masks(
     """
     config, checkpoint = or_shipped(config, checkpoint)
     config = config if isinstance(config, Config) else load_config(config)
+    if reader:
+        set_reading(config, reader)
+    reader = reading_of(box_pipeline(config, tta))
     device = device or default_device()
     ann_file, img_root, out = Path(ann_file), Path(img_root), Path(out)
     if is_first_process():
@@ -99,7 +109,7 @@ def generate_proxy_masks(
         if workers < 0:
             raise InputError(f'--workers must be 0 or more, not {workers}')
         coco = load_coco(ann_file)
-        check_bboxes(coco)
+        check_bboxes(coco, trust=trust_boxes)
         inputs = [config.filename or '', checkpoint, ann_file]
         inputs += [img_root / image.file_name for image in coco.images]
         check_output(out, inputs)
@@ -107,7 +117,7 @@ def generate_proxy_masks(
             if Path(raw_out).resolve() == out.resolve():
                 raise InputError(f'--out and --raw-out are both {out}: give different files')
             check_output(raw_out, inputs)
-        check_images(coco, img_root)
+        check_images(coco, img_root, reader)
         if keep_masks:
             check_true_masks(coco)
         groups = ImageGroups(coco, keep_masks)
@@ -146,7 +156,7 @@ def generate_proxy_masks(
         amp=amp,
         slack=slack,
     )
-    generator = ProxyGenerator(groups, img_root, predictor, workers, cpu_threads(device))
+    generator = ProxyGenerator(groups, img_root, predictor, workers, cpu_threads(device), reader)
     _write_shards(generator, folder)
     if not is_first_process():
         return ''
@@ -201,6 +211,7 @@ class ProxyGenerator:
         predictor: The network.
         workers: See :class:`MaskStream`.
         threads: See :class:`MaskStream`.
+        reader: How images are read.
     """
 
     def __init__(
@@ -210,10 +221,12 @@ class ProxyGenerator:
         predictor: BoxCasegPredictor,
         workers: int = 0,
         threads: int = 0,
+        reader: ImageReader = DEFAULT_READER,
     ) -> None:
         self.groups = groups
         self.img_root = Path(img_root)
         self.predictor = predictor
+        self.reader = reader
         self.stream = MaskStream(predictor, workers, threads)
 
     def run(self, folder: ShardFolder, shards: list[int]) -> Iterator[int]:
@@ -253,7 +266,8 @@ class ProxyGenerator:
             return np.empty((0, 0, 3), np.uint8), bboxes
         size = dict(height=image.height, width=image.width)
         path = str(self.img_root / image.file_name)
-        return LoadPatchImage()(dict(img_path=path) | size)['img'], bboxes
+        load = LoadPatchImage(**asdict(self.reader))
+        return load(dict(img_path=path) | size)['img'], bboxes
 
     def _finish(
         self, index: int, rated: list[tuple[BoxMask, float]]

@@ -23,6 +23,7 @@ from mmboxcaseg.coco.checks import check_bboxes, check_images, images_of_objects
 from mmboxcaseg.errors import InputError, check_count, check_share
 from mmboxcaseg.evaluation import calibration_error, mask_iou, rank_correlation
 from mmboxcaseg.fileio import check_output, write_bytes
+from mmboxcaseg.images import DEFAULT_READER, ImageReader
 from mmboxcaseg.proxy import FLAWS, mask_flaws
 from mmboxcaseg.visualization.report import Gallery, Instance, render_report
 
@@ -40,6 +41,7 @@ def make_report(
     min_quality: float = 0.75,
     min_agreement: float = 0.0,
     pictures: int = 12,
+    reader: ImageReader = DEFAULT_READER,
 ) -> None:
     """Show the masks of a file on one HTML page, which holds all that it needs.
 
@@ -53,6 +55,7 @@ def make_report(
         min_agreement: ... and its box agreement is above this.
         pictures: How many masks a gallery shows: there is one of the worst, of the best, of random
             ones and of each suspicious kind (:data:`mmboxcaseg.proxy.FLAWS`).
+        reader: How images are read.
 
     Raises:
         InputError: If something that was given cannot be used.
@@ -67,7 +70,7 @@ def make_report(
     check_count('--pictures', pictures)
     coco = load_coco(masks)
     check_bboxes(coco)
-    check_images(coco, img_root)
+    check_images(coco, img_root, reader)
     images = [img_root / image.file_name for image in images_of_objects(coco)]
     check_output(out, [masks, *filter(None, [truth]), *images], ('.html',))
     proxies = load_proxies(masks)
@@ -103,7 +106,7 @@ def make_report(
     @cache
     def picture(index: int) -> bytes:
         image, one = objects[index]
-        tile = draw_tile(img_root, image, one, *decode(index))
+        tile = draw_tile(img_root, image, one, *decode(index), reader=reader)
         options = [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY]
         return cv2.imencode('.jpg', tile, options)[1].tobytes()
 

@@ -14,9 +14,11 @@ from mmengine.config import Config
 from mmboxcaseg.engine.checks import check_data, check_slack
 from mmboxcaseg.engine.config import dicts, load_config
 from mmboxcaseg.engine.device import check_gpus
+from mmboxcaseg.engine.reading import set_reading
 from mmboxcaseg.engine.steps import Step, Trained, Training, launch
 from mmboxcaseg.errors import InputError, check_count
 from mmboxcaseg.fileio import check_output, write_bytes
+from mmboxcaseg.images import ImageReader
 from mmboxcaseg.pretrained import or_shipped
 
 #: Of the rounds of :func:`adapt`.
@@ -37,6 +39,7 @@ def self_train(
     amp: bool = False,
     keep_masks: bool = False,
     dry_run: bool = False,
+    reader: ImageReader | None = None,
 ) -> None:
     """Train in rounds.
 
@@ -60,6 +63,7 @@ def self_train(
         keep_masks: Whether annotations that have a true mask keep it among the proxy masks, with
             quality 1, and are supervised by it.
         dry_run: Whether to print the commands that are left, and run none.
+        reader: How images are read; by default as the configs say.
 
     Raises:
         InputError: If a config or its data cannot be used, a round fails, or another call is at
@@ -78,7 +82,7 @@ def self_train(
         raise InputError(f'--rounds {rounds}: there are {len(configs)} configs, of a round each')
     work_dir = Path(work_dir)
     paths = [*configs, *[configs[-1]] * (rounds - len(configs))]
-    trainings = _plan(paths, work_dir, options or {}, seed)
+    trainings = _plan(paths, work_dir, options or {}, seed, reader=reader)
     _run(trainings, _steps(trainings, work_dir, gpus, ['--force-amp'] * amp, keep_masks), dry_run)
 
 
@@ -95,6 +99,7 @@ def adapt(
     amp: bool = False,
     keep_masks: bool = False,
     dry_run: bool = False,
+    reader: ImageReader | None = None,
 ) -> None:
     """Go on from the network that comes with the package, with boxes alone.
 
@@ -117,6 +122,7 @@ def adapt(
         keep_masks: Whether annotations that have a true mask keep it among the proxy masks, with
             quality 1, and are supervised by it.
         dry_run: Whether to print the commands that are left, and run none.
+        reader: How images are read; by default as the configs say.
 
     Raises:
         InputError: As :func:`self_train`.
@@ -128,7 +134,7 @@ def adapt(
     check_count('--rounds', rounds)
     out = Path(out)
     own = dict(data_root='', ann_file=str(boxes), data_prefix=dict(img=str(images)))
-    trainings = _plan([config] * rounds, out, options or {}, seed, own)
+    trainings = _plan([config] * rounds, out, options or {}, seed, own, reader)
     last = trainings[-1]
     network = out / 'network.pth'
     steps = _steps(trainings, out, gpus, ['--force-amp'] * amp, keep_masks)
@@ -167,6 +173,7 @@ def _plan(
     options: dict[str, Any],
     seed: int | None,
     boxes: dict[str, Any] | None = None,
+    reader: ImageReader | None = None,
 ) -> list[Training]:
     """The trainings, with each other's proxy masks in their configs; what is wrong is told.
 
@@ -176,6 +183,8 @@ def _plan(
     for number, path in enumerate(paths, start=1):
         training = Training(load_config(path, options), work_dir / f'round{number}')
         config = training.config
+        if reader:
+            set_reading(config, reader)
         if not config.get('tta_pipeline'):
             raise InputError(f'{path} has no tta_pipeline, through which proxy masks are predicted')
         check_slack(config, config.tta_pipeline)
@@ -186,6 +195,8 @@ def _plan(
             )
         if taught and not rounds:
             rounds.append(_shipped(work_dir / 'round0', options))
+            if reader:
+                set_reading(rounds[0].config, reader)
         for dataset in taught:
             dataset.pop('proxy_file')
             dataset.update(boxes or {})

@@ -23,6 +23,7 @@ from mmboxcaseg.engine.checks import (
 )
 from mmboxcaseg.engine.config import box_pipeline, build_runner, innermost
 from mmboxcaseg.engine.distributed import is_first_process, start_process
+from mmboxcaseg.engine.reading import backend_args
 from mmboxcaseg.errors import InputError
 from mmboxcaseg.fileio import check_output, lock, make_folder, write_json
 
@@ -119,7 +120,7 @@ def _check_training(config: Config) -> None:
     path = config.get('load_from')
     resume = bool(config.get('resume'))
     if resume:
-        path = path or find_latest_checkpoint(config.work_dir)
+        path = path or _latest_checkpoint(config)
         if not path:
             raise InputError(
                 f'there is nothing to resume in {config.work_dir}: its file last_checkpoint is '
@@ -128,6 +129,20 @@ def _check_training(config: Config) -> None:
     check_checkpoint(config, path, resume=resume, strict=resume)
     # After the model: what an old config says of it is told in one sentence.
     check_data(config, ('train', 'val'))
+
+
+def _latest_checkpoint(config: Config) -> str | None:
+    """The checkpoint to resume from; where the folder was moved, that of its name in it."""
+    path = find_latest_checkpoint(config.work_dir)
+    if path and not os.path.isfile(path):
+        here = os.path.join(config.work_dir, os.path.basename(path))
+        if not os.path.isfile(here):
+            raise InputError(
+                f'{path}, which the file last_checkpoint of {config.work_dir} names, is not there, '
+                f'nor is {here}: give --resume a checkpoint'
+            )
+        path = config.load_from = here
+    return path
 
 
 def test(
@@ -183,6 +198,9 @@ def test(
                 f'--show and --show-dir: {config.filename} has no default_hooks.visualization'
             )
         hook.update(draw=True, show=show, wait_time=wait_time, test_out_dir=show_dir)
+        # mmdet's own reads each image once more.
+        if hook.type == 'DetVisualizationHook' and (reading := backend_args(config)):
+            hook.setdefault('backend_args', reading)
     allow_checkpoint_types()
     if is_first_process():
         if out:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from argparse import ArgumentParser, Namespace
 from pathlib import Path
 
+from .options import add_image_options, image_reader
+
 
 def add_arguments(parser: ArgumentParser) -> None:
     """What it takes."""
@@ -21,11 +23,14 @@ def add_arguments(parser: ArgumentParser) -> None:
         help='what draws the masks',
     )
     parser.add_argument('--img-root', type=Path, help='folder of the images; grabcut needs it')
+    add_image_options(parser)
 
 
 def main(args: Namespace) -> None:
     """Draw."""
     from mmboxcaseg.apis.baseline_masks import make_baseline_masks
+    from mmboxcaseg.images import DEFAULT_READER
 
-    count = make_baseline_masks(**vars(args))
+    reader = image_reader(args) or DEFAULT_READER
+    count = make_baseline_masks(**vars(args), reader=reader)
     print(f'{args.out}: {count} masks')

@@ -7,6 +7,8 @@ from pathlib import Path
 
 from mmboxcaseg.errors import InputError, shown
 
+from .options import add_image_options, image_reader
+
 
 def add_arguments(parser: ArgumentParser) -> None:
     """What it takes."""
@@ -22,14 +24,17 @@ def add_arguments(parser: ArgumentParser) -> None:
         default=50,
         help='report pairs that differ in so many bits of 256 or fewer (default: %(default)s)',
     )
+    add_image_options(parser)
 
 
 def main(args: Namespace) -> None:
     """Look."""
     try:
         from mmboxcaseg.converters.leakage import check_leakage
+        from mmboxcaseg.images import DEFAULT_READER
 
-        count, lines = check_leakage(**vars(args))
+        reader = image_reader(args) or DEFAULT_READER
+        count, lines = check_leakage(**vars(args), reader=reader)
     except InputError:
         raise
     except Exception as error:

@@ -11,7 +11,10 @@ from mmboxcaseg.errors import shown
 def add_arguments(parser: ArgumentParser) -> None:
     """What it takes."""
     parser.add_argument(
-        'duts', type=Path, help='DUTS-TR, with DUTS-TR-Image and DUTS-TR-Mask or images and masks'
+        'duts',
+        type=Path,
+        help='DUTS-TR, with DUTS-TR-Image and DUTS-TR-Mask, or a folder with images and masks, '
+        'or with Imgs that has both, masks as PNG files',
     )
     parser.add_argument(
         'out', type=Path, help='folder to write: images/, masks/, single.txt, salient_N.txt'
@@ -26,7 +29,8 @@ def add_arguments(parser: ArgumentParser) -> None:
         '--level',
         type=int,
         default=127,
-        help='pixels of a mask above it are object (default: %(default)s, as in training)',
+        help='pixels of a mask above it are object (default: %(default)s, as in training); masks '
+        'that training would read otherwise are written anew as 0 and 255',
     )
     parser.add_argument(
         '--max-rest',

@@ -8,7 +8,13 @@ from __future__ import annotations
 from argparse import ArgumentParser, Namespace
 from pathlib import Path
 
-from .options import add_device_option, add_network, add_tta_option
+from .options import (
+    add_device_option,
+    add_image_options,
+    add_network,
+    add_tta_option,
+    image_reader,
+)
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -32,20 +38,24 @@ def add_arguments(parser: ArgumentParser) -> None:
     )
     add_device_option(parser)
     add_tta_option(parser)
+    add_image_options(parser)
 
 
 def main(args: Namespace) -> None:
     """Draw."""
     from mmboxcaseg.apis.drawing import draw_masks, draw_proxies
     from mmboxcaseg.errors import InputError
+    from mmboxcaseg.images import DEFAULT_READER
 
     options = vars(args)
+    reader = image_reader(args) or DEFAULT_READER
     masks = options.pop('masks')
     if masks is None:
-        draw_masks(**options)
+        draw_masks(**options, reader=reader)
         print(f'wrote {args.out}: orange the predicted mask, green the true one, white the box')
         return
     if args.config or args.device or args.tta:
         raise InputError('CONFIG, CHECKPOINT, --device and --tta are for --ann: --masks needs none')
-    draw_proxies(masks, args.img_root, args.out, count=args.count, min_side=args.min_side)
+    sizes = dict(count=args.count, min_side=args.min_side)
+    draw_proxies(masks, args.img_root, args.out, **sizes, reader=reader)
     print(f'wrote {args.out}: orange the mask, white the box; the best ones first')

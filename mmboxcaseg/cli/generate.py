@@ -45,6 +45,9 @@ def add_arguments(parser: ArgumentParser) -> None:
         help='annotations that have a true mask keep it, and it wins its pixels; only the others '
         'get one',
     )
+    parser.add_argument(
+        '--trust-boxes', action='store_true', help='take boxes that look wrong all the same'
+    )
     add_prediction_options(parser)
     add_config_options(parser, 'model.test_cfg.threshold=best')
     add_launcher_option(parser, 'pytorch')

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from argparse import ArgumentParser, Namespace
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from mmboxcaseg.images import ImageReader
 
 # Those of mmboxcaseg.formats, which takes too long to import for a help.
 MASK_FORMATS = (
@@ -52,6 +55,7 @@ def add_prediction_options(parser: ArgumentParser) -> None:
         help='threads that crop boxes for the network and make masks of its predictions, beside '
         'those that run it; more if the network waits',
     )
+    add_image_options(parser)
 
 
 def prediction_settings(args: Namespace) -> dict[str, Any]:
@@ -61,6 +65,7 @@ def prediction_settings(args: Namespace) -> dict[str, Any]:
     options = vars(args)
     options['device'] = args.device or default_device()
     options['amp'] = choose_amp(args.amp, options.pop('force_amp'), args.device)
+    options['reader'] = image_reader(args)
     return options
 
 
@@ -72,6 +77,7 @@ def add_run_options(parser: ArgumentParser, example: str) -> None:
     )
     add_amp_options(parser)
     add_config_options(parser, example)
+    add_image_options(parser)
     add_launcher_option(parser, 'pytorch', 'slurm', 'mpi')
 
 
@@ -81,12 +87,48 @@ def run_settings(args: Namespace) -> dict[str, Any]:
 
     from mmboxcaseg.engine.config import load_config, parse_options, set_work_dir
     from mmboxcaseg.engine.device import choose_amp
+    from mmboxcaseg.engine.reading import set_reading
 
     options, path = vars(args), args.config
     options['config'] = load_config(path, parse_options(options.pop('cfg_options')))
+    if reader := image_reader(args):
+        set_reading(args.config, reader)
     set_work_dir(args.config, options.pop('work_dir'), path)
     options['amp'] = choose_amp(args.amp, options.pop('force_amp'), get_device())
     return options
+
+
+def add_image_options(parser: ArgumentParser) -> None:
+    """How images are read, for :func:`image_reader`."""
+    parser.add_argument(
+        '--exif',
+        action='store_true',
+        help='boxes and masks are of photographs turned as their EXIF data say (of the pixels as '
+        'stored); to be given in every step',
+    )
+    parser.add_argument(
+        '--max-pixels',
+        type=int,
+        metavar='N',
+        help='refuse images of more pixels before they are decoded (268435456)',
+    )
+    parser.add_argument(
+        '--bands',
+        type=int,
+        nargs=3,
+        metavar='N',
+        help='which bands of images of several are red, green and blue, from 1 on',
+    )
+
+
+def image_reader(args: Namespace) -> ImageReader | None:
+    """Take what :func:`add_image_options` added out of the arguments; None if none is given."""
+    from mmboxcaseg.images import ImageReader
+
+    options = vars(args)
+    given = {name: options.pop(name) for name in ('exif', 'max_pixels', 'bands')}
+    given = {name: value for name, value in given.items() if value not in (None, False)}
+    return ImageReader.of(**given) if given else None
 
 
 def add_config_options(parser: ArgumentParser, example: str) -> None:
@@ -167,6 +209,7 @@ def add_rounds_options(parser: ArgumentParser, example: str) -> None:
         help='annotations that have a true mask keep it, and are supervised by it',
     )
     add_config_options(parser, example)
+    add_image_options(parser)
     parser.add_argument('--dry-run', action='store_true', help='print the commands that are left')
 
 
@@ -180,4 +223,5 @@ def rounds_settings(args: Namespace) -> dict[str, Any]:
     options = vars(args)
     options['options'] = parse_options(options.pop('cfg_options'))
     options['amp'] = choose_amp(args.amp, options.pop('force_amp'), get_device())
+    options['reader'] = image_reader(args)
     return options

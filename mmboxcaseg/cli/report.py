@@ -8,6 +8,8 @@ from __future__ import annotations
 from argparse import ArgumentParser, Namespace
 from pathlib import Path
 
+from .options import add_image_options, image_reader
+
 
 def add_arguments(parser: ArgumentParser) -> None:
     """What it takes."""
@@ -32,11 +34,14 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         '--pictures', type=int, default=12, help='in each gallery (default: %(default)s)'
     )
+    add_image_options(parser)
 
 
 def main(args: Namespace) -> None:
     """Write the page."""
     from mmboxcaseg.apis.reporting import make_report
+    from mmboxcaseg.images import DEFAULT_READER
 
-    make_report(**vars(args))
+    reader = image_reader(args) or DEFAULT_READER
+    make_report(**vars(args), reader=reader)
     print(f'wrote {args.out}: open it in a browser')

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, BinaryIO, TypeVar, get_args
+from typing import Annotated, Any, BinaryIO, Literal, TypeVar, get_args
 
 import msgspec
 import numpy as np
@@ -19,6 +19,7 @@ from mmboxcaseg.fileio import read_utf8, replacing
 from mmboxcaseg.proxy import (
     MOST_PIXELS,
     check_segmentation,
+    check_segmentations,
     decode_rle,
     empty_rle,
     encode_rle,
@@ -28,6 +29,8 @@ from mmboxcaseg.proxy import (
 
 # Of a box, in pixels: beyond it float32 no longer tells pixels apart.
 _FARTHEST = 10_000_000
+# Masks that are checked together.
+_MASKS_AT_ONCE = 256
 _Edge = (
     Annotated[int, Meta(gt=-_FARTHEST, lt=_FARTHEST)]
     | Annotated[float, Meta(gt=-_FARTHEST, lt=_FARTHEST)]
@@ -45,8 +48,12 @@ Box = Annotated[
     Meta(description='four numbers x, y, width, height in pixels'),
 ]
 Number = Annotated[int | float, Meta(description='a number')]
-Share = Annotated[float, Meta(ge=0, le=1, description='a number in [0, 1]')]
-Flag = Annotated[int | float | bool | None, Meta(description='0 or 1')]
+Share = Annotated[float, Meta(ge=0, le=1, description='a number in [0, 1] (93.5% is 0.935)')]
+# Other programs write flags in all of these ways.
+_Bit = Annotated[int, Meta(ge=0, le=1)] | Annotated[float, Meta(ge=0, le=1, multiple_of=1)]
+Flag = Annotated[
+    bool | _Bit | Literal['0', '1', 'false', 'true'] | None, Meta(description='0 or 1')
+]
 
 Row = TypeVar('Row', bound=Struct)
 
@@ -100,17 +107,42 @@ class Annotation(Entry, gc=False):
     category_id: Id
     bbox: Box
     area: Number | None = None
-    iscrowd: Flag = 0
+    iscrowd: Flag = None
+    ignore: Flag = None
 
     @property
     def is_object(self) -> bool:
         """Whether it is one object with a box that has an area.
 
-        Crowds and degenerate boxes are not: nothing is predicted for them, they take no part in
-        the merge, and their proxy mask is empty.
+        What is none (:attr:`left_out`) gets no mask: nothing is predicted for it, it takes no part
+        in the merge, and its proxy mask is empty. Where detections are scored it counts neither
+        way.
         """
+        return self.left_out is None
+
+    @property
+    def left_out(self) -> str | None:
+        """Why it is no object, a key of :data:`LEFT_OUT`; None of one."""
+        if is_set(self.iscrowd):
+            return 'crowd'
+        if is_set(self.ignore):
+            return 'ignored'
         _, _, width, height = self.bbox
-        return not self.iscrowd and width > 0 and height > 0
+        if width > 0 and height > 0:
+            return None
+        return 'negative' if width < 0 or height < 0 else 'no area'
+
+    @property
+    def is_pixel(self) -> bool:
+        """Whether its box is of a pixel at most."""
+        return max(self.bbox[2:]) <= 1
+
+    @property
+    def known_area(self) -> float:
+        """Its area in pixels: what the file says, or its box's where that is missing or none."""
+        if self.area is not None and 0 < self.area < float('inf'):
+            return self.area
+        return abs(self.bbox[2] * self.bbox[3])
 
     @property
     def true_mask(self) -> Any:
@@ -142,6 +174,47 @@ class Annotation(Entry, gc=False):
         # To a pixel: tools differ in whether a box holds its last one.
         on_edge = np.abs(corners[..., None] - [[x, x + width], [y, y + height]]).min(axis=-1) <= 1
         return len(corners) in (4, 5) and bool(on_edge.all()) and width > 2 and height > 2
+
+
+#: Why annotations are no objects, and what is said of them.
+LEFT_OUT = {
+    'crowd': 'with iscrowd 1 (if it is one object, write 0)',
+    'ignored': 'with ignore 1',
+    'negative': 'whose box has a negative width or height (drawn from its last corner on?)',
+    'no area': 'whose box has no area',
+}
+
+
+def is_set(flag: bool | float | str | None) -> bool:
+    """Whether a flag of a file is set, in whatever way it is written.
+
+    Example:
+        >>> [is_set(flag) for flag in (1, True, '1', 'true', 0, '0', None)]
+        [True, True, True, True, False, False, False]
+    """
+    return flag in (1, '1', 'true')
+
+
+def tell_left_out(annotations: Iterable[Annotation]) -> str:
+    """Say how many annotations are no objects, and why; empty if all are.
+
+    Example:
+        >>> rows = dict(image_id=1, category_id=7)
+        >>> crowd = Annotation(id=5, bbox=(1, 2, 10, 20), iscrowd=1, **rows)
+        >>> tell_left_out([crowd, Annotation(id=6, bbox=(1, 2, 10, 20), **rows)])
+        '1 of 2 annotations is left out: 1 with iscrowd 1 (if it is one object, write 0)'
+    """
+    return tell_reasons([annotation.left_out for annotation in annotations])
+
+
+def tell_reasons(reasons: Collection[str | None]) -> str:
+    """Say what :func:`tell_left_out` does, given :attr:`Annotation.left_out` of each."""
+    counts = Counter(filter(None, reasons))
+    if not counts:
+        return ''
+    parts = ', '.join(f'{counts[key]} {text}' for key, text in LEFT_OUT.items() if counts[key])
+    verb = 'is' if counts.total() == 1 else 'are'
+    return f'{counts.total()} of {len(reasons)} annotations {verb} left out: {parts}'
 
 
 class _Mask(Struct):
@@ -395,14 +468,46 @@ def check_mask(annotation: Annotation, image: Image, path: str | Path, missing: 
         missing: How the sentence goes on that says that the mask is missing.
 
     Raises:
-        InputError: If it is missing, neither polygons nor an RLE, or an RLE of another size than
-            the image.
+        InputError: If it is missing, neither polygons nor an RLE, an RLE of another size than the
+            image, or of runs that do not add up to it, or polygons that are none.
     """
     segmentation = annotation.segmentation
     if not segmentation:
         raise InputError(f'annotation {annotation.id} of {path} has no segmentation{missing}')
     with naming_mask(f'mask of annotation {annotation.id}', path):
         check_segmentation(segmentation, image.shape)
+
+
+def check_masks(coco: Coco, missing: str | None, objects_only: bool = False) -> None:
+    """Check the masks of all objects as :func:`check_mask` does, and those that others have.
+
+    Args:
+        coco: A COCO file.
+        missing: See :func:`check_mask`; None if masks may be missing.
+        objects_only: Whether masks of others are not looked at.
+
+    Raises:
+        InputError: As :func:`check_mask`.
+    """
+    shapes = {image.id: image for image in coco.images}
+    rows = [a for a in coco.annotations if a.is_object or not objects_only]
+    for start in range(0, len(rows), _MASKS_AT_ONCE):
+        part = rows[start : start + _MASKS_AT_ONCE]
+        masks = [annotation.segmentation for annotation in part]
+        checked = [(a, mask) for a, mask in zip(part, masks, strict=True) if mask]
+        try:
+            if missing is not None and any(
+                not mask and a.is_object for a, mask in zip(part, masks, strict=True)
+            ):
+                raise ValueError
+            check_segmentations(
+                [mask for _, mask in checked], [shapes[a.image_id].shape for a, _ in checked]
+            )
+        except ValueError:
+            for annotation in part:  # names the first one
+                if annotation.segmentation or (missing is not None and annotation.is_object):
+                    check_mask(annotation, shapes[annotation.image_id], coco.path, missing or '')
+            raise
 
 
 def read_masks(

@@ -3,51 +3,132 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+import unicodedata
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from difflib import get_close_matches
 from pathlib import Path
+from urllib.parse import unquote
 
-import cv2
+import numpy as np
 from tqdm import tqdm
 
-from mmboxcaseg.errors import InputError
+from mmboxcaseg.errors import InputError, warn_once
 from mmboxcaseg.fileio import check_inside
+from mmboxcaseg.images import ImageReader
 
-from .annotations import Coco, Id, Image, annotation_bboxes, read_masks
+from .annotations import Coco, Id, Image, annotation_bboxes, read_masks, tell_left_out
+
+# By so much of its image's side a box may leave it by carelessness.
+_CARELESS = 0.05
 
 
-def check_bboxes(coco: Coco) -> None:
-    """Check that there are objects, and that their boxes are pixels, at least in part of the image.
+def check_bboxes(coco: Coco, strict: bool = False, trust: bool = False) -> None:
+    """Check that there are objects, and that their boxes can be meant as they stand.
 
     Args:
         coco: A COCO file.
+        strict: Whether boxes that are probably not meant so are refused; by default they are
+            warned of, once. These are boxes that leave their images and would not, were width and
+            height the second corner, or the image turned; that lie outside for more than half; or
+            that stand there twice, or in one of several entries of an image.
+        trust: Whether boxes that all lie between 0 and 1 are warned of, not refused.
 
     Raises:
         InputError: If there is none; if all lie between 0 and 1, so are parts of the image; if one
-            lies outside, naming the annotation and the image.
+            lies outside its image; says which, and the probable cause.
     """
     objects = coco.objects
     if not objects:
+        left_out = tell_left_out(coco.annotations)
         raise InputError(
-            f'{coco.path} holds no box to learn from or to mask: add one with an area that is no '
-            'crowd'
+            f'{coco.path} holds no box to learn from or to mask: '
+            + (left_out or 'add one with an area that is no crowd')
         )
     images = {image.id: image for image in coco.images}
     bboxes = annotation_bboxes(objects)
-    small = any(1 in images[annotation.image_id].shape for annotation in objects)
-    if (bboxes <= 1).all() and (bboxes >= 0).all() and not small:
-        raise InputError(
+    sides = np.array([images[a.image_id].shape[::-1] for a in objects], dtype=np.float64)
+    in_unit = (bboxes >= 0).all() and (bboxes <= 1).all() and (sides > 1).all()
+    if in_unit and (bboxes % 1 > 0).any():
+        sentence = (
             f'all boxes of {coco.path} lie between 0 and 1, so they are probably parts of the '
             "image's width and height: write them in pixels, or give YOLO files as YOLO"
         )
-    for annotation in objects:
-        image = images[annotation.image_id]
-        x, y, width, height = annotation.bbox
-        if x >= image.width or y >= image.height or x + width <= 0 or y + height <= 0:
-            raise InputError(
-                f'annotation {annotation.id} of {coco.path} has its box {list(annotation.bbox)} '
-                f'outside its image {image.file_name} ({image.width}x{image.height}): correct or '
-                'remove it'
+        if not trust:
+            raise InputError(sentence)
+        warn_once(sentence)
+    cause = _why_outside(bboxes, sides)
+    outside = (bboxes[:, :2] >= sides).any(axis=1) | (bboxes[:, 2:] <= 0).any(axis=1)
+    if outside.any():
+        first = objects[outside.argmax()]
+        image = images[first.image_id]
+        raise InputError(
+            f'annotation {first.id} of {coco.path} has its box {list(first.bbox)} outside its '
+            f'image {image.file_name} ({image.width}x{image.height}): '
+            + (cause or 'correct or remove it')
+        )
+    for suspicion in _suspicions(coco, bboxes, sides, cause):
+        if strict:
+            raise InputError(suspicion)
+        warn_once(suspicion)
+
+
+def _why_outside(bboxes: np.ndarray, sides: np.ndarray) -> str:
+    """What boxes are that leave their images together; empty if they do not, or it is not clear."""
+    first, size = bboxes[:, :2], bboxes[:, 2:] - bboxes[:, :2]
+    limits = sides * (1 + _CARELESS)
+    leave = (bboxes[:, 2:] > limits).any(axis=1)
+    if not leave.any():
+        return ''
+    causes = []
+    if ((size > first) & (size <= limits)).all():
+        causes.append(
+            'all would lie inside if their last two numbers were the second corner, so they are '
+            'probably x1, y1, x2, y2, where x, y, width, height are wanted'
+        )
+    if (bboxes[leave, 2:] <= limits[leave, ::-1]).all():
+        causes.append(
+            'all that leave their images would lie inside if width and height changed places, so '
+            'they are probably of photographs as EXIF turns them: write width and height of the '
+            'turned photographs, and give --exif'
+        )
+    return '; or '.join(causes)
+
+
+def _suspicions(coco: Coco, bboxes: np.ndarray, sides: np.ndarray, cause: str) -> Iterator[str]:
+    if cause:
+        yield f'boxes of {coco.path} leave their images, and {cause}'
+    inside = np.clip(np.minimum(bboxes[:, 2:], sides) - np.maximum(bboxes[:, :2], 0), 0, None)
+    areas = (bboxes[:, 2:] - bboxes[:, :2]).prod(axis=1)
+    outside = (inside.prod(axis=1) < areas / 2).nonzero()[0]
+    if len(outside):
+        images = {image.id: image for image in coco.images}
+        first = coco.objects[outside[0]]
+        image = images[first.image_id]
+        yield (
+            f'{len(outside)} boxes of {coco.path} lie outside their images for more than half, the '
+            f'first {list(first.bbox)} (annotation {first.id}) of {image.file_name} '
+            f'({image.width}x{image.height}): do they belong to images of another size, or are '
+            'they x, y of the centre?'
+        )
+    names = Counter(image.file_name for image in coco.images)
+    for name, count in names.items():
+        if count > 1:
+            yield (
+                f'{coco.path} has {count} entries of image {name}: give it one, so that its boxes '
+                'know of each other'
             )
+            break
+    seen: dict[tuple, Id] = {}
+    for annotation in coco.objects:
+        key = annotation.image_id, annotation.category_id, tuple(annotation.bbox)
+        first = seen.setdefault(key, annotation.id)
+        if first != annotation.id:
+            yield (
+                f'annotations {first} and {annotation.id} of {coco.path} are the same box twice: '
+                'remove one of each such pair, or they would share its mask'
+            )
+            break
 
 
 def check_true_masks(coco: Coco) -> None:
@@ -94,7 +175,9 @@ def image_paths(images: Iterable[Image], folder: str | Path, ann_file: str | Pat
             check_inside(folder, image.file_name, f'image {image.file_name} of {ann_file}')
             # Unlike Path's own, it takes a name that no file can have as one of a missing file.
             if not os.path.isfile(path):
-                raise InputError(f'image {path} of {ann_file} does not exist')
+                raise InputError(
+                    f'image {path} of {ann_file} does not exist' + _suggest(image.file_name, folder)
+                )
         paths[image.id] = path
     return paths
 
@@ -108,23 +191,85 @@ def _names_of_own(folder: Path, parent: str) -> set[str]:
         return set()
 
 
+def _suggest(name: str, folder: Path) -> str:
+    """What a missing image may be called in truth."""
+    name = name.replace('\\', '/').rsplit('/', 1)[-1]
+    try:
+        present = [entry.name for entry in os.scandir(folder)]
+    except OSError:
+        return ''
+    plain = {_plain(other): other for other in present}
+    found = plain.get(_plain(name)) or next(iter(get_close_matches(name, present, 1, 0.8)), None)
+    return f': {found} lies in {folder}; correct the file_name, or rename the file' if found else ''
+
+
+def _plain(name: str) -> str:
+    """A name without what programs write in different ways."""
+    return unicodedata.normalize('NFC', unquote(name)).casefold().strip()
+
+
 def images_of_objects(coco: Coco) -> list[Image]:
     """The images that have an object."""
     used = {annotation.image_id for annotation in coco.objects}
     return [image for image in coco.images if image.id in used]
 
 
-def check_images(coco: Coco, folder: str | Path) -> None:
-    """Check that the images that have an object are there and look like images.
+def check_images(coco: Coco, folder: str | Path, reader: ImageReader) -> None:
+    """Check that the images that have an object are there and of the size that the file says.
+
+    Warns, once, of photographs that EXIF turns, and of images of more than 8 bits.
 
     Args:
         coco: A COCO file.
         folder: Of the images.
+        reader: How they are read.
 
     Raises:
-        InputError: If the folder or an image is missing, or a file is of no image format.
+        InputError: If the folder or an image is missing, a file is no image, too large, or of
+            another size; says so if its boxes are of the photograph as EXIF turns it.
     """
-    paths = image_paths(images_of_objects(coco), folder, coco.path).values()
-    for path in tqdm(paths, 'check', unit='image', leave=False):
-        if not cv2.haveImageReader(path):
-            raise InputError(f'{path} cannot be decoded: replace it or remove it from the set')
+    images = images_of_objects(coco)
+    paths = image_paths(images, folder, coco.path)
+    check_headers({paths[image.id]: image.shape for image in images}, coco.path, reader)
+
+
+def check_headers(
+    shapes: Mapping[str, tuple[int, int]], source: str | Path, reader: ImageReader
+) -> None:
+    """Do what :func:`check_images` does with images that are there.
+
+    Args:
+        shapes: Path to (height, width) that the file of the boxes says.
+        source: That file.
+        reader: How they are read.
+
+    Raises:
+        InputError: As :func:`check_images`.
+    """
+    other: list[str] = []
+    turned: list[str] = []
+    deep: list[str] = []
+    for path, said in tqdm(shapes.items(), 'check', unit='image', leave=False):
+        header = reader.header(path)
+        if said != (header.turned if reader.exif else header.stored):
+            other.append(path)
+        if header.orientation > 1:
+            turned.append(path)
+        if header.is_deep:
+            deep.append(path)
+    if other:
+        # The turned ones tell more, should there be others.
+        path = next((p for p in other if reader.is_other_frame(p, shapes[p])), other[0])
+        more = f' ({len(other)} images are of another size than said)' if len(other) > 1 else ''
+        raise InputError(reader.explain_shape(path, shapes[path], source) + more)
+    if turned and not reader.exif:
+        warn_once(
+            f'EXIF turns {len(turned)} images of {source}, such as {turned[0]}: its boxes are '
+            'taken to be of the pixels as stored; if they were drawn on the turned photographs, '
+            'give --exif (exif=True in a config), in every step'
+        )
+    if deep:
+        warn_once(
+            f'{len(deep)} images of {source}, such as {deep[0]}, have more than 8 bits: their '
+            'lowest and highest values become 0 and 255'
+        )

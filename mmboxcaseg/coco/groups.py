@@ -8,7 +8,7 @@ import msgspec
 import numpy as np
 from msgspec import Raw
 
-from .annotations import Annotation, Coco, Image
+from .annotations import Annotation, Coco, Image, tell_left_out
 
 _decoder = msgspec.json.Decoder(Annotation)
 
@@ -28,11 +28,13 @@ class ImageGroups:
         top: JSON text of each key of the file but ``annotations``, which is empty.
         order: (N,) int64, the index in the file of every annotation, image after image.
         num_boxes: (number of images,) int64, how many objects of each are to get a mask.
+        left_out: What is said of the annotations that are no objects, see :func:`tell_left_out`.
     """
 
     def __init__(self, coco: Coco, keep_masks: bool = False) -> None:
         self.keep_masks = keep_masks
         self.images = coco.images
+        self.left_out = tell_left_out(coco.annotations)
         # A copy: a part of the file's text would keep all of it.
         self.top = {key: b'' if key == 'annotations' else bytes(t) for key, t in coco.top.items()}
         positions = {image.id: index for index, image in enumerate(coco.images)}

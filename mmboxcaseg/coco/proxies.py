@@ -21,6 +21,7 @@ from mmboxcaseg.proxy import (
     empty_rle,
     encode_rle,
     refine_rles,
+    rle_areas,
     rle_bboxes,
 )
 
@@ -31,9 +32,11 @@ from .annotations import (
     Image,
     Share,
     annotation_bboxes,
-    check_mask,
+    check_masks,
+    is_set,
     load_coco,
     read_masks,
+    tell_reasons,
     write_coco,
 )
 from .checks import check_bboxes, check_true_masks
@@ -42,6 +45,12 @@ from .results import load_results, match_image, match_results, results_by_image
 
 #: What makes proxy masks; messages name it.
 MASK_TOOL = 'mmboxcaseg generate'
+
+
+#: In place of the agreement of a box of a pixel, which any mask fills.
+NO_EVIDENCE = float('nan')
+# Fields that say something of the mask that an annotation had before.
+_OF_A_MASK = ('segmentation', 'box_agreement', 'quality', 'mask_bbox', 'area')
 
 
 class ProxyAnnotation(Annotation, gc=False):
@@ -99,7 +108,10 @@ def load_proxies(
     coco = load_coco(path, ProxyAnnotation)
     images = {image.id: image for image in coco.images}
     found = {annotation.id: annotation for annotation in coco.objects}
-    read = _read_partial if partial and lacks_masks(coco) else _read_proxy
+    some = partial and lacks_masks(coco)
+    missing = None if some else f': make proxy masks with {MASK_TOOL}'
+    check_masks(coco, missing, objects_only=True)
+    read = _read_partial if some else _read_proxy
     proxies = {}
     for wanted in (boxes or coco).objects:
         own = found.get(wanted.id)
@@ -180,9 +192,9 @@ def refine_annotations(
     Returns:
         The annotations' fields with ``segmentation`` (compressed RLE) and ``box_agreement``, with
         the score of a raw mask that has one as ``quality``, with ``mask_bbox`` (x, y, width,
-        height) if it is asked for, and with ``iscrowd`` (0) and ``area`` (the box's) where they had
-        none: mmdet drops a box that has no area. Every other field is as it was, but a
-        ``mask_bbox``, which was another mask's, is gone.
+        height) if it is asked for, with ``area``, the mask's pixels, or the box's area where there
+        are none, because mmdet drops a box that has no area, and with ``iscrowd`` as 0 or 1. What
+        the fields said of another mask is gone; every other one is as it was.
     """
     true = {a.id: a.true_mask for a in annotations} if keep_masks else {}
     true = {id_: mask for id_, mask in true.items() if mask is not None}
@@ -215,16 +227,28 @@ def refine_annotations(
         for own, (x1, y1, x2, y2) in zip(fields.values(), rle_bboxes(rles).tolist(), strict=True):
             if x1 < x2:
                 own['mask_bbox'] = [x1, y1, x2 - x1, y2 - y1]
+    # Of true masks the file's own number stays.
+    drawn = [fields[a.id] for a in objects if a.id not in true]
+    for own, area in zip(drawn, rle_areas([own['segmentation'] for own in drawn]), strict=True):
+        if area:
+            own['area'] = area
     empty = dict(segmentation=empty_rle(image.shape), box_agreement=0.0)
-    contents = [a.content() for a in annotations]
-    for content in contents:
-        content.pop('mask_bbox', None)
-    return [
-        dict(iscrowd=0, area=a.bbox[2] * a.bbox[3])
-        | content
-        | fields.get(a.id, empty | (dict(segmentation=true[a.id]) if a.id in true else {}))
-        for a, content in zip(annotations, contents, strict=True)
-    ]
+    refined = []
+    for annotation in annotations:
+        own = fields.get(annotation.id, empty)
+        if annotation.id in true:
+            own = own | dict(segmentation=true[annotation.id])
+        box_area = abs(annotation.bbox[2] * annotation.bbox[3])
+        is_new = annotation.is_object and annotation.id not in true
+        content = annotation.content()
+        for name in _OF_A_MASK:
+            content.pop(name, None)
+        flags = {name: int(is_set(content.get(name))) for name in ('iscrowd', 'ignore')}
+        if 'ignore' not in content:
+            del flags['ignore']
+        area = box_area if is_new else annotation.known_area
+        refined.append(content | flags | dict(area=area) | own)
+    return refined
 
 
 def refine_proxy_masks(
@@ -243,7 +267,7 @@ def refine_proxy_masks(
 
     Args:
         boxes: COCO file; its masks are not read unless they are kept.
-        raw: COCO results file with the raw masks.
+        raw: The raw masks, see :func:`load_results`.
         out: COCO file to write, the boxes with their proxy masks (:func:`refine_annotations`).
         merge: See :func:`refine_rles`.
         inclusive_boxes: See :func:`mmboxcaseg.proxy.box_agreement`.
@@ -270,7 +294,7 @@ def refine_proxy_masks(
         check_true_masks(coco)
     groups = ImageGroups(coco, keep_masks)
     del coco
-    by_image = results_by_image(load_results(raw), (image.id for image in groups.images), raw)
+    by_image = results_by_image(load_results(raw), groups.images, raw)
     agreement: list[float] = []
     missing = empty = 0
 
@@ -294,14 +318,14 @@ def refine_proxy_masks(
             missing += sum(annotation.id not in known for annotation in groups.wanted(index))
             for annotation, proxy in zip(annotations, refined, strict=True):
                 if annotation.is_object:
-                    agreement.append(proxy['box_agreement'])
+                    value = proxy['box_agreement']
+                    agreement.append(NO_EVIDENCE if annotation.is_pixel else value)
                     # A true mask, which is of any kind, has a pixel.
-                    rle = proxy['segmentation']
-                    empty += not agreement[-1] and Proxy(rle).is_empty
+                    empty += not value and Proxy(proxy['segmentation']).is_empty
                 yield json.dumps(proxy).encode()
 
     write_coco(groups.top, groups.in_file_order(proxies()), out)
-    return summarize_agreement(agreement, empty), missing
+    return summarize_agreement(agreement, empty, groups.left_out), missing
 
 
 def combine_rounds(rounds: Sequence[str | Path], out: str | Path) -> int:
@@ -383,39 +407,46 @@ def rank_proxies(proxies: Mapping[Id, Proxy], path: str | Path) -> tuple[str, di
 
 def summarize_proxies(annotations: Iterable[ProxyAnnotation]) -> str:
     """Say in a few words how good proxy masks are; see :func:`summarize_agreement`."""
-    agreement, empty = [], 0
+    agreement, empty, reasons = [], 0, []
     for annotation in annotations:
+        reasons.append(annotation.left_out)
         if annotation.is_object:
-            agreement.append(annotation.box_agreement)
+            value = annotation.box_agreement
+            agreement.append(NO_EVIDENCE if annotation.is_pixel else value)
             # A mask that leaves its box may agree by 0 without being empty.
-            empty += not agreement[-1] and Proxy(annotation.segmentation).is_empty
-    return summarize_agreement(agreement, empty)
+            empty += not value and Proxy(annotation.segmentation).is_empty
+    return summarize_agreement(agreement, empty, tell_reasons(reasons))
 
 
-def summarize_agreement(agreement: Sequence[float], empty: int) -> str:
+def summarize_agreement(agreement: Sequence[float], empty: int, left_out: str = '') -> str:
     """Say in a few words how good proxy masks are.
 
     Args:
-        agreement: Box agreement of all objects.
+        agreement: Box agreement of all objects, :data:`NO_EVIDENCE` of boxes of a pixel.
         empty: How many of their masks are empty.
+        left_out: What is said of annotations that are no objects.
 
     Returns:
         One line: how many boxes, how many empty masks, the share above each agreement that the
-        paper compares.
+        paper compares, and what is left out.
 
     Example:
         >>> summarize_agreement([0.0, 0.96], empty=1).split(';')[0]
         '2 boxes, 1 empty masks'
     """
-    agreement = np.asarray(agreement)
+    agreement = np.asarray(agreement, dtype=np.float64)
+    left_out = left_out and f'; {left_out}'
     if not len(agreement):
-        return 'no box to give a mask'
-    shares = ', '.join(f'{(agreement > t).mean():.1%} above {t:.2f}' for t in AGREEMENTS)
-    return f'{len(agreement)} boxes, {empty} empty masks; agreement: {shares}'
+        return f'no box to give a mask{left_out}'
+    known = agreement[~np.isnan(agreement)]
+    shares = ', '.join(f'{(known > t).mean():.1%} above {t:.2f}' for t in AGREEMENTS if len(known))
+    if pixels := len(agreement) - len(known):
+        shares += ', ' if shares else ''
+        shares += f'no evidence of {pixels} boxes of a pixel'
+    return f'{len(agreement)} boxes, {empty} empty masks; agreement: {shares}{left_out}'
 
 
 def _read_proxy(annotation: ProxyAnnotation, image: Image, path: str | Path) -> Proxy:
-    check_mask(annotation, image, path, f': make proxy masks with {MASK_TOOL}')
     rle = annotation.segmentation
     if not isinstance(rle, dict) or not isinstance(rle['counts'], str):
         rle = read_masks({annotation.id: rle}, image.shape, path)[annotation.id]

@@ -15,14 +15,16 @@ from tqdm import tqdm
 from mmboxcaseg.converters.linking import check_apart, link_files
 from mmboxcaseg.datasets import SalientObjectDataset
 from mmboxcaseg.datasets.salient_objects import IMAGE_SUFFIXES
-from mmboxcaseg.datasets.transforms.loading import read_image_shape, read_mask
 from mmboxcaseg.errors import InputError, check_count, check_share
 from mmboxcaseg.fileio import check_output, write_bytes
+from mmboxcaseg.images import read_image_shape, read_mask
 
 Entry = TypeVar('Entry')
 
-# DUTS-TR's own folders, or those that the package reads.
-LAYOUTS = (('DUTS-TR-Image', 'DUTS-TR-Mask'), ('images', 'masks'))
+# DUTS-TR's own folders, those that the package reads, or both in one, as MSRA10K has them.
+LAYOUTS = (('DUTS-TR-Image', 'DUTS-TR-Mask'), ('images', 'masks'), ('Imgs', 'Imgs'))
+# Of the masks that are written.
+_LEVEL = 127
 # Names the subsets that were drawn, to tell them from lists that a user put beside them.
 DRAWN = 'drawn.txt'
 PAPER = "the paper's hand-made list has 7991 of the 10553 of DUTS-TR"
@@ -45,7 +47,8 @@ def convert_duts_single(
         duts: DUTS-TR.
         out: Folder to write: ``images``, ``masks``, ``single.txt`` and ``salient_N.txt``.
         list_file: Takes the images that it names, instead of looking at the masks.
-        level: Pixels of a mask above it are object.
+        level: Pixels of a mask above it are object. Masks that training, whose level is 127,
+            would read otherwise are written anew as 0 and 255.
         max_rest: See :func:`judge_mask`.
         min_area: See :func:`judge_mask`.
         subsets: How many of the kept images are drawn into each ``salient_N.txt``.
@@ -74,7 +77,7 @@ def convert_duts_single(
 
     # Of a list all are taken, but no broken file.
     limits = (1, 0) if list_file else (max_rest, min_area)
-    reasons = judge_pairs(pairs, level, *limits)
+    reasons, drawn = judge_pairs(pairs, level, *limits)
     refused = [f'{n} have {reason}' for reason, n in sorted(Counter(reasons.values()).items())]
     kept = [pair for pair in pairs if pair not in reasons]
     if not kept:
@@ -83,15 +86,19 @@ def convert_duts_single(
             '--level, --max-rest or --min-area'
         )
     check_leftovers(kept, out)
-    copied = sum(
-        link_files(files, out / name)
-        for name, files in zip(LAYOUTS[1], zip(*kept, strict=True), strict=True)
-    )
+    images, masks = zip(*kept, strict=True)
+    copied = link_files(images, out / LAYOUTS[1][0])
+    copied += link_files([m for m in masks if m not in drawn], out / LAYOUTS[1][1])
+    for mask in drawn & set(masks):
+        pixels = 255 * read_mask(mask, level)
+        write_bytes(cv2.imencode('.png', pixels)[1].tobytes(), out / LAYOUTS[1][1] / mask.name)
     names = [image.name for image, _ in kept]
     write_list(names, single)
     lines = [f'{single}: {len(kept)} of {len(pairs)} images; {PAPER}']
     if refused:
         lines.append(f'  refused: {", ".join(refused)}')
+    if drawn:
+        lines.append(f'{len(drawn & set(masks))} masks were written anew as 0 and 255')
     if copied:
         lines.append(f'{copied} files were copied: {out} takes no hard links of them')
     for number in [number for number in lists if number > len(names)]:
@@ -129,16 +136,16 @@ def list_pairs(duts: Path, list_file: Path | None) -> list[tuple[Path, Path]]:
 
 def judge_pairs(
     pairs: Sequence[tuple[Path, Path]], level: int, max_rest: float, min_area: float
-) -> dict[tuple[Path, Path], str]:
+) -> tuple[dict[tuple[Path, Path], str], set[Path]]:
     """Look at the masks; decode the images too, so that none is cut off.
 
     Returns:
-        The pairs that are refused and why.
+        The pairs that are refused and why, and the masks that training would read otherwise.
 
     Raises:
         InputError: If a file is broken, a mask has no object or another size than its image.
     """
-    reasons = {}
+    reasons, drawn = {}, set()
     with tqdm(pairs, desc='look', unit='pair') as progress:
         for image, mask in progress:
             pixels = read_mask(str(mask), level)
@@ -146,7 +153,16 @@ def judge_pairs(
                 raise InputError(f'mask {mask} has another size than image {image}: replace them')
             if reason := judge_mask(pixels, max_rest, min_area):
                 reasons[image, mask] = reason
-    return reasons
+            if level != _LEVEL and not _same_mask(mask, pixels):
+                drawn.add(mask)
+    return reasons, drawn
+
+
+def _same_mask(path: Path, pixels: np.ndarray) -> bool:
+    try:
+        return np.array_equal(read_mask(path, _LEVEL), pixels)
+    except InputError:  # no object
+        return False
 
 
 def judge_mask(mask: np.ndarray, max_rest: float, min_area: float) -> str | None:

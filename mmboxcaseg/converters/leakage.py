@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import imagehash
@@ -19,6 +20,7 @@ from tqdm import tqdm
 
 from mmboxcaseg.datasets.salient_objects import IMAGE_SUFFIXES
 from mmboxcaseg.errors import InputError
+from mmboxcaseg.images import DEFAULT_READER, ImageReader, opening_image
 
 # Those that training reads and others that Pillow does.
 SUFFIXES = (*IMAGE_SUFFIXES, '.gif', '.jp2', '.tif', '.tiff')
@@ -31,13 +33,16 @@ DECODED_SIDE = 128
 BLOCK = 2**25
 
 
-def check_leakage(a: Path, b: Path, distance: int) -> tuple[int, list[str]]:
+def check_leakage(
+    a: Path, b: Path, distance: int, reader: ImageReader = DEFAULT_READER
+) -> tuple[int, list[str]]:
     """Look for images of one folder that are nearly the same as images of another.
 
     Args:
         a: A folder of images, those in its folders included.
         b: Another one.
         distance: Most bits that the hashes of a pair differ in.
+        reader: How images are read.
 
     Returns:
         How many pairs there are, and lines that tell of them.
@@ -55,7 +60,7 @@ def check_leakage(a: Path, b: Path, distance: int) -> tuple[int, list[str]]:
         )
     lines: list[str] = []
     paths_a, paths_b = list_images(folders_a, a, lines), list_images(folders_b, b, lines)
-    hashes_a, hashes_b = hash_images(paths_a, a), hash_images(paths_b, b)
+    hashes_a, hashes_b = hash_images(paths_a, a, reader), hash_images(paths_b, b, reader)
     pairs = sorted(
         (bits, paths_a[row], paths_b[column], mirrored)
         for mirrored in (False, True)
@@ -113,32 +118,46 @@ def list_images(folders: dict[Path, list[Path]], folder: Path, lines: list[str])
     return paths
 
 
-def hash_images(paths: Sequence[Path], folder: Path) -> np.ndarray:
+def hash_images(
+    paths: Sequence[Path], folder: Path, reader: ImageReader = DEFAULT_READER
+) -> np.ndarray:
     """Hash images, as they are and mirrored.
 
     Args:
         paths: N images.
         folder: Where they lie, for the progress bar.
+        reader: How they are read.
 
     Returns:
         (N, 2, 256) bool.
 
     Raises:
-        InputError: If an image is broken.
+        InputError: If an image is broken or too large.
     """
     # Threads will do: Pillow decodes without Python's lock.
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        hashes = tqdm(pool.map(_hash_image, paths), f'hash {folder}', len(paths), unit='image')
+        hashes = tqdm(
+            pool.map(partial(_hash_image, reader=reader), paths),
+            f'hash {folder}',
+            len(paths),
+            unit='image',
+        )
         return np.stack(list(hashes))
 
 
-def _hash_image(path: Path) -> np.ndarray:
-    try:
-        with Image.open(path) as image:
-            image.draft('L', (DECODED_SIDE, DECODED_SIDE))
-            grey = image.convert('L')
-    except Exception:  # a broken file makes Pillow raise nearly anything
-        raise InputError(f'{path} cannot be decoded: replace or remove it') from None
+def _hash_image(path: Path, reader: ImageReader) -> np.ndarray:
+    header = reader.header(path)
+    if header.is_plain:
+        try:
+            with opening_image(path) as image:
+                image.draft('L', (DECODED_SIDE, DECODED_SIDE))
+                grey = image.convert('L')
+        except Exception:  # a broken file makes Pillow raise nearly anything
+            raise InputError(
+                f'{path} cannot be decoded: replace it or remove it from the set'
+            ) from None
+    else:
+        grey = Image.fromarray(reader.read(path)[..., ::-1]).convert('L')
     hashes = [imagehash.phash(view, HASH_SIDE).hash for view in (grey, ImageOps.mirror(grey))]
     return np.reshape(hashes, (2, NUM_BITS))
 

@@ -15,9 +15,9 @@ from tqdm import tqdm
 
 from mmboxcaseg.coco.annotations import object_annotation
 from mmboxcaseg.converters.linking import check_apart, link_files
-from mmboxcaseg.datasets.transforms.loading import read_image_shape
 from mmboxcaseg.errors import InputError
 from mmboxcaseg.fileio import check_output, read_text, write_json
+from mmboxcaseg.images import read_image_shape
 from mmboxcaseg.proxy import encode_rle, pairwise_iou, tight_bboxes
 
 CLASSES = VOCDataset.METAINFO['classes']

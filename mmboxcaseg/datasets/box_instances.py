@@ -10,7 +10,14 @@ from mmengine.dataset import BaseDataset
 from mmengine.fileio import list_from_file
 from mmengine.logging import print_log
 
-from mmboxcaseg.coco.annotations import Coco, Id, check_mask, load_coco, read_masks
+from mmboxcaseg.coco.annotations import (
+    Coco,
+    Id,
+    check_mask,
+    load_coco,
+    read_masks,
+    tell_left_out,
+)
 from mmboxcaseg.coco.checks import check_bboxes, image_paths, images_of_objects
 from mmboxcaseg.coco.proxies import known_quality, load_proxies
 from mmboxcaseg.errors import InputError, check_share
@@ -92,7 +99,8 @@ class BoxInstanceDataset(BaseDataset):
         names = {category.id: category.name for category in coco.categories}
         classes = self._metainfo.setdefault('classes', tuple(names.values()))
         read_classes(classes)
-        labels = {id_: classes.index(name) for id_, name in names.items() if name in classes}
+        places = {name: place for place, name in enumerate(classes)}
+        labels = {id_: places[name] for id_, name in names.items() if name in places}
         paths = image_paths(images_of_objects(coco), self.data_prefix['img'], self.ann_file)
         masks = self._load_good_masks(coco) if self.proxy_file else {}
         if self.use_masks:
@@ -115,7 +123,7 @@ class BoxInstanceDataset(BaseDataset):
                 width=image.width,
                 bbox=[x, y, x + width, y + height],
                 label=labels[annotation.category_id],
-                area=width * height if annotation.area is None else annotation.area,
+                area=annotation.known_area,
                 supervision=self.METAINFO['supervision'],
             )
             if annotation.id in masks:
@@ -125,9 +133,14 @@ class BoxInstanceDataset(BaseDataset):
                 sample['segmentation'] = annotation.segmentation
             data_list.append(sample)
         self._index_boxes(data_list)
-        if dropped := len(coco.annotations) - len(data_list):
-            print_log(f'{self.ann_file}: {dropped} crowd or empty boxes left out', 'current')
+        if left_out := tell_left_out(coco.annotations):
+            print_log(f'{self.ann_file}: {left_out}', 'current')
         return data_list
+
+    def img_shapes(self) -> dict[str, tuple[int, int]]:
+        """Path of each image that has a box to the (height, width) that the file says."""
+        infos = (BaseDataset.get_data_info(self, index) for index in range(len(self)))
+        return {info['img_path']: (info['height'], info['width']) for info in infos}
 
     def _load_good_masks(self, coco: Coco) -> dict[Id, dict]:
         """The proxy masks that are good enough to learn from, by annotation id.

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from mmdet.datasets import CocoDataset
-
 from mmboxcaseg.coco.proxies import Proxy, load_proxies
 from mmboxcaseg.proxy import empty_rle
 from mmboxcaseg.registry import DATASETS
 
+from .mended_coco import MendedCocoDataset
+
 
 @DATASETS.register_module()
-class ProxyCocoDataset(CocoDataset):
-    """mmdet's ``CocoDataset``, whose instances carry the numbers of their proxy masks.
+class ProxyCocoDataset(MendedCocoDataset):
+    """``MendedCocoDataset``, whose instances carry the numbers of their proxy masks.
 
     Each has the ``box_agreement`` and the ``quality`` that the file gives it, where it gives one;
     of crowds both are 0. ``mmboxcaseg.MergeProxyMasks`` and ``mmboxcaseg.DropProxyMasks`` go by
@@ -39,8 +39,7 @@ class ProxyCocoDataset(CocoDataset):
         empty = empty_rle((info['height'], info['width']))
         for annotation in raw_data_info['raw_ann_info']:
             proxy = self._proxies.get(annotation['id'], Proxy(None, 0.0, 0.0))
-            _, _, width, height = annotation['bbox']
-            annotation = dict(area=width * height) | annotation
+            annotation = dict(annotation)
             if not annotation.get('segmentation') or (proxy.rle and proxy.is_empty):
                 annotation['segmentation'] = empty
             known = dict(box_agreement=proxy.box_agreement, quality=proxy.quality)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Collection
 from pathlib import Path
 
 from mmengine.dataset import BaseDataset
@@ -18,15 +19,17 @@ IMAGE_SUFFIXES = ('.jpg', '.jpeg', '.png', '.bmp', '.webp')
 class SalientObjectDataset(BaseDataset):
     """Pairs of an image and a mask, as in DUTS-TR; the patches that a mask supervises.
 
-    Image and mask have the same name but for the suffix; masks are PNG files.
+    Image and mask have the same name but for the suffix; masks are PNG files. They may lie in one
+    folder: then all PNG files are masks.
 
-    A sample holds ``img_path``, ``mask_path`` and ``supervision`` (``'mask'``).
+    A sample holds ``img_path``, ``mask_path``, ``mask_level`` and ``supervision`` (``'mask'``).
 
     Args:
         data_root: The folder that the prefixes are relative to.
         data_prefix: ``img`` and ``mask``: image and mask folder.
         ann_file: A list file, one image name a line, with or without suffix, to use a part of
             the image folder. By default all of it, in the order of the names.
+        level: Pixels of a mask above it are object, as with ``--level`` of the converter.
         hold_out: Every so-many-th pair, from the first one on, is kept for a test: with
             ``test_mode`` those pairs are loaded, otherwise the rest. 0 for all pairs in both.
         **kwargs: As in mmengine's ``BaseDataset``.
@@ -44,8 +47,12 @@ class SalientObjectDataset(BaseDataset):
         data_prefix: dict | None = None,
         ann_file: str = '',
         hold_out: int = 0,
+        level: int = 127,
         **kwargs,
     ) -> None:
+        if not 0 <= level < 255:
+            raise InputError(f'level must be in 0 to 254, not {level}')
+        self.level = level
         if hold_out:
             check_count('hold_out', hold_out)
         self.hold_out = hold_out
@@ -58,7 +65,11 @@ class SalientObjectDataset(BaseDataset):
 
     def load_data_list(self) -> list[dict]:
         """List the pairs; see the class for what a sample holds and what is raised."""
-        images = _files_by_stem(Path(self.data_prefix['img']), IMAGE_SUFFIXES)
+        folders = Path(self.data_prefix['img']), Path(self.data_prefix['mask'])
+        suffixes = set(IMAGE_SUFFIXES)
+        if folders[0].is_dir() and folders[1].is_dir() and folders[0].samefile(folders[1]):
+            suffixes -= {'.png'}
+        images = _files_by_stem(folders[0], suffixes)
         masks = _files_by_stem(Path(self.data_prefix['mask']), ('.png',))
         data_list = []
         for stem in self._listed_stems() if self.ann_file else sorted(images):
@@ -75,6 +86,7 @@ class SalientObjectDataset(BaseDataset):
                 dict(
                     img_path=str(images[stem]),
                     mask_path=str(masks[stem]),
+                    mask_level=self.level,
                     supervision=self.METAINFO['supervision'],
                 )
             )
@@ -101,7 +113,7 @@ class SalientObjectDataset(BaseDataset):
         return stems
 
 
-def _files_by_stem(folder: Path, suffixes: tuple[str, ...]) -> dict[str, Path]:
+def _files_by_stem(folder: Path, suffixes: Collection[str]) -> dict[str, Path]:
     if not folder.is_dir():
         raise InputError(f'folder {folder} does not exist')
     files = {}
@@ -109,5 +121,8 @@ def _files_by_stem(folder: Path, suffixes: tuple[str, ...]) -> dict[str, Path]:
         if path.suffix.lower() in suffixes:
             first = files.setdefault(path.stem, path)
             if first is not path:
-                raise InputError(f'{first} and {path.name} have the same name: remove one of them')
+                raise InputError(
+                    f'{first} and {path.name} have the same name but for the suffix, so which of '
+                    'them a mask belongs to is not known: rename one, with its mask'
+                )
     return files

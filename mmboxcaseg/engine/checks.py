@@ -7,15 +7,19 @@ import os
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
+from mmcv.transforms import LoadImageFromFile
 from mmdet.datasets import CocoDataset
+from mmdet.evaluation import CocoMetric
 from mmengine.config import Config
 from mmengine.logging import print_log
 from mmengine.registry import DATASETS, METRICS, MODELS, TRANSFORMS, Registry, init_default_scope
 
-from mmboxcaseg.coco.annotations import Coco, check_mask, load_coco
-from mmboxcaseg.coco.checks import check_bboxes, image_paths
+from mmboxcaseg.coco.annotations import Coco, check_masks, load_coco
+from mmboxcaseg.coco.checks import check_bboxes, check_headers, image_paths
 from mmboxcaseg.coco.proxies import MASK_TOOL, known_quality, lacks_masks, load_proxies
+from mmboxcaseg.coco.repairs import find_faults
 from mmboxcaseg.datasets.box_instances import BoxInstanceDataset, read_classes
+from mmboxcaseg.datasets.mended_coco import MendedCocoDataset
 from mmboxcaseg.datasets.proxy_coco import ProxyCocoDataset
 from mmboxcaseg.datasets.salient_objects import SalientObjectDataset
 from mmboxcaseg.datasets.transforms import BoxPatch, DenoiseProxyMasks, DropProxyMasks
@@ -27,7 +31,10 @@ from mmboxcaseg.engine.checkpoint import (
     load_checkpoint_file,
 )
 from mmboxcaseg.engine.config import build_model, config_errors, dicts
-from mmboxcaseg.errors import InputError, check_share, listing
+from mmboxcaseg.engine.reading import reading_of
+from mmboxcaseg.errors import InputError, check_share, listing, warn_once
+from mmboxcaseg.evaluation import CocoAPMetric, VOCInstanceMetric
+from mmboxcaseg.images import BACKEND, ImageReader
 from mmboxcaseg.models import BoxCaseg
 from mmboxcaseg.models.dense_heads import ProxyMask2FormerHead, ProxyRTMDetInsSepBNHead
 from mmboxcaseg.models.roi_heads import ProxyMaskHead
@@ -61,13 +68,14 @@ def check_classes(coco: Coco, classes: Sequence[str]) -> None:
             f'class {coco.root.name!r}, so mmdet would count it as one: remove it'
         )
     used_ids = {annotation.category_id for annotation in coco.annotations}
-    missing = [name for name in classes if name not in names]
+    wanted, present = set(classes), set(names)
+    missing = [name for name in classes if name not in present]
     if missing:
         raise InputError(
             f"class {missing[0]!r} of the config's metainfo.classes is not in {coco.path}, "
             f'whose categories are {shown}'
         )
-    unknown = [c.name for c in coco.categories if c.id in used_ids and c.name not in classes]
+    unknown = [c.name for c in coco.categories if c.id in used_ids and c.name not in wanted]
     if unknown:
         print_log(
             f"categories {listing(map(repr, unknown))} of {coco.path} are not in the config's "
@@ -75,7 +83,7 @@ def check_classes(coco: Coco, classes: Sequence[str]) -> None:
             'current',
             logging.WARNING,
         )
-    if [name for name in names if name in classes] != list(classes):
+    if [name for name in names if name in wanted] != list(classes):
         raise InputError(
             "the config's metainfo.classes are in another order than the categories of "
             f'{coco.path}, which are {shown}: mmdet numbers them in the order of the file'
@@ -110,29 +118,58 @@ def check_coco_dataset(config: dict[str, Any], default_classes: Sequence[str] = 
     coco = load_coco(ann_file)
     if coco.objects or not config.get('test_mode'):
         check_bboxes(coco)
-    for annotation in coco.annotations:
-        if annotation.area is None and not takes_some:
-            raise InputError(
-                f"annotation {annotation.id} of {ann_file} has no 'area', which mmdet needs: "
-                'width times height of the box will do'
-            )
+    with_masks = any(transform.get('with_mask') for transform in transforms)
+    if not issubclass(_class_of(config, DATASETS), MendedCocoDataset):
+        _refuse_faults(find_faults(coco, masks=with_masks), ann_file, 'MendedCocoDataset')
     classes = (config.get('metainfo') or {}).get('classes', default_classes)
     check_classes(coco, read_classes(classes))
     folder = os.path.join(root, (config.get('data_prefix') or {}).get('img', ''))
-    image_paths(coco.images, folder, ann_file)
+    paths = image_paths(coco.images, folder, ann_file)
     is_partial = takes_some and lacks_masks(coco)
-    if not (drops or is_partial) and any(transform.get('with_mask') for transform in transforms):
-        images = {image.id: image for image in coco.images}
-        for annotation in coco.objects:
-            image = images[annotation.image_id]
-            check_mask(
-                annotation,
-                image,
-                ann_file,
-                f', which the pipeline loads: make one with {MASK_TOOL}, or train on the masks '
-                'that there are with mmboxcaseg.ProxyCocoDataset and mmboxcaseg.ProxyMaskHead',
-            )
+    if not (drops or is_partial) and with_masks:
+        check_masks(
+            coco,
+            f', which the pipeline loads: make one with {MASK_TOOL}, or train on the masks that '
+            'there are with mmboxcaseg.ProxyCocoDataset and mmboxcaseg.ProxyMaskHead',
+        )
+    for transform in transforms:
+        if issubclass(_class_of(transform, TRANSFORMS), LoadImageFromFile):
+            _check_loaded(transform, {paths[i.id]: i.shape for i in coco.images}, ann_file)
     return is_partial
+
+
+def _refuse_faults(faults: dict[str, str], ann_file: str, type_: str) -> None:
+    """What a class of mmdet's makes of a file that one of this package mends."""
+    for fault in faults.values():
+        raise InputError(
+            f'{fault.split(": ")[0]} in {ann_file}, which mmdet misreads: correct it, or give the '
+            f"type 'mmboxcaseg.{type_}', which mends it in memory"
+        )
+
+
+def _check_loaded(
+    transform: dict[str, Any], shapes: dict[str, tuple[int, int]], ann_file: str
+) -> None:
+    """Check images that mmdet's ``LoadImageFromFile`` reads, by this package's rule or its own."""
+    if (transform.get('backend_args') or {}).get('backend') == BACKEND:
+        check_headers(shapes, ann_file, reading_of(transform))
+        return
+    turns = transform.get('color_type', 'color') not in ('unchanged', 'color_ignore_orientation')
+    reader = ImageReader(exif=turns)
+    remedy = f"give LoadImageFromFile backend_args=dict(backend='{BACKEND}')"
+    for path, said in shapes.items():
+        header = reader.header(path)
+        if said != (header.turned if turns else header.stored):
+            if turns and said == header.stored:
+                raise InputError(f'{path} is turned as EXIF says, its boxes are not: {remedy}')
+            raise InputError(reader.explain_shape(path, said, ann_file))
+        if header.is_deep:
+            raise InputError(f'{path} has more than 8 bits, of which mmdet keeps 8: {remedy}')
+        if turns and header.stored == header.turned and header.orientation > 1:
+            warn_once(
+                f'{path} is turned as EXIF says; where its boxes are of the pixels as stored, '
+                f'{remedy}'
+            )
 
 
 def check_data(config: Config, splits: Iterable[str]) -> None:
@@ -162,13 +199,33 @@ def check_data(config: Config, splits: Iterable[str]) -> None:
                     _check_heads(config, _KNOWN_BY[DropProxyMasks], reason)
             elif issubclass(type_, BoxInstanceDataset | SalientObjectDataset):
                 with config_errors(config):
-                    DATASETS.build(dict(dataset, pipeline=[], lazy_init=False))
+                    built = DATASETS.build(dict(dataset, pipeline=[], lazy_init=False))
+                if issubclass(type_, BoxInstanceDataset) and dataset.get('pipeline'):
+                    check_headers(
+                        built.img_shapes(), built.ann_file, reading_of(dataset['pipeline'])
+                    )
         for metric in _with_key(config.get(f'{split}_evaluator'), 'ann_file'):
             if metric['ann_file'] and not os.path.isfile(metric['ann_file']):
                 raise InputError(f'there is no annotation file {metric["ann_file"]} to score with')
-            if metric.get('type') == 'mmboxcaseg.VOCInstanceMetric':
+            type_ = _class_of(metric, METRICS) if 'type' in metric else object
+            if issubclass(type_, VOCInstanceMetric | CocoAPMetric):
                 with config_errors(config):
                     METRICS.build(metric)
+            elif issubclass(type_, CocoMetric) and metric['ann_file']:
+                _check_coco_metric(metric)
+
+
+def _check_coco_metric(metric: dict[str, Any]) -> None:
+    """Check the file of mmdet's own metric."""
+    kinds = metric.get('metric', 'bbox')
+    masks = 'segm' in ([kinds] if isinstance(kinds, str) else kinds)
+    coco = load_coco(metric['ann_file'])
+    faults = find_faults(coco, scoring=True, masks=masks)
+    # mmdet has no words for what is ignored; that is no fault of the file.
+    faults.pop('ignore', None)
+    _refuse_faults(faults, metric['ann_file'], 'CocoAPMetric')
+    if masks:
+        check_masks(coco, ' to score against')
 
 
 def check_sampler(config: Config) -> None:

@@ -11,6 +11,8 @@ from mmdet.evaluation import CocoMetric
 from mmengine.fileio import load
 from pycocotools.cocoeval import COCOeval
 
+from mmboxcaseg.coco.annotations import check_masks, load_coco
+from mmboxcaseg.datasets.mended_coco import MendedCOCO
 from mmboxcaseg.errors import InputError, check_share
 from mmboxcaseg.registry import METRICS
 
@@ -22,19 +24,38 @@ class CocoAPMetric(CocoMetric):
     What mmdet reports stays as it is. For boxes and for masks, whichever ``metric`` names, AP at
     each of ``further_iou_thrs`` is added, as ``coco/segm_mAP_25``, by COCO's rules: crowds are
     ignored, the curve is read at 101 points. mmdet's ``iou_thrs`` is no way to them: it changes
-    what the mean is over.
+    what the mean is over. The annotation file is mended in memory
+    (:func:`mmboxcaseg.coco.repairs.mended`); where nothing at all is detected each AP is 0.
 
     Args:
-        *args: As in ``CocoMetric``.
+        ann_file: As in ``CocoMetric``.
+        metric: As in ``CocoMetric``.
         further_iou_thrs: Further IoU thresholds, in [0, 1].
         **kwargs: As in ``CocoMetric``.
 
     Raises:
-        InputError: If a threshold is not in [0, 1].
+        InputError: If a threshold is not in [0, 1], the file is no COCO file, or an object in it
+            has no mask, or a broken one, where masks are scored.
     """
 
-    def __init__(self, *args, further_iou_thrs: Sequence[float] = (0.25, 0.7), **kwargs) -> None:
-        super().__init__(*args, **kwargs)
+    def __init__(
+        self,
+        ann_file: str | None = None,
+        metric: str | list[str] = 'bbox',
+        further_iou_thrs: Sequence[float] = (0.25, 0.7),
+        **kwargs,
+    ) -> None:
+        super().__init__(None, metric, **kwargs)
+        if ann_file is not None:
+            masks = 'segm' in self.metrics
+            if masks:
+                check_masks(load_coco(ann_file), ' to score against')
+            self._coco_api = MendedCOCO(
+                ann_file,
+                scoring=True,
+                masks=masks,
+                sort_categories=kwargs.get('sort_categories', False),
+            )
         for threshold in further_iou_thrs:
             check_share('further_iou_thrs', threshold)
         self.further_iou_thrs = np.array(further_iou_thrs)
@@ -47,6 +68,8 @@ class CocoAPMetric(CocoMetric):
         """
         if not results:
             raise InputError('CocoAPMetric has nothing to score: the data set has no image')
+        if not self.format_only and not any(len(p['scores']) for _, p in results):
+            return self._nothing_detected()
         metrics = super().compute_metrics(results)
         if not metrics:
             return metrics
@@ -56,6 +79,13 @@ class CocoAPMetric(CocoMetric):
                 if kind in self.metrics:
                     metrics.update(self._further_aps(kind, files[kind]))
         return metrics
+
+    def _nothing_detected(self) -> dict[str, float]:
+        # mmdet gives no figures then, and a run that keeps its best checkpoint by one stops.
+        items = self.metric_items or ['mAP', 'mAP_50', 'mAP_75', 'mAP_s', 'mAP_m', 'mAP_l']
+        items = [*items, *(f'mAP_{round(100 * t)}' for t in self.further_iou_thrs)]
+        kinds = [kind for kind in self.metrics if kind in ('bbox', 'segm')]
+        return {f'{kind}_{item}': 0.0 for kind in kinds for item in items}
 
     def _further_aps(self, kind: str, file: str | Path) -> dict[str, float]:
         evaluation = COCOeval(self._coco_api, self._coco_api.loadRes(load(file)), kind)

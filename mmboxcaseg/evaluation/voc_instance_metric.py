@@ -15,15 +15,18 @@ from pycocotools import mask as coco_mask
 
 from mmboxcaseg.coco.annotations import (
     Annotation,
+    Flag,
     Image,
+    annotation_bboxes,
     annotations_by_image,
-    check_mask,
+    check_masks,
     decode_annotation,
+    is_set,
     load_coco,
     naming_mask,
 )
 from mmboxcaseg.errors import InputError
-from mmboxcaseg.proxy import check_segmentation, decode_rle
+from mmboxcaseg.proxy import box_mask, check_segmentation, decode_rle
 from mmboxcaseg.registry import METRICS
 
 # The thresholds that each figure is the mean over.
@@ -183,7 +186,7 @@ class VOCImage(Image, gc=False):
 class VOCAnnotation(Annotation, gc=False):
     """An annotation, perhaps of an object that does not count."""
 
-    difficult: Any = 0
+    difficult: Flag = 0
 
 
 @METRICS.register_module()
@@ -195,7 +198,8 @@ class VOCInstanceMetric(BaseMetric):
     APvol is the mean over the thresholds 0.1, 0.2 to 0.9. Each figure is the mean over the
     classes that have an object which is not ``difficult``.
 
-    Void pixels count neither way: those of ``void`` of an image and those of crowds.
+    Void pixels count neither way: those of ``void`` of an image, and those of crowds and other
+    annotations that are no objects, or of their boxes where they have no mask.
 
     Two details differ between published scripts. BBTP's own gives a detection to the object that
     it overlaps most among those *not found yet*; here, as in VOC's devkit, it goes to the one that
@@ -225,14 +229,12 @@ class VOCInstanceMetric(BaseMetric):
         self._images = {image.id: image for image in coco.images}
         self._objects = annotations_by_image(coco)
         self._categories = {category.name: category.id for category in coco.categories}
-        for img_id, group in self._objects.items():
-            image = self._images[img_id]
+        for img_id, image in self._images.items():
             if image.void is not msgspec.UNSET:
                 with naming_mask(f'void of image {img_id}', ann_file):
                     check_segmentation(image.void, image.shape)
-            for annotation in group:
-                check_mask(annotation, image, ann_file, ' to score against')
-        if all(a.iscrowd or a.difficult for a in coco.annotations):
+        check_masks(coco, ' to score against')
+        if all(not a.is_object or is_set(a.difficult) for a in coco.annotations):
             raise InputError(f'{ann_file} holds no object to score against')
 
     @BaseMetric.dataset_meta.setter
@@ -249,6 +251,7 @@ class VOCInstanceMetric(BaseMetric):
                     f'are {", ".join(map(repr, self._categories))}'
                 )
         self._dataset_meta = dataset_meta
+        self._labels = {self._categories[n]: i for i, n in enumerate(dataset_meta['classes'])}
 
     def process(self, data_batch: dict, data_samples: Sequence[dict]) -> None:
         """Match a batch; one entry for each data sample, which holds no masks."""
@@ -288,11 +291,11 @@ class VOCInstanceMetric(BaseMetric):
         self, image: VOCImage
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray | None]:
         """Masks, labels and ``difficult`` of an image's objects, and its void pixels."""
-        labels = {self._categories[n]: i for i, n in enumerate(self.dataset_meta['classes'])}
+        labels = self._labels
         objects, voids = [], []
         for annotation in self._objects[image.id]:
-            if annotation.iscrowd:
-                voids.append(decode_annotation(annotation, image.shape, self.ann_file))
+            if not annotation.is_object:
+                voids.append(self._void(annotation, image))
             elif annotation.category_id in labels:
                 objects.append(annotation)
         if image.void is not msgspec.UNSET:
@@ -304,9 +307,17 @@ class VOCInstanceMetric(BaseMetric):
         return (
             masks,
             np.array([labels[annotation.category_id] for annotation in objects], dtype=int),
-            np.array([bool(annotation.difficult) for annotation in objects], dtype=bool),
+            np.array([is_set(annotation.difficult) for annotation in objects], dtype=bool),
             np.any(voids, axis=0) if voids else None,
         )
+
+    def _void(self, annotation: VOCAnnotation, image: VOCImage) -> np.ndarray:
+        """Pixels (H, W) of what is no object: its mask's, or its box's if it has none."""
+        if annotation.segmentation:
+            return decode_annotation(annotation, image.shape, self.ann_file)
+        x1, y1, x2, y2 = annotation_bboxes([annotation])[0]
+        edges = min(x1, x2), min(y1, y2), max(x1, x2), max(y1, y2)
+        return box_mask(np.array(edges), image.shape)
 
 
 def _bitmaps(masks: torch.Tensor | Sequence[dict], shape: tuple[int, int]) -> np.ndarray:

@@ -4,7 +4,7 @@ A reader makes COCO of a :class:`~mmboxcaseg.formats.pictures.Source`, a writer 
 :class:`~mmboxcaseg.formats.export.Export`.
 """
 
-from .checks import check_plausible, similar_classes
+from .checks import similar_classes
 from .reading import FORMATS, Reading, read_boxes
 from .writing import MASK_FORMATS, check_convertible, convert_masks
 
@@ -13,7 +13,6 @@ __all__ = [
     'MASK_FORMATS',
     'Reading',
     'check_convertible',
-    'check_plausible',
     'convert_masks',
     'read_boxes',
     'similar_classes',

@@ -10,9 +10,9 @@ import msgspec
 from msgspec import Raw
 
 from mmboxcaseg.coco.annotations import Coco, parse_coco, write_coco
-from mmboxcaseg.datasets.transforms.loading import read_image_shape
 from mmboxcaseg.errors import InputError
 from mmboxcaseg.fileio import read_utf8, write_json
+from mmboxcaseg.images import read_image_shape
 from mmboxcaseg.proxy import decode_rle
 
 from .export import Export, Instance
@@ -59,7 +59,7 @@ def _with_place(image: dict, folder: ImageFolder, path: Path) -> dict:
     name = folder.find(name, path)
     sizes = {}
     if not image.get('width') or not image.get('height'):
-        height, width = read_image_shape(folder.path / name)
+        height, width = read_image_shape(folder.path / name, folder.reader)
         sizes = dict(width=width, height=height)
     return image | dict(file_name=name) | sizes
 

@@ -13,8 +13,8 @@ from unicodedata import normalize
 from urllib.parse import unquote
 
 from mmboxcaseg.coco.annotations import Coco, parse_coco
-from mmboxcaseg.datasets.transforms.loading import read_image_shape
 from mmboxcaseg.errors import InputError
+from mmboxcaseg.images import DEFAULT_READER, ImageReader, read_image_shape
 
 IMAGE_SUFFIXES = ('.jpg', '.jpeg', '.png', '.bmp', '.tif', '.tiff', '.webp')
 #: To this part of a pixel boxes are rounded that a file gives in parts of the image: whole pixels
@@ -58,13 +58,15 @@ class ImageFolder:
 
     Args:
         path: The folder.
+        reader: How images are read.
 
     Raises:
         InputError: If there is none.
     """
 
-    def __init__(self, path: str | Path) -> None:
+    def __init__(self, path: str | Path, reader: ImageReader = DEFAULT_READER) -> None:
         self.path = Path(path)
+        self.reader = reader
         if not self.path.is_dir():
             raise InputError(f'image folder {path} does not exist')
         self._present = {entry.name for entry in self.path.iterdir() if entry.is_file()}
@@ -139,13 +141,9 @@ class ImageFolder:
             InputError: If there is no such image, or it has another size than said.
         """
         found = self.find(name, source)
-        shape = read_image_shape(self.path / found)
+        shape = read_image_shape(self.path / found, self.reader)
         if said not in (None, (0, 0), shape):
-            raise InputError(
-                f'{self.path / found} is {shape[1]}x{shape[0]}, but {source} says '
-                f'{said[1]}x{said[0]}: the boxes belong to another image, or to one that was '
-                'scaled or turned since'
-            )
+            raise InputError(self.reader.explain_shape(self.path / found, said, source))
         return Picture(found, shape)
 
 

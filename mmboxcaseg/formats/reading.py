@@ -12,6 +12,7 @@ from msgspec import Raw
 from mmboxcaseg.coco.annotations import Coco
 from mmboxcaseg.errors import InputError
 from mmboxcaseg.fileio import read_text, read_utf8
+from mmboxcaseg.images import DEFAULT_READER, ImageReader
 
 from .coco_json import read_coco
 from .cvat import read_cvat
@@ -53,7 +54,11 @@ class Reading(NamedTuple):
 
 
 def read_boxes(
-    path: str | Path, images: str | Path, format: str | None = None, origin: int = 0
+    path: str | Path,
+    images: str | Path,
+    format: str | None = None,
+    origin: int = 0,
+    reader: ImageReader = DEFAULT_READER,
 ) -> Reading:
     """Read boxes of any format.
 
@@ -63,6 +68,7 @@ def read_boxes(
         format: Key of :data:`FORMATS`; by default it is recognised.
         origin: What VOC and CSV files call the first pixel, 0 or 1; see
             :func:`mmboxcaseg.formats.corners.read_corners`.
+        reader: How images are read.
 
     Returns:
         The boxes, the format and what was left out.
@@ -79,7 +85,7 @@ def read_boxes(
     format = format or recognise(path)
     if format not in FORMATS:
         raise InputError(f'there is no format {format!r}: take one of {", ".join(FORMATS)}')
-    source = Source(path, ImageFolder(images), origin)
+    source = Source(path, ImageFolder(images, reader), origin)
     coco = FORMATS[format][1](source)
     return Reading(coco, format, +source.left_out)
 

@@ -89,7 +89,7 @@ def test_all_fields_of_an_entry_are_kept(tmp_path):
 def test_optional_fields(tmp_path):
     one, two, _ = load_coco(write(tmp_path, coco_with(area=7.5, iscrowd=1))).annotations
     assert (one.area, one.iscrowd) == (7.5, 1)
-    assert (two.area, two.iscrowd) == (None, 0)
+    assert (two.area, two.iscrowd) == (None, None)
 
 
 def test_a_subclass_knows_more_fields(tmp_path):

@@ -1,11 +1,14 @@
 import copy
+import re
 
 import cv2
 import numpy as np
 import pytest
+from PIL import Image
 
 from mmboxcaseg.coco.checks import check_bboxes, check_images, image_paths
 from mmboxcaseg.errors import InputError
+from mmboxcaseg.images import DEFAULT_READER, ImageReader
 
 COCO = dict(
     info=dict(year=2021),
@@ -61,15 +64,95 @@ def test_check_bboxes_refuses_a_file_without_an_object(as_coco):
 def test_check_images(as_coco, tmp_path):
     boxes = as_coco(dict(COCO, annotations=COCO['annotations'][:1]))
     with pytest.raises(InputError, match='image folder .*none does not exist'):
-        check_images(boxes, tmp_path / 'none')
+        check_images(boxes, tmp_path / 'none', DEFAULT_READER)
     with pytest.raises(InputError, match='image .*a.jpg of boxes.json does not exist'):
-        check_images(boxes, tmp_path)
+        check_images(boxes, tmp_path, DEFAULT_READER)
     (tmp_path / 'a.jpg').write_text('no image')
     with pytest.raises(InputError, match='a.jpg cannot be decoded'):
-        check_images(boxes, tmp_path)
+        check_images(boxes, tmp_path, DEFAULT_READER)
     # The other image has no box.
     cv2.imwrite(str(tmp_path / 'a.jpg'), np.zeros((6, 8, 3), np.uint8))
-    check_images(boxes, tmp_path)
+    check_images(boxes, tmp_path, DEFAULT_READER)
+
+
+@pytest.mark.parametrize(
+    ('name', 'present'),
+    [
+        ('sub\\a photo.jpg', 'a photo.jpg'),
+        ('a%20photo.jpg', 'a photo.jpg'),
+        ('cafe\u0301.jpg', 'caf\u00e9.jpg'),
+        ('A.JPG', 'a.jpg'),
+        ('IMG_0001.jpeg', 'IMG_0001.jpg'),
+    ],
+)
+def test_the_nearest_name_is_suggested(as_coco, tmp_path, name, present):
+    (tmp_path / present).touch()
+    (tmp_path / 'other.txt').touch()
+    coco = as_coco(dict(COCO, images=[COCO['images'][0] | dict(file_name=name), COCO['images'][1]]))
+    with pytest.raises(InputError, match=f'does not exist: {present} lies in {tmp_path}; correct'):
+        check_images(coco, tmp_path, DEFAULT_READER)
+
+
+@pytest.fixture
+def warnings(monkeypatch):
+    said = []
+    monkeypatch.setattr('mmboxcaseg.coco.checks.warn_once', said.append)
+    return said
+
+
+def save(path, pixels, orientation=1):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    Image.fromarray(pixels).save(path, exif=exif)
+
+
+def test_frames_are_compared_before_a_run(as_coco, tmp_path, warnings):
+    boxes = as_coco(dict(COCO, annotations=COCO['annotations'][:1]))
+    save(tmp_path / 'a.jpg', np.zeros((8, 6, 3), np.uint8), orientation=6)
+    check_images(boxes, tmp_path, ImageReader(exif=True))
+    with pytest.raises(InputError, match=r'a\.jpg is stored as 6x8 and turned to 8x6 .* --exif'):
+        check_images(boxes, tmp_path, DEFAULT_READER)
+    # By half a turn the size says nothing.
+    save(tmp_path / 'a.jpg', np.zeros((6, 8, 3), np.uint8), orientation=3)
+    check_images(boxes, tmp_path, DEFAULT_READER)
+    assert len(warnings) == 1 and 'EXIF turns 1 images of boxes.json, such as' in warnings[0]
+
+
+def test_deep_images_are_told(as_coco, tmp_path, warnings):
+    boxes = as_coco(dict(COCO, annotations=COCO['annotations'][:1]))
+    (tmp_path / 'a.jpg').write_bytes(cv2.imencode('.png', np.zeros((6, 8), np.uint16))[1].tobytes())
+    check_images(boxes, tmp_path, DEFAULT_READER)
+    assert len(warnings) == 1 and 'have more than 8 bits: their lowest and highest' in warnings[0]
+
+
+@pytest.mark.parametrize(
+    ('boxes', 'words'),
+    [
+        ([[4, 3, 8, 6], [1, 1, 7, 5]], 'probably x1, y1, x2, y2, where x, y, width, height are'),
+        ([[1, 4, 4, 4], [0, 0, 4, 4]], 'probably of photographs as EXIF turns them'),
+        ([[0, 0, 4, 4], [7, 0, 4, 4]], '1 boxes of boxes.json lie outside their images for more'),
+        ([[0, 0, 4, 4], [0, 0, 4, 4]], 'annotations 0 and 1 of boxes.json are the same box twice'),
+    ],
+)
+def test_boxes_that_are_probably_not_meant_so(as_coco, warnings, boxes, words):
+    rows = [dict(id=n, image_id=7, category_id=1, bbox=box) for n, box in enumerate(boxes)]
+    coco = as_coco(dict(COCO, annotations=rows))
+    check_bboxes(coco)
+    assert words in warnings[0]
+    with pytest.raises(InputError, match=re.escape(words)):
+        check_bboxes(coco, strict=True)
+
+
+def test_a_box_outside_is_told_with_the_cause(as_coco):
+    rows = [dict(id=n, image_id=7, category_id=1, bbox=b) for n, b in enumerate([[2, 6, 3, 2]])]
+    with pytest.raises(InputError, match=r'box \[2, 6, 3, 2\] outside its .* as EXIF turns them'):
+        check_bboxes(as_coco(dict(COCO, annotations=rows)))
+
+
+def test_a_file_of_crowds_alone_is_told_so(as_coco):
+    crowd = dict(COCO['annotations'][0], iscrowd='1')
+    with pytest.raises(InputError, match='holds no box .*: 1 of 1 annotations is left out: 1 with'):
+        check_bboxes(as_coco(dict(COCO, annotations=[crowd])))
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ import shutil
 import numpy as np
 import pytest
 
+from mmboxcaseg.coco.annotations import tell_left_out
 from mmboxcaseg.coco.groups import ImageGroups
 from mmboxcaseg.coco.proxies import summarize_agreement
 from mmboxcaseg.coco.shards import SHARD_IMAGES, ShardFolder
@@ -59,7 +60,7 @@ def write_one(folder, shard):
     folder.write(shard, [{}] * (count.stop - count.start), [])
 
 
-def test_joined_file_is_the_one_written_from_memory(tmp_path, content, folder):
+def test_joined_file_is_the_one_written_from_memory(tmp_path, content, folder, as_coco):
     folder.open(MANIFEST)
     proxies, raw = finish(folder)
     folder.join_proxies(tmp_path / 'out.json')
@@ -69,7 +70,9 @@ def test_joined_file_is_the_one_written_from_memory(tmp_path, content, folder):
     assert (tmp_path / 'out.json').read_text() == json.dumps(expected)
     assert (tmp_path / 'raw.json').read_text() == json.dumps(raw)
     agreement = [p['box_agreement'] for p in proxies if p['bbox'][3] > 0]
-    assert folder.summarize() == summarize_agreement(agreement, empty=agreement.count(0))
+    left_out = tell_left_out(as_coco(content).annotations)
+    assert left_out.endswith('whose box has no area')
+    assert folder.summarize() == summarize_agreement(agreement, agreement.count(0), left_out)
     assert agreement.count(0) > 1
     folder.remove()
     assert sorted(path.name for path in tmp_path.iterdir()) == ['out.json', 'raw.json']

@@ -1,5 +1,7 @@
 import shutil
 
+import cv2
+import numpy as np
 import pytest
 
 from mmboxcaseg.datasets import SalientObjectDataset
@@ -24,6 +26,7 @@ def test_pairs_in_the_order_of_the_names(root):
     assert sample == dict(
         img_path=str(root / 'images' / 's2.png'),
         mask_path=str(root / 'masks' / 's2.png'),
+        mask_level=127,
         supervision='mask',
     )
     assert dataset.metainfo['supervision'] == 'mask'
@@ -98,7 +101,9 @@ def test_no_image(root):
 def test_two_images_of_one_name(root):
     (root / 'images' / 'twin.jpg').touch()
     (root / 'images' / 'twin.png').touch()
-    with pytest.raises(InputError, match='twin.jpg and twin.png have the same name'):
+    with pytest.raises(
+        InputError, match='twin.jpg and twin.png have the same name but .*: rename one'
+    ):
         SalientObjectDataset(str(root))
 
 
@@ -109,3 +114,30 @@ def test_pairs_are_held_out_for_a_test(root):
     assert names(held) == ['s0.png', 's4.png']
     with pytest.raises(InputError, match='hold_out must be a whole number of at least 1'):
         SalientObjectDataset(str(root), hold_out=-1)
+
+
+def test_images_and_masks_in_one_folder(tmp_path):
+    for name in ('a.jpg', 'a.png', 'b.JPG', 'b.png'):
+        (tmp_path / name).touch()
+    dataset = SalientObjectDataset(str(tmp_path), data_prefix=dict(img='', mask='.'))
+    pairs = [dataset.get_data_info(index) for index in range(len(dataset))]
+    assert [(p['img_path'][-5:], p['mask_path'][-5:]) for p in pairs] == [
+        ('a.jpg', 'a.png'), ('b.JPG', 'b.png'),
+    ]  # fmt: skip
+    (tmp_path / 'c.jpg').touch()
+    with pytest.raises(InputError, match=r'c\.jpg has no mask c\.png'):
+        SalientObjectDataset(str(tmp_path), data_prefix=dict(img='', mask=''))
+
+
+def test_level_of_masks(root):
+    mask = np.zeros((40, 48), np.uint8)
+    mask[3:9, 4:8] = 1
+    image = cv2.imread(str(root / 'images' / 's0.png'))
+    cv2.imwrite(str(root / 'masks' / 's0.png'), cv2.resize(mask, image.shape[1::-1]))
+    load = dict(pipeline=[dict(type='mmboxcaseg.LoadPatchImage')])
+    seen = SalientObjectDataset(str(root), level=0, **load)[0]['gt_seg_map']
+    assert seen.any() and seen.max() == 1
+    with pytest.raises(InputError, match='has no pixel above 127'):
+        SalientObjectDataset(str(root), **load)[0]
+    with pytest.raises(InputError, match='level must be in 0 to 254, not 255'):
+        SalientObjectDataset(str(root), level=255)

@@ -1,11 +1,13 @@
 import json
 import re
 
+import numpy as np
 import pytest
 import torch
 from mmdet.models.roi_heads.mask_heads import HTCMaskHead
 from mmengine.config import Config
-from mmengine.registry import MODELS
+from mmengine.registry import DATASETS, MODELS
+from PIL import Image
 
 from mmboxcaseg.coco import Annotation, Category, Coco
 from mmboxcaseg.datasets.transforms import BoxPatch, DropProxyMasks
@@ -127,15 +129,25 @@ def test_check_data(dataset, changes, message, wrap):
     ('changes', 'message'),
     [
         (dict(segmentation=[[0, 0, 4, 0, 4, 4]]), None),
-        (dict(segmentation=dict(size=[8, 6], counts='0')), None),
+        (dict(segmentation=dict(size=[8, 6], counts=[40, 8])), None),
         (
             dict(segmentation=dict(size=[6, 8], counts='0')),
             r'annotation 1 .* \[6, 8\], but .* \[8, 6\]',
         ),
         (dict(segmentation='mask.png'), 'annotation 1 .* neither polygons nor an RLE'),
         ({}, r'annotation 1 of \S+ann\.json has no segmentation.*mmboxcaseg generate'),
-        # Nothing is predicted for a crowd.
-        (dict(iscrowd=1), None),
+        (
+            dict(segmentation=dict(size=[8, 6], counts=[40, 7])),
+            'annotation 1 .* its runs do not add up to the 48 pixels',
+        ),
+        (dict(segmentation=[0, 0, 4, 0, 4, 4]), 'annotation 1 .* a polygon is not a list of at'),
+        (dict(segmentation=[[0, 0, 4, 4]]), 'annotation 1 .* a polygon is not a list of at'),
+        (dict(segmentation=[[0, 1, 1]] * 8), 'annotation 1 .* it is a bitmap as lists of rows'),
+        # mmdet fails in the middle of an epoch.
+        (dict(iscrowd=1), 'annotation 1 is no object and has no mask in .*MendedCocoDataset'),
+        (dict(iscrowd=1, segmentation=[[0, 0, 4, 0, 4, 4]]), None),
+        (dict(iscrowd='0'), "annotation 1 has iscrowd '0' in "),
+        (dict(area=0), 'annotation 1 has area 0 in '),
         (dict(bbox=[6, 0, 2, 2]), r'annotation 1 .* outside its image 1\.jpg \(6x8\)'),
     ],
 )
@@ -166,7 +178,9 @@ def test_box_without_area(dataset, tmp_path):
     coco = json.loads((tmp_path / 'ann.json').read_text())
     del coco['annotations'][0]['area']
     (tmp_path / 'ann.json').write_text(json.dumps(coco))
-    with pytest.raises(InputError, match="annotation 1 .* has no 'area'"):
+    with pytest.raises(
+        InputError, match=r'annotation 1 has no area in .*ann\.json, which mmdet misreads'
+    ):
         check_coco_dataset(dataset)
 
 
@@ -363,3 +377,95 @@ def test_pretrained_by_an_old_key(tmp_path):
     with pytest.raises(InputError, match='evil.pth is not a checkpoint'):
         check_pretrained(dict(backbone=dict(pretrained=str(tmp_path / 'evil.pth'))))
     check_pretrained(dict(backbone=dict(pretrained=True), neck=dict(pretrained='torchvision://a')))
+
+
+def photograph(path, orientation, dtype=np.uint8):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    pixels = np.zeros((8, 6), dtype)
+    Image.fromarray(pixels).save(path, format='PNG', exif=exif)
+
+
+@pytest.mark.parametrize(
+    ('load', 'orientation', 'dtype', 'message'),
+    [
+        # As mmdet has it, images are turned away from boxes of the stored pixels.
+        (dict(), 1, np.uint8, None),
+        (
+            dict(),
+            6,
+            np.uint8,
+            r'1\.jpg is turned as EXIF says, its boxes are not: give LoadImageFr',
+        ),
+        (dict(color_type='color_ignore_orientation'), 6, np.uint8, None),
+        (dict(), 1, np.uint16, r'1\.jpg has more than 8 bits, of which mmdet keeps 8: give LoadIm'),
+        (dict(backend_args=dict(backend='mmboxcaseg')), 6, np.uint8, None),
+        (dict(backend_args=dict(backend='mmboxcaseg')), 1, np.uint16, None),
+        (
+            dict(backend_args=dict(backend='mmboxcaseg', exif=True)),
+            6,
+            np.uint8,
+            r'turned to 8x6 by its EXIF orientation 6, but .* says 6x8: .* leave --exif out',
+        ),
+        (
+            dict(backend_args=dict(backend='mmboxcaseg', max_pixels=47)),
+            1,
+            np.uint8,
+            r'has 6x8 pixels, more than the 47',
+        ),
+    ],
+)
+def test_images_as_the_pipeline_reads_them(dataset, tmp_path, load, orientation, dtype, message):
+    coco = json.loads((tmp_path / 'ann.json').read_text())
+    coco['images'][0].update(width=6, height=8)
+    (tmp_path / 'ann.json').write_text(json.dumps(coco))
+    photograph(tmp_path / 'images' / '1.jpg', orientation, dtype)
+    dataset['pipeline'] = [dict(type='LoadImageFromFile', **load)]
+    if message is None:
+        check_coco_dataset(dataset)
+    else:
+        with pytest.raises(InputError, match=message):
+            check_coco_dataset(dataset)
+
+
+@pytest.mark.parametrize(
+    'fields', [dict(area=0), dict(iscrowd='0'), dict(iscrowd=1, segmentation=None)]
+)
+def test_the_mending_data_set_is_not_refused(dataset, tmp_path, fields):
+    coco = json.loads((tmp_path / 'ann.json').read_text())
+    whole = coco['annotations'][0] | dict(segmentation=[[0, 0, 4, 0, 4, 4]])
+    coco['annotations'] = [whole, whole | dict(id=2, bbox=[1, 1, 4, 4]) | fields]
+    (tmp_path / 'ann.json').write_text(json.dumps(coco))
+    Image.new('RGB', (8, 8)).save(tmp_path / 'images' / '1.jpg')
+    load = [dict(type='LoadImageFromFile')]
+    load += [dict(type='LoadAnnotations', with_bbox=True, with_mask=True)]
+    with pytest.raises(InputError, match="annotation 2 .* type 'mmboxcaseg.MendedCocoDataset'"):
+        check_coco_dataset(dataset | dict(pipeline=load))
+    own = dataset | dict(type='mmboxcaseg.MendedCocoDataset', pipeline=load)
+    check_coco_dataset(own)
+    results = DATASETS.build(own | dict(test_mode=True))[0]
+    assert results['gt_ignore_flags'].tolist() == [False, fields.get('iscrowd') == 1]
+    assert len(results['gt_masks']) == 2
+
+
+@pytest.mark.parametrize(
+    ('fields', 'message'),
+    [
+        (dict(id=0), 'annotation 0 has an id that is no number from 1 on in .*CocoAPMetric'),
+        (dict(id='a'), 'annotation a has an id that is no number'),
+        (dict(iscrowd=None), 'annotation 1 has no iscrowd in'),
+        (dict(iscrowd=0), None),
+    ],
+)
+def test_what_mmdets_metric_misreads(dataset, tmp_path, fields, message):
+    coco = json.loads((tmp_path / 'ann.json').read_text())
+    coco['annotations'][0].update(dict(iscrowd=0) | fields)
+    (tmp_path / 'ann.json').write_text(json.dumps(coco))
+    for type_ in ('CocoMetric', 'mmboxcaseg.CocoAPMetric'):
+        metric = dict(type=type_, ann_file=str(tmp_path / 'ann.json'))
+        config = Config(dict(val_evaluator=metric))
+        if message is None or type_ != 'CocoMetric':
+            check_data(config, ('val',))
+        else:
+            with pytest.raises(InputError, match=message):
+                check_data(config, ('val',))

@@ -7,7 +7,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from mmengine.registry import DATASETS
+from mmengine.registry import DATASETS, TRANSFORMS
+from PIL import Image
 
 from mmboxcaseg.apis.masking import summarize_masks
 from mmboxcaseg.cli import main
@@ -92,7 +93,7 @@ def test_boxes_to_masks(masks, data):
         [x1, y1, x2 - x1, y2 - y1] for *_, x1, y1, x2, y2 in ROWS
     ]
     for before, after in zip(boxes['annotations'], masked['annotations'], strict=True):
-        assert {key: after[key] for key in before} == before
+        assert {key: after[key] for key in before} == before | dict(area=after['area'])
         assert after['segmentation'] and 0 < after['quality'] < 1
     assert cv2.imread('out/masks.jpg') is not None
     quality = {a['id']: a['quality'] for a in masked['annotations']}
@@ -176,7 +177,10 @@ def test_what_is_left_out_is_said(masks, data):
     (data / 'boxes.json').write_text(json.dumps(content))
     code, out, err = masks('boxes.json')
     assert code == 0, err
-    assert 'left out: 1 crowds, 1 boxes without an area, 1 images without a box\n' in out
+    assert (
+        'left out: 2 of 4 annotations are left out: 1 with iscrowd 1 (if it is one object, ' in out
+    )
+    assert '1 whose box has no area, 1 image without a box\n' in out
     assert 'masks: ' in out and ' of 2 have' in out
 
 
@@ -335,9 +339,10 @@ def test_validation_on_true_masks(masks, data, monkeypatch):
     ]
     config = load_config('out/mask_rcnn.py')
     assert config.work_dir == str(Path('out/mask_rcnn').resolve())
-    # Photographs are not turned by their EXIF data, as when the masks were drawn.
+    # Images are read as when the masks were drawn.
     for loader in (config.train_dataloader, config.val_dataloader):
-        assert loader.dataset.pipeline[0].color_type == 'color_ignore_orientation'
+        reading = loader.dataset.pipeline[0].backend_args
+        assert (reading.backend, reading.exif, reading.bands) == ('mmboxcaseg', False, None)
     # Nothing of what follows is told after the network has run.
     monkeypatch.setattr('mmboxcaseg.apis.masking.generate_proxy_masks', None)
     del content['annotations'][1]['segmentation']
@@ -351,3 +356,27 @@ def test_validation_on_true_masks(masks, data, monkeypatch):
     write_coco(data / 'val.json', {id_: [[2, 3, 9, 3, 9, 9]] for id_ in (1, 2, 3, 4)})
     code, _, err = masks('boxes.csv', '--val', 'val.json')
     assert code == 2 and 'names every image' in err and 'none is left to train on' in err
+
+
+def test_boxes_of_a_photograph_as_exif_turns_it(masks, data):
+    """One option for all that follows: the size that is read, the patches and the Mask R-CNN."""
+    pixels = np.zeros((30, 40, 3), np.uint8)
+    pixels[4:24, 6:34] = 255
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.fromarray(pixels).save(data / 'img' / 'a.png', exif=exif)
+    lines = ['filename,class,xmin,ymin,xmax,ymax', 'a.png,cat,6,6,26,34', 'b.png,cat,2,2,20,30']
+    (data / 'boxes.csv').write_text('\n'.join(lines))
+    code, _, err = masks()
+    assert code == 2 and 'probably of photographs as EXIF turns them: write' in err
+    code, _, err = masks('boxes.csv', '--exif', '--min-quality', 0, '--pictures', 2)
+    assert code == 0, err
+    image = read('out/boxes.json')['images'][0]
+    assert (image['file_name'], image['width'], image['height']) == ('a.png', 30, 40)
+    config = load_config('out/mask_rcnn.py')
+    for loader in (config.train_dataloader, config.val_dataloader):
+        load = loader.dataset.pipeline[0]
+        assert load.backend_args.exif is True
+        turned = TRANSFORMS.build(load)(dict(img_path=str(data / 'img' / 'a.png')))['img']
+        assert turned.shape == (40, 30, 3)
+        assert turned[6:34, 6:26].all() and turned.sum() == turned[6:34, 6:26].sum()

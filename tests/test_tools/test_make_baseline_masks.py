@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import pytest
 
-from mmboxcaseg.datasets.transforms import LoadPatchImage
+from mmboxcaseg.images import ImageReader
 from mmboxcaseg.proxy import box_mask, decode_rle, ellipse_mask, grabcut_mask
 
 TOOLS = Path(__file__).parents[2] / 'tools'
@@ -105,13 +105,13 @@ def test_every_box_gets_a_mask(data, run, source):
 
 def test_an_image_is_decoded_once(data, run, monkeypatch):
     loaded = []
-    transform = LoadPatchImage.transform
+    read = ImageReader.read
 
-    def spy(self, results):
-        loaded.append(Path(results['img_path']).name)
-        return transform(self, results)
+    def spy(self, path):
+        loaded.append(Path(path).name)
+        return read(self, path)
 
-    monkeypatch.setattr(LoadPatchImage, 'transform', spy)
+    monkeypatch.setattr(ImageReader, 'read', spy)
     assert run(*arguments(data, 'grabcut'))[0] == 0
     assert loaded == ['5.png', '2.png']
 

@@ -1,5 +1,7 @@
 # The parts of mmdet's pipelines in coco_instance.py, and of those on proxy masks.
-load = dict(type='LoadImageFromFile', backend_args=None)
+# Images are read by the package's rule (mmboxcaseg/images.py): EXIF, more than 8 bits, bands.
+custom_imports = dict(imports=['mmboxcaseg.images'])
+load = dict(type='LoadImageFromFile', backend_args=dict(backend='mmboxcaseg'))
 annotations = dict(type='LoadAnnotations', with_bbox=True, with_mask=True)
 merge_masks = dict(type='mmboxcaseg.MergeProxyMasks')
 # A mask trains the mask head if its proxy box agreement is above this; its box always trains.

@@ -12,7 +12,6 @@ from torch.utils.data import get_worker_info
 from mmboxcaseg.coco.proxies import MASK_TOOL
 from mmboxcaseg.errors import InputError, check_share
 from mmboxcaseg.proxy import (
-    DROPPED,
     box_agreement,
     decode_rle,
     denoise_masks,
@@ -60,9 +59,14 @@ class MergeProxyMasks(BaseTransform):
             InputError: If the masks are no bitmaps, not as loaded, or dropped before.
         """
         masks, bboxes = _masks_and_bboxes(results, type(self).__name__)
-        if (masks == DROPPED).any():
+        if results.get('masks_dropped'):
             raise InputError(
                 'MergeProxyMasks stands after DropProxyMasks in the pipeline: put it before'
+            )
+        if (masks > 1).any():
+            raise InputError(
+                f'the masks of {results.get("img_path", "an image")} hold {masks.max()}, where 1 '
+                'is object and 0 ground'
             )
         if _numbers(results, 'box_agreement', len(masks)) is not None:
             return results
@@ -118,6 +122,10 @@ class DropProxyMasks(BaseTransform):
 
     - gt_masks
 
+    Added Keys:
+
+    - masks_dropped
+
     Args:
         min_agreement: A mask is kept if its box agreement is above this. The paper's is 0.95.
         min_quality: If given, a mask is kept only if its quality is above this too
@@ -161,6 +169,7 @@ class DropProxyMasks(BaseTransform):
                 )
             dropped = drop_masks(dropped, bboxes, quality, self.min_quality)
         results['gt_masks'] = BitmapMasks(dropped, *masks.shape[1:])
+        results['masks_dropped'] = True
         return results
 
     def __repr__(self) -> str:
@@ -207,7 +216,7 @@ class DenoiseProxyMasks(BaseTransform):
             InputError: If the masks are no bitmaps, not as loaded, or dropped before.
         """
         masks, bboxes = _masks_and_bboxes(results, type(self).__name__)
-        if (masks == DROPPED).any():
+        if results.get('masks_dropped'):
             raise InputError(
                 'DenoiseProxyMasks stands after DropProxyMasks in the pipeline: put it before'
             )

@@ -13,6 +13,7 @@ from mmengine.runner import Runner
 from mmengine.structures import BaseDataElement
 
 from mmboxcaseg.fileio import check_output, write_bytes
+from mmboxcaseg.images import DEFAULT_READER, ImageReader
 from mmboxcaseg.proxy import decode_rle, mask_of
 from mmboxcaseg.registry import HOOKS
 from mmboxcaseg.visualization.draw import draw_instance, make_sheet
@@ -61,11 +62,16 @@ class BoxVisualizationHook(Hook):
         outputs: Sequence[BaseDataElement] | None = None,
     ) -> None:
         """Draw a batch."""
-        for sample in outputs if self.draw else ():
+        if not self.draw:
+            return
+        from mmboxcaseg.engine.reading import reading_of  # which needs configs, and they hooks
+
+        reader = reading_of(runner.cfg.get('test_dataloader'))
+        for sample in outputs:
             name = Path(sample.img_path).stem
             if 'ann_id' in sample:
                 name += f'_{sample.ann_id}'.replace('/', '_')
-            picture = draw_sample(sample)
+            picture = draw_sample(sample, reader)
             if self.show:
                 runner.visualizer.show(picture[..., ::-1], name, self.wait_time)
             if self.test_out_dir:
@@ -76,20 +82,18 @@ class BoxVisualizationHook(Hook):
         return Path(runner.work_dir, runner.timestamp, self.test_out_dir, f'{name}.jpg')
 
 
-def draw_sample(sample: BaseDataElement) -> np.ndarray:
+def draw_sample(sample: BaseDataElement, reader: ImageReader = DEFAULT_READER) -> np.ndarray:
     """Draw a box with its predicted masks, see :func:`mmboxcaseg.visualization.draw.draw_instance`.
 
     Args:
         sample: A data sample with ``pred_maps``, as :meth:`mmboxcaseg.models.BoxCaseg.predict`
             gives it. One of a salient image, without a ``bbox``, has that of its patch.
+        reader: How its image is read.
 
     Returns:
         (h, w, 3) uint8 BGR, a tile for each map with the map's name.
     """
-    # It brings mmdet along, which a program that only reads configs does not need.
-    from mmboxcaseg.datasets.transforms.loading import read_image
-
-    img, shape = read_image(sample.img_path), tuple(sample.ori_shape)
+    img, shape = reader.read(sample.img_path), tuple(sample.ori_shape)
     bbox = np.asarray(sample.bbox if 'bbox' in sample else sample.patch_bbox, dtype=np.float64)
     true_mask = None
     if 'segmentation' in sample:

@@ -91,7 +91,7 @@ def test_shape_of_a_whole_file(paths, tmp_path):
         broken.write_bytes(content[:length])
         with pytest.raises(InputError, match=f'{broken} cannot be read as an image or is cut off'):
             read_image_shape(broken)
-    with pytest.raises(InputError, match='none.png cannot be read'):
+    with pytest.raises(InputError, match='cannot read .*none.png: No such file'):
         read_image_shape(tmp_path / 'none.png')
 
 
@@ -119,9 +119,9 @@ def test_an_image_that_says_it_is_huge(paths):
         content[29:33] = struct.pack('>I', zlib.crc32(content[12:29]))
         file.seek(0)
         file.write(content)
-    with pytest.raises(InputError, match='image.png cannot be decoded'):
+    with pytest.raises(InputError, match='image.png has 60000x60000 pixels, more than'):
         LoadPatchImage()(dict(img_path=paths[0]))
-    with pytest.raises(InputError, match='image.png cannot be read'):
+    with pytest.raises(InputError, match='image.png has 60000x60000 pixels, more than'):
         read_image_shape(paths[0])
 
 

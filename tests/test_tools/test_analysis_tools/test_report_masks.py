@@ -225,6 +225,6 @@ def test_an_image_of_another_size_is_named(report):
     page = report()[2]
     proxies = [dict(PROXIES[0], segmentation=encode_rle(np.ones((4, 4))), bbox=[0, 0, 4, 4])]
     code, err, text = report(proxies, size=(4, 4))
-    assert code == 2 and 'a<b>.png is 48x40, but its annotation file says 4x4' in err
+    assert code == 2 and 'a<b>.png is 48x40, but ' in err and 'proxy.json says 4x4' in err
     # What was there stays.
     assert text == page

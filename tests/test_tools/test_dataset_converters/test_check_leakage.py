@@ -91,7 +91,7 @@ def test_bad_input_is_one_sentence(folders, run, tmp_path):
     code, out, err = run(a, b)
     assert (code, out) == (2, '')
     assert err.splitlines()[-1] == (
-        f'error: {b}/broken.jpg cannot be decoded: replace or remove it'
+        f'error: {b}/broken.jpg cannot be decoded: replace it or remove it from the set'
     )
 
 
@@ -152,3 +152,34 @@ def test_no_failure_looks_like_a_pair(folders, run, bomb, monkeypatch):
     code, _, err = run(a, b)
     assert code == 2
     assert err.splitlines()[-1] == 'error: could not look: MemoryError: no room'
+
+
+def test_images_of_16_bits_are_compared_by_what_they_show(folders, run):
+    """Pillow alone makes them white, so that all are alike."""
+    a, b = folders
+    for seed, folder in ((0, b), (7, b), (8, a)):
+        deep = 16 * np.asarray(photograph(seed).convert('L')).astype(np.uint16) + 300
+        Image.fromarray(deep).save(folder / f'deep{seed}.png')
+    code, out, _ = run(a, b)
+    assert code == 1
+    assert [line.split('\t')[1:] for line in out.splitlines()[:-1]] == [
+        [f'{a}/0.jpg', f'{b}/deep0.png']
+    ]
+
+
+def test_images_over_the_limit_are_named(folders, run, monkeypatch):
+    a, b = folders
+    # Pillow's own limit is no reason to call a file broken.
+    monkeypatch.setattr(Image, 'MAX_IMAGE_PIXELS', 100)
+    assert run(a, b)[0] == 0
+    code, _, err = run(a, b, '--max-pixels', 6911)
+    assert code == 2 and '0.jpg has 96x72 pixels, more than the 6911 that are read' in err
+
+
+def test_turned_copies(folders, run):
+    a, b = folders
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    photograph(0).save(b / 'turned.jpg', exif=exif)
+    assert run(a, b)[0] == 1
+    assert run(a, b, '--exif')[0] == 0

@@ -8,7 +8,7 @@ import pytest
 
 from mmboxcaseg import cli
 from mmboxcaseg.datasets import SalientObjectDataset
-from mmboxcaseg.datasets.transforms.loading import read_mask
+from mmboxcaseg.images import read_mask
 
 TOOL = Path(__file__).parents[3] / 'tools' / 'dataset_converters' / 'duts_single.py'
 # 20x30 pixels: 600, so 18 are the default's smallest object. Slices y1, y2, x1, x2.
@@ -319,3 +319,26 @@ def test_conversion_survives_kills(duts, tmp_path, seconds_of, survives_kills):
 
     # Three lists, the list of lists, and nothing else is renamed: images are linked.
     survives_kills(convert, (duts, killed), seconds, 4, check, lambda: shutil.rmtree(killed))
+
+
+def test_masks_of_0_and_1_are_written_as_training_reads_them(run, tmp_path):
+    """Those that training reads alike stay hard links, and no file of the source changes."""
+    write_pair(tmp_path / 'in', 'low', MASKS['one'], value=1)
+    write_pair(tmp_path / 'in', 'high', MASKS['one'])
+    before = content(tmp_path / 'in')
+    for _ in range(2):
+        code, out, _ = run(tmp_path / 'in', tmp_path / 'out', '--level', 0, '--subsets')
+        assert code == 0 and '1 masks were written anew as 0 and 255' in out
+    masks = [tmp_path / 'out' / 'masks' / f'{name}.png' for name in ('low', 'high')]
+    expected = np.zeros((20, 30), bool)
+    expected[5:15, 5:25] = True
+    for mask in masks:
+        assert np.array_equal(read_mask(mask), expected)
+    assert masks[1].samefile(tmp_path / 'in' / 'DUTS-TR-Mask' / 'high.png')
+    assert content(tmp_path / 'in') == before
+
+
+def test_images_and_masks_in_one_folder(run, tmp_path):
+    write_pair(tmp_path / 'in', 'a', MASKS['one'], folders=('Imgs', 'Imgs'))
+    assert run(tmp_path / 'in', tmp_path / 'out', '--subsets')[0] == 0
+    assert names(tmp_path / 'out' / 'single.txt') == ['a']

@@ -2,8 +2,9 @@ import re
 
 import pytest
 
+from mmboxcaseg.coco.checks import check_bboxes
 from mmboxcaseg.errors import InputError
-from mmboxcaseg.formats import check_plausible, similar_classes
+from mmboxcaseg.formats import similar_classes
 
 
 @pytest.fixture
@@ -19,7 +20,7 @@ def check(as_coco):
                 for id_, box in enumerate(boxes, 1)
             ],
         )
-        check_plausible(as_coco(content))
+        check_bboxes(as_coco(content), strict=True)
 
     return check
 
@@ -67,7 +68,7 @@ def test_an_image_with_two_entries(as_coco):
     boxes = [dict(id=id_, image_id=id_, category_id=1, bbox=[id_, 5, 20, 20]) for id_ in (1, 2)]
     content = dict(images=images, categories=[dict(id=1, name='cat')], annotations=boxes)
     with pytest.raises(InputError, match=r'boxes.json has 2 entries of image a.png: give it one'):
-        check_plausible(as_coco(content))
+        check_bboxes(as_coco(content), strict=True)
 
 
 @pytest.mark.parametrize(
