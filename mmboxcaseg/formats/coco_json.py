@@ -41,7 +41,7 @@ def read_coco(source: Source) -> Coco:
     try:
         top = msgspec.json.decode(data, type=dict[str, Raw])
         entries = msgspec.json.decode(top['images'], type=list[dict])
-    except (msgspec.DecodeError, KeyError):
+    except (msgspec.DecodeError, KeyError, RecursionError):
         return parse_coco(data, path)  # says what is wrong
     top['images'] = _raw([_with_place(entry, source.images, path) for entry in entries])
     coco = parse_coco(msgspec.json.encode(top), path)

@@ -11,7 +11,7 @@ from mmboxcaseg.errors import InputError
 from mmboxcaseg.proxy import encode_rle
 
 from .corners import read_number
-from .pictures import Drawn, Picture, Source, as_coco, outlined
+from .pictures import Drawn, Picture, Source, as_coco, outlined, said_shape
 from .voc import read_xml
 
 _CORNERS = dict(xmin='xtl', ymin='ytl', xmax='xbr', ymax='ybr')
@@ -44,8 +44,7 @@ def read_cvat(source: Source) -> Coco:
 
 def _read_image(image: Element, source: Source) -> Picture:
     name = image.get('name') or ''
-    sides = image.get('height') or '', image.get('width') or ''
-    said = tuple(map(int, sides)) if all(side.isdigit() for side in sides) else None
+    said = said_shape(image.get('height') or '', image.get('width') or '')
     picture = source.images.picture(name, source.path, said)
     for number, shape in enumerate(image, 1):
         if shape.tag not in ('box', 'polygon', 'mask'):
@@ -64,7 +63,7 @@ def _read_image(image: Element, source: Source) -> Picture:
 
 
 def _read_box(shape: Element, label: str, fields: dict, picture: Picture, where: str) -> Drawn:
-    if float(shape.get('rotation') or 0):
+    if read_number(shape.get('rotation') or 0, 'rotation', where):
         raise InputError(f'{where} is turned: draw it upright, boxes have no angle')
     corners = (read_number(shape.get(key), key, where) for key in _CORNERS.values())
     return Drawn(label, tuple(corners), fields)

@@ -41,7 +41,14 @@ def read_label_studio(source: Source) -> Coco:
     try:
         tasks = json.loads(read_text(source.path))
         pictures = [_read_task(task, source) for task in tasks]
-    except (KeyError, TypeError, AttributeError, StopIteration, ValueError) as error:
+    except (
+        LookupError,
+        TypeError,
+        AttributeError,
+        StopIteration,
+        ValueError,
+        RecursionError,
+    ) as error:
         if isinstance(error, InputError):
             raise
         raise InputError(
@@ -82,6 +89,7 @@ def _draw(shape: dict, picture: Picture, where: str, source: Source) -> Drawn | 
             source.left_out['shapes of other kinds'] += 1
         return None
     where = f'{kind} {where}'
+    label = str(labels[0]) if labels else ''
     said = shape.get('original_height'), shape.get('original_width')
     if not labels:
         source.left_out['boxes without a label'] += 1
@@ -95,11 +103,11 @@ def _draw(shape: dict, picture: Picture, where: str, source: Source) -> Drawn | 
         )
     if kind == 'rectangle':
         x, y, w, h = (shape[key] / 100 for key in ('x', 'y', 'width', 'height'))
-        return Drawn(labels[0], in_pixels((x, y, x + w, y + h), picture.shape))
+        return Drawn(label, in_pixels((x, y, x + w, y + h), picture.shape))
     if kind == 'polygon':
         height, width = picture.shape
         points = [edge for x, y in shape['points'] for edge in (x * width / 100, y * height / 100)]
-        return outlined(labels[0], [points], where)
+        return outlined(label, [points], where)
     try:
         mask = decode_brush(shape['rle'], picture.shape)
     except ValueError as error:
@@ -108,7 +116,7 @@ def _draw(shape: dict, picture: Picture, where: str, source: Source) -> Drawn | 
         source.left_out['empty brush masks'] += 1
         return None
     bbox = tuple(tight_bboxes(mask[None])[0].tolist())
-    return Drawn(labels[0], bbox, dict(segmentation=encode_rle(mask)))
+    return Drawn(label, bbox, dict(segmentation=encode_rle(mask)))
 
 
 def write_label_studio(export: Export) -> None:

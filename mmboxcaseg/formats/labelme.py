@@ -76,7 +76,7 @@ def read_labelme(source: Source) -> Coco:
 def _read_file(path: Path, source: Source) -> Picture:
     try:
         file = msgspec.json.decode(read_utf8(path), type=_File)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, RecursionError) as error:
         raise InputError(f'{path} is no JSON file of LabelMe: {error}') from None
     picture = source.images.picture(file.imagePath, path, _said_shape(file))
     groups: dict[Any, Drawn] = {}

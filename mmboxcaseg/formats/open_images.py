@@ -39,7 +39,11 @@ def read_open_images(source: Source) -> Coco:
     if missing:
         raise InputError(f'{path} has no column {missing[0]!r}, which boxes of Open Images have')
     pictures = []
-    for image_id, rows in named_groups((row['ImageID'], (table.line_num, row)) for row in table):
+    try:
+        listed = [(row['ImageID'], (table.line_num, row)) for row in table]
+    except csv.Error as error:
+        raise InputError(f'{path} is no CSV after its line {table.line_num}: {error}') from None
+    for image_id, rows in named_groups(listed):
         if source.images.find_if_there(image_id) is None:
             source.left_out['images that are not in the folder'] += 1
             continue

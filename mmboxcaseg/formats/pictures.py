@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -115,7 +117,7 @@ class ImageFolder:
         if '/' not in candidate:
             return self._composed.get(normalize('NFC', candidate))
         forms = {candidate, normalize('NFC', candidate), normalize('NFD', candidate)}
-        return next((form for form in forms if (self.path / form).is_file()), None)
+        return next((form for form in forms if os.path.isfile(self.path / form)), None)
 
     def _nearest(self, name: str) -> str:
         paths = {
@@ -249,6 +251,12 @@ def outlined(
     ys = [y for outline in outlines for y in outline[1::2]]
     bbox = min(xs), min(ys), max(xs), max(ys)
     return Drawn(category, bbox, dict(fields, segmentation=outlines))
+
+
+def said_shape(height: str, width: str) -> tuple[int, int] | None:
+    """The (height, width) that a file says, None where one is no number."""
+    is_number = re.compile('[0-9]{1,9}').fullmatch
+    return (int(height), int(width)) if is_number(height) and is_number(width) else None
 
 
 def in_pixels(

@@ -133,7 +133,7 @@ def _of_json(path: Path) -> str | None:
     data = read_utf8(path)
     try:
         keys = msgspec.json.decode(data, type=dict[str, Raw])
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, RecursionError):
         return {b'{': 'coco', b'[': 'label-studio'}.get(data[:64].lstrip()[:1])
     if 'images' in keys or 'annotations' in keys:
         return 'coco'

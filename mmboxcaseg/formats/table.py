@@ -9,7 +9,7 @@ from mmboxcaseg.errors import InputError
 from mmboxcaseg.fileio import read_text
 
 from .corners import CORNERS, read_corners
-from .pictures import NO_CLASS, Drawn, Source, as_coco, named_groups
+from .pictures import NO_CLASS, Drawn, Source, as_coco, named_groups, said_shape
 
 # Other names of the columns, in lower case.
 _NAMES = dict(
@@ -46,26 +46,29 @@ def read_table(source: Source) -> Coco:
         raise InputError(f'{path} is empty: its first line must name filename, class, {_LISTED}')
     delimiter = max(',;\t', key=lines[0].count)
     table = csv.DictReader(lines, delimiter=delimiter, restval='')
-    names = [name.strip().lower() for name in table.fieldnames or ()]
-    table.fieldnames = [_COLUMNS.get(name, name) for name in names]
+    try:
+        names = [name.strip().lower() for name in table.fieldnames or ()]
+        table.fieldnames = [_COLUMNS.get(name, name) for name in names]
+        rows = [(table.line_num, row) for row in table]
+    except csv.Error as error:
+        raise InputError(f'{path} is no CSV after its line {table.line_num}: {error}') from None
     missing = [name for name in ('filename', *CORNERS) if name not in table.fieldnames]
     if missing:
         raise InputError(
             f'{path} has no column {missing[0]!r} but {", ".join(names)}: its first line must name '
             f'filename, class, {_LISTED}'
         )
-    rows = ((row['filename'].strip(), (table.line_num, row)) for row in table)
+    rows = [(row['filename'].strip(), (line, row)) for line, row in rows]
     pictures = []
     for name, group in named_groups(rows):
-        picture = source.images.picture(name, path, _said_shape(group[0][1]))
+        picture = source.images.picture(
+            name,
+            path,
+            said_shape(group[0][1].get('height', '').strip(), group[0][1].get('width', '').strip()),
+        )
         for line, row in group:
             if any(row[corner].strip() for corner in CORNERS):
                 bbox = read_corners(row, source.origin, f'line {line} of {path}')
                 picture.boxes.append(Drawn(row.get('class', '').strip() or NO_CLASS, bbox))
         pictures.append(picture)
     return as_coco(pictures, path)
-
-
-def _said_shape(row: dict) -> tuple[int, int] | None:
-    sides = [row.get(side, '').strip() for side in ('height', 'width')]
-    return tuple(map(int, sides)) if all(side.isdigit() for side in sides) else None

@@ -58,7 +58,7 @@ def read_via(source: Source) -> Coco:
                 drawn = _draw(region, key, f'region {number} of {name} in {path}', source.left_out)
                 picture.boxes += [drawn] if drawn else []
             pictures.append(picture)
-    except (KeyError, TypeError, AttributeError, ValueError) as error:
+    except (KeyError, TypeError, AttributeError, ValueError, RecursionError, csv.Error) as error:
         if isinstance(error, InputError):
             raise
         raise InputError(f'{path} {_NOT_VIA} ({type(error).__name__}: {error})') from None

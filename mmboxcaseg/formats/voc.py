@@ -63,7 +63,7 @@ def _read_file(file: Path, source: Source) -> Picture:
     said = [root.findtext(f'size/{side}') or '0' for side in ('height', 'width')]
     try:
         shape = tuple(int(float(side)) for side in said)
-    except ValueError:
+    except (ValueError, OverflowError):
         raise InputError(f'{file} has the size {said}, not two numbers') from None
     # Some tools leave the name empty: the image is called as the file is.
     name = root.findtext('filename').strip() or file.stem

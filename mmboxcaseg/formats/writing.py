@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -106,6 +107,12 @@ def check_convertible(coco: Coco, out: Path, to: str) -> None:
         raise InputError(
             f'{coco.path} has {len(coco.categories)} classes, and {to} can tell {most} apart'
         )
+    for image in coco.images:
+        if os.path.isabs(image.file_name) or '..' in Path(image.file_name).parts:
+            raise InputError(
+                f'image {image.id} of {coco.path} is named {image.file_name}, which leads out of '
+                f'{out}: give names below the folder of the images'
+            )
     stems = Counter(image.file_name.rpartition('.')[0] for image in coco.images)
     if to in _BY_STEM and len(stems) < len(coco.images):
         raise InputError(

@@ -96,16 +96,23 @@ def _read_names(path: Path) -> dict[int, str]:
         else:
             names = yaml.safe_load(text)['names']
         names = names if isinstance(names, dict) else dict(enumerate(names))
-        return {int(number): str(name) for number, name in sorted(names.items())}
+        # Not str of anything: a few lines of aliases can stand for a name of gigabytes.
+        return {int(number): _as_name(name) for number, name in sorted(names.items())}
     except yaml.YAMLError as error:
         mark = getattr(error, 'problem_mark', None)
         place = f' in line {mark.line + 1}' if mark else ''
         problem = getattr(error, 'problem', None) or error
         raise InputError(f'{path} cannot be read as YAML{place}: {problem}') from None
-    except (KeyError, TypeError, ValueError):
+    except (ArithmeticError, LookupError, RecursionError, TypeError, ValueError):
         raise InputError(
             f"{path} has no 'names' of the classes, a list or numbers with names"
         ) from None
+
+
+def _as_name(name: object) -> str:
+    if not isinstance(name, str | int | float):
+        raise TypeError('no name')
+    return str(name)
 
 
 def _read_labels(path: Path, names: dict[int, str], shape: tuple[int, int]) -> Iterator[Drawn]:

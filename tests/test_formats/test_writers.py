@@ -427,6 +427,11 @@ def many_classes(content):
         ('yolo-seg', two_of_a_stem, 'masks.json has several images called a, which yolo-seg would'),
         ('rf-detr', all_poor, 'no mask of masks.json is to be written as rf-detr: lower --min'),
         ('rf-detr', lambda c: c['images'][0].update(file_name='c.png'), 'image img/c.png of masks'),
+        (
+            'labelme',
+            lambda c: c['images'][0].update(file_name='x/../a.png'),
+            'image 1 of .* leads out',
+        ),
     ],
 )
 def test_what_cannot_be_written_is_said(data, to, change, message):
