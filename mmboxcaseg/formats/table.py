@@ -61,11 +61,9 @@ def read_table(source: Source) -> Coco:
     rows = [(row['filename'].strip(), (line, row)) for line, row in rows]
     pictures = []
     for name, group in named_groups(rows):
-        picture = source.images.picture(
-            name,
-            path,
-            said_shape(group[0][1].get('height', '').strip(), group[0][1].get('width', '').strip()),
-        )
+        first = group[0][1]
+        said = said_shape(*(first.get(side, '').strip() for side in ('height', 'width')))
+        picture = source.images.picture(name, path, said)
         for line, row in group:
             if any(row[corner].strip() for corner in CORNERS):
                 bbox = read_corners(row, source.origin, f'line {line} of {path}')
