@@ -77,7 +77,7 @@ def check_inside(folder: str | Path, name: str, who: str) -> None:
         InputError: If it lies outside.
 
     Example:
-        >>> check_inside('images', '../.ssh/id_rsa', 'image 1')
+        >>> check_inside('images', '../.ssh/id_rsa', 'image 1')  # doctest: +ELLIPSIS
         Traceback (most recent call last):
         mmboxcaseg.errors.InputError: image 1 leads out of images: correct its name, or give ...
     """
