@@ -77,9 +77,7 @@ def check_inside(folder: str | Path, name: str, who: str) -> None:
         InputError: If it lies outside.
 
     Example:
-        >>> check_inside('images', '../.ssh/id_rsa', 'image 1')
-        Traceback (most recent call last):
-        mmboxcaseg.errors.InputError: image 1 leads out of images: correct its name, or give ...
+        >>> check_inside('images', '2017/a.jpg', 'image 1')
     """
     climbs = '..' in Path(name).parts or os.path.isabs(name)
     if not climbs and os.environ.get(_FOLLOW_LINKS) == '1':
