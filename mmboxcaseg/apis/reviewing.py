@@ -27,7 +27,7 @@ from mmboxcaseg.coco.checks import image_paths
 from mmboxcaseg.coco.proxies import Proxy, ProxyAnnotation, load_proxies, rank_proxies
 from mmboxcaseg.errors import InputError, check_count, check_share, listing
 from mmboxcaseg.fileio import check_output, make_folder
-from mmboxcaseg.formats import read_boxes
+from mmboxcaseg.formats import check_convertible, convert_masks, read_boxes
 from mmboxcaseg.proxy import (
     box_agreement,
     decode_rle,
@@ -37,8 +37,8 @@ from mmboxcaseg.proxy import (
     tight_bboxes,
 )
 
-#: What masks can be handed out as.
-REVIEW_FORMATS = ('coco',)
+#: What masks can be handed out as: COCO, and those of the formats of masks that people correct in.
+REVIEW_FORMATS = ('coco', 'label-studio', 'labelme')
 
 # A mask that comes back is an object's if its box or its pixels have this IoU with the object's.
 _SAME = 0.5
@@ -62,14 +62,14 @@ def review_masks(
         masks: COCO file of proxy masks.
         images: Folder of its images.
         out: Folder to write: ``review.json``, a COCO file of these masks alone, images and
-            annotations in the order of the quality.
+            annotations in the order of the quality, and in another format the folder of its name.
         to: Out of :data:`REVIEW_FORMATS`.
         count: How many masks; 50 unless one of the next two is given.
         share: Which share of those that are not true.
         below: Those of a quality below this.
 
     Returns:
-        What was written and what comes next, in two lines.
+        What was written and what comes next, in two or three lines.
 
     Raises:
         InputError: If something that was given cannot be used, or there is no such mask.
@@ -93,15 +93,21 @@ def review_masks(
     if not chosen:
         raise InputError(f'{masks} has no mask to hand out: raise --below, or there are true ones')
     image_paths(coco.images, images, masks)
+    if to != 'coco':
+        check_convertible(coco, out / to, to)
     make_folder(out)
     check_output(out / 'review.json', [masks])
     _write_chosen(coco, chosen, out / 'review.json')
+    converted = []
+    if to != 'coco':
+        converted = [convert_masks(out / 'review.json', images, out / to, to)]
     owners = {annotation.id: annotation.image_id for annotation in coco.annotations}
     number = len({owners[id_] for id_ in chosen})
     back = f'mmboxcaseg merge-back {masks} CORRECTED --images {images} --out NEW.json'
     return [
         f'{out / "review.json"}: {len(chosen)} of {len(proxies)} masks, on {number} images, '
         f'{measure} {values[chosen[0]]:.2f} to {values[chosen[-1]]:.2f}',
+        *converted,
         f'next: correct them, then {back}',
     ]
 

@@ -6,7 +6,7 @@ from argparse import ArgumentParser, Namespace
 from pathlib import Path
 
 # Those of mmboxcaseg.apis.reviewing, which takes too long to import for a help.
-_FORMATS = ('coco',)
+_FORMATS = ('coco', 'label-studio', 'labelme')
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -17,9 +17,15 @@ def add_arguments(parser: ArgumentParser) -> None:
         '--out',
         type=Path,
         required=True,
-        help='folder to write: review.json, a COCO file of these masks',
+        help='folder to write: review.json, a COCO file of these masks, and the format of --to',
     )
-    parser.add_argument('--to', choices=_FORMATS, default='coco', help='format (coco)')
+    parser.add_argument(
+        '--to',
+        choices=_FORMATS,
+        default='coco',
+        help='coco, which CVAT imports too; label-studio, brush predictions with the quality as '
+        'score; or labelme, which X-AnyLabeling opens too (coco)',
+    )
     which = parser.add_mutually_exclusive_group()
     which.add_argument('--count', type=int, metavar='N', help='how many masks (50)')
     which.add_argument('--share', type=float, help='which share of the masks, such as 0.1')

@@ -5,11 +5,14 @@ import numpy as np
 import pytest
 
 from mmboxcaseg.apis import merge_corrected, review_masks
+from mmboxcaseg.apis.reviewing import REVIEW_FORMATS
 from mmboxcaseg.cli import main
+from mmboxcaseg.cli.review import _FORMATS
 from mmboxcaseg.coco import load_proxies
 from mmboxcaseg.coco.annotations import load_coco
 from mmboxcaseg.datasets import BoxInstanceDataset
 from mmboxcaseg.errors import InputError
+from mmboxcaseg.formats.brush import encode_brush
 from mmboxcaseg.proxy import decode_rle, empty_rle, encode_rle
 
 
@@ -111,12 +114,9 @@ def test_without_a_quality_the_agreement_ranks(data):
     assert line.endswith(', agreement 0.00 to 0.36')
 
 
-def test_file_to_file(data, capsys):
-    """One is made larger, into two others; the program numbers annotations and classes anew."""
-    main(['review', 'masks.json', '--images', 'img', '--out', 'review', '--count', '3'])
+def correct_coco(larger):
+    """The program numbers annotations and classes anew."""
     content = read('review/review.json')
-    larger = filled(5, 4, 10, 10)
-    larger[4, 5] = False
     for number, one in enumerate(content['annotations'], 1):
         if one['id'] == 12:
             one['segmentation'] = encode_rle(larger)
@@ -127,8 +127,60 @@ def test_file_to_file(data, capsys):
     content['annotations'] = content['annotations'][1:]
     stray = dict(content['annotations'][0], id=9, segmentation=[[8, 8, 12, 8, 12, 10, 8, 10]])
     write('corrected.json', dict(content, annotations=[*content['annotations'], stray]))
-    main(['merge-back', 'masks.json', 'corrected.json', '--images', 'img', '--out', 'new.json'])
-    assert capsys.readouterr().out.splitlines()[2:] == [
+    return 'corrected.json'
+
+
+def correct_label_studio(larger):
+    """Predictions of Label Studio become annotations where somebody submits them."""
+    tasks = read('review/label-studio/tasks.json')
+    # The first one has no mask at all, and is skipped.
+    assert [task['predictions'][0]['score'] for task in tasks] == [0, 0.2, 0.4]
+    for task in tasks[1:]:
+        (prediction,) = task.pop('predictions')
+        for result in prediction['result']:
+            if result['id'] == '12':
+                result['value']['rle'] = encode_brush(larger)
+            result['id'] = f'a{result["id"]}'
+        task['annotations'] = [dict(result=prediction['result'])]
+    stray = json.loads(json.dumps(tasks[1]['annotations'][0]['result'][0]))
+    stray['id'] = 'stray'
+    stray['value']['rle'] = encode_brush(filled(8, 8, 12, 10))
+    tasks[1]['annotations'][0]['result'].append(stray)
+    write('export.json', [dict(tasks[0], annotations=[]), *tasks[1:]])
+    return 'export.json'
+
+
+def correct_labelme(larger):
+    """Shapes are moved and added in the files themselves."""
+    file = read('review/labelme/1.json')
+    (shape,) = file['shapes']
+    assert (shape['label'], shape['quality']) == ('cat', 0.4)
+    shape['points'] = [[5, 4], [10, 4], [10, 10], [5, 10]]
+    write('review/labelme/1.json', file)
+    file = read('review/labelme/3.json')
+    stray = [[8, 8], [12, 8], [12, 10], [8, 10]]
+    file['shapes'].append(dict(label='cat', points=stray, shape_type='polygon', group_id=None))
+    write('review/labelme/3.json', file)
+    return 'review/labelme'
+
+
+@pytest.mark.parametrize(
+    ('to', 'correct'),
+    [
+        ('coco', correct_coco),
+        ('label-studio', correct_label_studio),
+        ('labelme', correct_labelme),
+    ],
+)
+def test_file_to_file(data, capsys, to, correct):
+    """One is made larger, into another; one that nobody asked for comes back too."""
+    main(['review', 'masks.json', '--images', 'img', '--out', 'review', '--count', '3', '--to', to])
+    larger = filled(5, 4, 10, 10)
+    corrected = correct(larger)
+    before_lines = len(capsys.readouterr().out.splitlines())
+    assert before_lines == (2 if to == 'coco' else 3)
+    main(['merge-back', 'masks.json', corrected, '--images', 'img', '--out', 'new.json'])
+    assert capsys.readouterr().out.splitlines() == [
         'new.json: 2 of 7 masks are corrected ones; 1 others lost pixels to them',
         'left out, for they fit no object of their class: 1 in 3.png',
     ]
@@ -230,3 +282,7 @@ def test_what_cannot_be_merged(data):
     with pytest.raises(InputError, match='has raw masks, .* mmboxcaseg refine first'):
         merge_corrected('raw.json', 'corrected.json', 'img', 'new.json')
     assert not (data / 'new.json').exists()
+
+
+def test_formats_of_the_option_are_those_that_there_are():
+    assert _FORMATS == REVIEW_FORMATS
