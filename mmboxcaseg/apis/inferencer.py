@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sized
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from itertools import compress, count, zip_longest
 from pathlib import Path
 from typing import Any
@@ -23,11 +23,13 @@ from mmboxcaseg.coco.annotations import Annotation, Image, annotation_bboxes, an
 from mmboxcaseg.coco.checks import check_bboxes, check_images, check_true_masks
 from mmboxcaseg.coco.shards import SHARD_IMAGES
 from mmboxcaseg.datasets.transforms import LoadPatchImage
+from mmboxcaseg.engine.config import box_pipeline
 from mmboxcaseg.engine.device import check_device, default_device
+from mmboxcaseg.engine.reading import reading_of
 from mmboxcaseg.errors import InputError, check_count, check_share
 from mmboxcaseg.fileio import make_folder, write_bytes, write_json
 from mmboxcaseg.formats import read_boxes
-from mmboxcaseg.images import DEFAULT_READER
+from mmboxcaseg.images import ImageReader
 from mmboxcaseg.pretrained import or_shipped
 from mmboxcaseg.proxy import BoxMask, decode_rle, encode_rle
 from mmboxcaseg.visualization.draw import draw_instances
@@ -66,11 +68,11 @@ class _Picture:
     shape: tuple[int, int] | None = None
     masks: list[dict] | None = None
 
-    def pixels(self) -> np.ndarray:
+    def pixels(self, reader: ImageReader) -> np.ndarray:
         if isinstance(self.image, np.ndarray):
             return self.image
         size = dict(zip(('height', 'width'), self.shape or (), strict=False))
-        return LoadPatchImage()(dict(img_path=str(self.image), **size))['img']
+        return LoadPatchImage(**asdict(reader))(dict(img_path=str(self.image), **size))['img']
 
     @property
     def objects(self) -> list[dict]:
@@ -136,6 +138,7 @@ class BoxCasegInferencer:
         self.predictor = BoxCasegPredictor(
             self.model, tta=tta, threshold=threshold, amp=amp, slack=slack
         )
+        self._reader = reading_of(box_pipeline(self.cfg, tta))
         self.show_progress = show_progress
         self._stream = MaskStream(self.predictor, workers, cpu_threads(device))
 
@@ -208,7 +211,7 @@ class BoxCasegInferencer:
         check_share('pred_score_thr', pred_score_thr)
         self.predictor.batch_size = batch_size
         if isinstance(bboxes, str | Path):
-            pictures = _read_file(inputs, bboxes, keep_masks, trust_boxes)
+            pictures = _read_file(inputs, bboxes, keep_masks, trust_boxes, self._reader)
         else:
             pictures = _read_inputs(inputs, bboxes)
         save_vis = bool(out_dir) and not no_save_vis
@@ -226,7 +229,7 @@ class BoxCasegInferencer:
                 write_json(_as_dict(picture), path)
             if not (save_vis or show or return_vis):
                 continue
-            drawn = _draw(picture, pred_score_thr)
+            drawn = _draw(picture, self._reader, pred_score_thr)
             if save_vis:
                 path = Path(out_dir, 'vis', picture.name)
                 make_folder(path.parent)
@@ -247,7 +250,7 @@ class BoxCasegInferencer:
         settings = dict(merge=merge, mask_bbox=self.predictor.slack > 0, keep_masks=keep_masks)
 
         def load(picture: _Picture) -> tuple[np.ndarray, np.ndarray]:
-            pixels = picture.pixels()
+            pixels = picture.pixels(self._reader)
             picture.shape = pixels.shape[:2]
             try:
                 bboxes = checked_bboxes(picture.bboxes, picture.shape)
@@ -275,14 +278,14 @@ class BoxCasegInferencer:
 
 
 def _read_file(
-    folder: Any, boxes: str | Path, keep_masks: bool, trust_boxes: bool
+    folder: Any, boxes: str | Path, keep_masks: bool, trust_boxes: bool, reader: ImageReader
 ) -> list[_Picture]:
     """The images of a file of boxes, in its order."""
     if not isinstance(folder, str | Path) or not Path(folder).is_dir():
         raise InputError(f'boxes are those of the file {boxes}: give the folder of its images')
-    coco = read_boxes(boxes, folder).coco
+    coco = read_boxes(boxes, folder, reader=reader).coco
     check_bboxes(coco, strict=not trust_boxes, trust=trust_boxes)
-    check_images(coco, folder, DEFAULT_READER)
+    check_images(coco, folder, reader)
     if keep_masks:
         check_true_masks(coco)
     places = {category.id: place for place, category in enumerate(coco.categories)}
@@ -374,9 +377,9 @@ def _picture(number: int, image: Any, bboxes: Any, ids: Iterator[int]) -> _Pictu
     return _Picture(name, image, annotations, bboxes, labels, wanted)
 
 
-def _draw(picture: _Picture, min_quality: float) -> np.ndarray:
+def _draw(picture: _Picture, reader: ImageReader, min_quality: float) -> np.ndarray:
     drawn = picture.numbers('quality') >= min_quality
-    return draw_instances(picture.pixels(), picture.bboxes[drawn], picture.arrays()[drawn])
+    return draw_instances(picture.pixels(reader), picture.bboxes[drawn], picture.arrays()[drawn])
 
 
 def _as_arrays(picture: _Picture) -> dict[str, np.ndarray]:

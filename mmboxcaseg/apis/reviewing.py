@@ -33,8 +33,8 @@ from mmboxcaseg.proxy import (
     decode_rle,
     encode_rle,
     pairwise_iou,
+    rle_areas,
     rle_bboxes,
-    tight_bboxes,
 )
 
 #: What masks can be handed out as: COCO, and those of the formats of masks that people correct in.
@@ -259,10 +259,10 @@ def _changed(annotation: Annotation, change: dict | None) -> bytes:
     if change is None:
         return bytes(annotation.text)
     content = annotation.content()
-    if 'mask_bbox' in content:
-        size = tuple(change['segmentation']['size'])
-        x1, y1, x2, y2 = tight_bboxes(decode_rle(change['segmentation'], size)[None])[0].tolist()
-        del content['mask_bbox']
-        if x1 < x2:
-            change = change | dict(mask_bbox=[x1, y1, x2 - x1, y2 - y1])
+    had_bbox = content.pop('mask_bbox', None)
+    (area,) = rle_areas([change['segmentation']])
+    if area:
+        change = change | dict(area=area)
+        x1, y1, x2, y2 = rle_bboxes([change['segmentation']])[0].tolist()
+        change |= dict(mask_bbox=[x1, y1, x2 - x1, y2 - y1]) if had_bbox else {}
     return json.dumps(content | change).encode()

@@ -184,7 +184,8 @@ class TestForms:
         ]
         assert third == []
         assert first[2]['bbox'] == [20.5, 1, 19.75, 28.5]
-        assert first[2]['area'] == 19.75 * 28.5 and first[2]['iscrowd'] == 0
+        pixels = decode_rle(first[2]['segmentation'], (30, 40)).sum()
+        assert first[2]['area'] == pixels and first[2]['iscrowd'] == 0
         assert set(first[0]) == {
             *('id', 'image_id', 'category_id', 'bbox', 'area', 'iscrowd'),
             *('segmentation', 'quality', 'box_agreement'),

@@ -195,6 +195,7 @@ def test_file_to_file(data, capsys, to, correct):
     assert read('new.json')['images'] == read('masks.json')['images']
     assert np.array_equal(decoded(after[12]), larger)
     assert after[12]['mask_bbox'] == [5, 4, 5, 6] and after[12]['bbox'] == [5, 5, 5, 5]
+    assert (after[12]['area'], after[13]['area']) == (30, 12)
     assert np.array_equal(decoded(after[31]), filled(0, 0, 5, 5))
     for id_ in (12, 31):
         assert (after[id_]['quality'], after[id_]['box_agreement']) == (1, 1)
