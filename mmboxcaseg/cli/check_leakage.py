@@ -5,7 +5,7 @@ from __future__ import annotations
 from argparse import ArgumentParser, Namespace
 from pathlib import Path
 
-from mmboxcaseg.errors import InputError, shown
+from mmboxcaseg.errors import InputError
 
 from .options import add_image_options, image_reader
 
@@ -40,5 +40,5 @@ def main(args: Namespace) -> None:
     except Exception as error:
         # No failure may end with status 1, which says that there is a pair.
         raise InputError(f'could not look: {type(error).__name__}: {error}') from error
-    print(*map(shown, lines), sep='\n')
+    print(*lines, sep='\n')
     raise SystemExit(int(count > 0))

@@ -19,7 +19,7 @@ from PIL import Image, ImageOps
 from tqdm import tqdm
 
 from mmboxcaseg.datasets.salient_objects import IMAGE_SUFFIXES
-from mmboxcaseg.errors import InputError
+from mmboxcaseg.errors import InputError, shown
 from mmboxcaseg.images import DEFAULT_READER, ImageReader, opening_image
 
 # Those that training reads and others that Pillow does.
@@ -67,7 +67,8 @@ def check_leakage(
         for row, column, bits in near_pairs(hashes_a[:, int(mirrored)], hashes_b[:, 0], distance)
     )
     for bits, path_a, path_b, mirrored in pairs:
-        lines.append(f'{bits}\t{path_a}\t{path_b}{"  mirrored" if mirrored else ""}')
+        both = f'{shown(path_a)}\t{shown(path_b)}'
+        lines.append(f'{bits}\t{both}{"  mirrored" if mirrored else ""}')
     lines.append(
         f'{len(pairs)} pairs of {len(paths_a)} and {len(paths_b)} images differ in {distance} '
         f'or fewer of {NUM_BITS} bits' + (': look at them' if pairs else '')
@@ -113,7 +114,7 @@ def list_images(folders: dict[Path, list[Path]], folder: Path, lines: list[str])
     if not paths:
         raise InputError(f'no image in {folder}')
     if others := [path for path in files if path.suffix.lower() not in SUFFIXES]:
-        text = f'{len(others)} files are no images and are skipped, such as {others[0]}'
+        text = f'{len(others)} files are no images and are skipped, such as {shown(others[0])}'
         lines.append(f'{folder}: {text}')
     return paths
 
