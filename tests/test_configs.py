@@ -533,7 +533,7 @@ def test_segmenters_are_those_of_mmdet_on_other_masks(name, stock, head):
     stock = Config.fromfile(config_path(f'mmdet::{stock}.py'))
     dataset = 'train_dataloader.dataset.'
     masks = {PIPELINE + f'mmboxcaseg.{kind}ProxyMasks' for kind in ('Merge', 'Drop')}
-    expected = {f'model.{head}.type', *masks}
+    expected = {f'model.{head}.type', PIPELINE + 'LoadImageFromFile.backend_args', *masks}
     expected |= {dataset + key for key in ('type', 'ann_file', 'data_root', 'data_prefix.img')}
     # Where a setting stands within its transform is one thing, where a transform stands another.
     found = {key for key in changes(stock, ours) if not key.endswith('.order')}

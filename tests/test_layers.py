@@ -15,12 +15,13 @@ LAYERS = [
     ('cli',),
     ('converters',),
     ('apis',),
-    ('engine', 'evaluation', 'formats'),
+    ('engine',),
+    ('evaluation', 'formats'),
     ('visualization', 'datasets', 'models'),
     ('coco',),
     ('proxy',),
     ('pretrained',),
-    ('fileio', 'ops'),
+    ('fileio', 'images', 'ops'),
     ('errors', 'registry'),
 ]
 LEVELS = {part: level for level, parts in enumerate(reversed(LAYERS)) for part in parts}

@@ -30,6 +30,7 @@ from mmboxcaseg.engine.config import (
     load_config,
 )
 from mmboxcaseg.engine.device import check_device, default_device
+from mmboxcaseg.engine.reading import reading_of
 from mmboxcaseg.errors import InputError, listing
 from mmboxcaseg.fileio import check_output, write_json
 from mmboxcaseg.proxy import box_mask, encode_rle
@@ -80,7 +81,7 @@ def make_detector_masks(
     labels = _labels(coco, config)
     inputs = [config.filename or '', checkpoint, ann_file]
     check_output(out, [*inputs, *(Path(img_root, image.file_name) for image in coco.images)])
-    check_images(coco, img_root)
+    check_images(coco, img_root, reading_of(config.get('test_dataloader')))
     model = build_model(config)
     if not getattr(getattr(model, 'roi_head', None), 'with_mask', False):
         raise InputError(

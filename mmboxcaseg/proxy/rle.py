@@ -309,7 +309,8 @@ def rle_areas(rles: Sequence[dict]) -> list[int]:
         >>> rle_areas([dict(size=[2, 2], counts='13')])
         [3]
     """
-    return coco_mask.area(list(rles)).tolist() if len(rles) else []
+    # One by one: with NumPy 2, pycocotools takes no more than 255 at once.
+    return [int(coco_mask.area(rle)) for rle in rles]
 
 
 def _checked_runs(

@@ -14,6 +14,7 @@ from mmboxcaseg.proxy import (
     encode_rle,
     read_edges,
     read_rles,
+    rle_areas,
     rle_bboxes,
     tight_bboxes,
     window_edges,
@@ -305,3 +306,9 @@ def test_a_run_of_one_mask_does_not_make_room_in_all():
 def test_decode_rle_refuses(segmentation):
     with pytest.raises(ValueError, match='its|polygon|neither'):
         decode_rle(segmentation, (2, 3))
+
+
+def test_areas_of_more_masks_than_pycocotools_counts_at_once():
+    rle = encode_rle(np.array([[1, 0], [1, 1]]))
+    assert rle_areas([rle] * 300) == [3] * 300
+    assert rle_areas([]) == []

@@ -6,7 +6,7 @@ import pytest
 TOOL = Path(__file__).parents[2] / 'tools' / 'combine_quality.py'
 
 
-def proxies(*qualities, mask='abc'):
+def proxies(*qualities, mask='0T1'):
     annotations = [
         dict(
             id=number,
@@ -40,7 +40,7 @@ def combine(run, tmp_path, monkeypatch):
 
 
 def test_geometric_mean_and_the_last_masks(combine):
-    last = proxies(0.9, 1.0, mask='xyz')
+    last = proxies(0.9, 1.0, mask='1S1')
     # A crowd has no quality and stays as it is.
     crowd = dict(last['annotations'][0], id=7, iscrowd=1)
     del crowd['quality']
