@@ -97,8 +97,12 @@ class MaskStream:
         threads_before = torch.get_num_threads()
         # Convolutions must not share threads, or their last bits would depend on how many.
         alone = dict(initializer=torch.set_num_threads, initargs=(1,))
+        # A single thread is this one: to hand pieces over would cost time.
+        others = self.threads if self.threads > 1 else 0
         try:
-            with _pool(self.workers) as pool, _pool(self.threads, **alone) as threads:
+            if self.threads:
+                torch.set_num_threads(1)
+            with _pool(self.workers) as pool, _pool(others, **alone) as threads:
                 pack, finish = partial(self._pack, load), partial(self._finish, finish)
                 packed = _map_ahead(pool, pack, tasks, itemgetter(1), self.workers)
                 samples = self._predict(packed, threads)
@@ -136,11 +140,10 @@ class MaskStream:
         self, packed: list[dict], threads: Executor | None
     ) -> Iterable[DetDataSample]:
         start = time.perf_counter()
-        if threads is None:
-            samples = self.predictor.predict_packed(packed)
-        else:
-            pieces = [packed[i : i + _PIECE] for i in range(0, len(packed), _PIECE)]
-            samples = list(chain.from_iterable(threads.map(self.predictor.predict_packed, pieces)))
+        size = _PIECE if self.threads else len(packed)
+        pieces = (packed[i : i + size] for i in range(0, len(packed), size))
+        results = (threads.map if threads else map)(self.predictor.predict_packed, pieces)
+        samples = list(chain.from_iterable(results))
         self.network_s += time.perf_counter() - start
         return samples
 
