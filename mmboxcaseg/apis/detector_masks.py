@@ -19,8 +19,9 @@ from tqdm import tqdm
 
 from mmboxcaseg.coco import Coco, annotation_bboxes, load_coco, mask_result
 from mmboxcaseg.coco.annotations import Id
-from mmboxcaseg.coco.checks import check_bboxes, check_images
+from mmboxcaseg.coco.checks import check_bboxes, image_paths, images_of_objects
 from mmboxcaseg.engine.checkpoint import load_model_weights
+from mmboxcaseg.engine.checks import check_loaded
 from mmboxcaseg.engine.config import (
     box_pipeline,
     build_model,
@@ -30,9 +31,10 @@ from mmboxcaseg.engine.config import (
     load_config,
 )
 from mmboxcaseg.engine.device import check_device, default_device
-from mmboxcaseg.engine.reading import reading_of
+from mmboxcaseg.engine.reading import set_reading
 from mmboxcaseg.errors import InputError, listing
 from mmboxcaseg.fileio import check_output, write_json
+from mmboxcaseg.images import ImageReader
 from mmboxcaseg.proxy import box_mask, encode_rle
 
 
@@ -44,6 +46,7 @@ def make_detector_masks(
     out: str | Path,
     *,
     device: str | None = None,
+    reader: ImageReader | None = None,
 ) -> int:
     """Draw a mask into every box of a COCO file by the mask head of a trained Mask R-CNN.
 
@@ -58,6 +61,7 @@ def make_detector_masks(
         img_root: Folder of its images.
         out: COCO results file to write, raw masks for ``mmboxcaseg refine``.
         device: Where the network runs; by default the GPU if there is one.
+        reader: How images are read; by default as the config says.
 
     Returns:
         How many masks there are.
@@ -74,14 +78,20 @@ def make_detector_masks(
         ... )  # doctest: +SKIP
     """
     config = config if isinstance(config, Config) else load_config(config)
+    if reader:
+        set_reading(config, reader)
     device = device or default_device()
     check_device(device)
     coco = load_coco(ann_file)
     check_bboxes(coco)
     labels = _labels(coco, config)
-    inputs = [config.filename or '', checkpoint, ann_file]
-    check_output(out, [*inputs, *(Path(img_root, image.file_name) for image in coco.images)])
-    check_images(coco, img_root, reading_of(config.get('test_dataloader')))
+    images = images_of_objects(coco)
+    paths = image_paths(images, img_root, ann_file)
+    check_output(out, [config.filename or '', checkpoint, ann_file, *paths.values()])
+    with config_errors(config):
+        transforms = [t for t in box_pipeline(config) if class_name(t) != 'LoadAnnotations']
+        pipeline = Compose(transforms)
+    check_loaded(transforms, {paths[image.id]: image.shape for image in images}, ann_file)
     model = build_model(config)
     if not getattr(getattr(model, 'roi_head', None), 'with_mask', False):
         raise InputError(
@@ -91,8 +101,6 @@ def make_detector_masks(
     model = revert_sync_batchnorm(model)
     load_model_weights(model, checkpoint)
     model = model.to(device).eval()
-    with config_errors(config):
-        pipeline = Compose([t for t in box_pipeline(config) if class_name(t) != 'LoadAnnotations'])
     results = []
     total = sum(annotation.category_id in labels for annotation in coco.objects)
     with tqdm(total=total, desc='masks', unit='box') as progress:
@@ -100,19 +108,12 @@ def make_detector_masks(
             objects = [annotation for annotation in objects if annotation.category_id in labels]
             if not objects:
                 continue
-            path = str(Path(img_root, image.file_name))
             masks = masks_in_boxes(
                 model,
-                pipeline(dict(img_path=path, img_id=image.id)),
+                pipeline(dict(img_path=paths[image.id], img_id=image.id)),
                 annotation_bboxes(objects),
                 [labels[annotation.category_id] for annotation in objects],
             )
-            if masks.shape[1:] != tuple(image.shape):
-                height, width = masks.shape[1:]
-                raise InputError(
-                    f'{path} is {width}x{height}, and {ann_file} says '
-                    f'{image.width}x{image.height}: correct the size or the image'
-                )
             for annotation, mask in zip(objects, masks, strict=True):
                 results.append(mask_result(annotation, encode_rle(mask)))
             progress.update(len(objects))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from argparse import ArgumentParser, Namespace
 from pathlib import Path
 
-from .options import add_config_options, add_device_option
+from .options import add_config_options, add_device_option, add_image_options, image_reader
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -23,6 +23,7 @@ def add_arguments(parser: ArgumentParser) -> None:
         help='raw masks to write, a COCO results list for mmboxcaseg refine',
     )
     add_device_option(parser)
+    add_image_options(parser)
     add_config_options(parser, 'model.test_cfg.rcnn.mask_thr_binary=0.4')
 
 
@@ -32,7 +33,6 @@ def main(args: Namespace) -> None:
     from mmboxcaseg.engine.config import load_config, parse_options
 
     config = load_config(args.config, parse_options(args.cfg_options))
-    count = make_detector_masks(
-        config, args.checkpoint, args.ann, args.img_root, args.out, device=args.device
-    )
+    paths = args.checkpoint, args.ann, args.img_root, args.out
+    count = make_detector_masks(config, *paths, device=args.device, reader=image_reader(args))
     print(f'{args.out}: {count} masks')

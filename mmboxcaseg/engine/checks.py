@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 from mmcv.transforms import LoadImageFromFile
@@ -132,9 +133,7 @@ def check_coco_dataset(config: dict[str, Any], default_classes: Sequence[str] = 
             f', which the pipeline loads: make one with {MASK_TOOL}, or train on the masks that '
             'there are with mmboxcaseg.ProxyCocoDataset and mmboxcaseg.ProxyMaskHead',
         )
-    for transform in transforms:
-        if issubclass(_class_of(transform, TRANSFORMS), LoadImageFromFile):
-            _check_loaded(transform, {paths[i.id]: i.shape for i in coco.images}, ann_file)
+    check_loaded(transforms, {paths[i.id]: i.shape for i in coco.images}, ann_file)
     return is_partial
 
 
@@ -147,10 +146,28 @@ def _refuse_faults(faults: dict[str, str], ann_file: str, type_: str) -> None:
         )
 
 
-def _check_loaded(
-    transform: dict[str, Any], shapes: dict[str, tuple[int, int]], ann_file: str
+def check_loaded(
+    pipeline: Iterable[dict[str, Any]], shapes: dict[str, tuple[int, int]], ann_file: str | Path
 ) -> None:
-    """Check images that mmdet's ``LoadImageFromFile`` reads, by this package's rule or its own."""
+    """Check images that mmdet's ``LoadImageFromFile`` reads, by this package's rule or its own.
+
+    Args:
+        pipeline: Transforms of a config, this one among them.
+        shapes: Path of each image to the (height, width) that the file of its boxes says.
+        ann_file: That file.
+
+    Raises:
+        InputError: If an image is broken, too large, of another size than said or turned by EXIF,
+            or has more than 8 bits where mmdet reads it.
+    """
+    for transform in pipeline:
+        if issubclass(_class_of(transform, TRANSFORMS), LoadImageFromFile):
+            _check_loaded(transform, shapes, ann_file)
+
+
+def _check_loaded(
+    transform: dict[str, Any], shapes: dict[str, tuple[int, int]], ann_file: str | Path
+) -> None:
     if (transform.get('backend_args') or {}).get('backend') == BACKEND:
         check_headers(shapes, ann_file, reading_of(transform))
         return

@@ -83,7 +83,7 @@ def test_image_of_another_size(call, data_root, tmp_path):
     images = [dict(id=id_, file_name=f'{id_:03d}.png', width=48, height=41) for id_ in range(1, 5)]
     (code, _, err), raw = call(ann=edited(data_root, tmp_path, images=images))
     assert code == 2 and not raw.exists()
-    assert '001.png is 48x40' in err and '48x41' in err, err
+    assert '001.png is 48x40, but ' in err and 'says 48x41' in err
 
 
 @pytest.mark.parametrize(
