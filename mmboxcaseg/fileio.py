@@ -261,16 +261,28 @@ def link_file(source: Path, target: Path) -> bool:
         raise InputError(f'cannot write {target}: {error.strerror}') from None
 
 
-def read_bytes(path: str | Path) -> bytes:
-    """Read a file.
+@contextmanager
+def opening(path: str | Path) -> Iterator[BinaryIO]:
+    """Open a file to read.
 
     Raises:
         InputError: If it cannot be read.
     """
     try:
-        return Path(path).read_bytes()
-    except OSError as error:
-        raise InputError(f'cannot read {path}: {error.strerror}') from None
+        with open(path, 'rb') as file:
+            yield file
+    except (OSError, ValueError) as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError(
+            f'cannot read {path}: {getattr(error, "strerror", None) or error}'
+        ) from None
+
+
+def read_bytes(path: str | Path) -> bytes:
+    """Read a file; raises what :func:`opening` raises."""
+    with opening(path) as file:
+        return file.read()
 
 
 def read_utf8(path: str | Path) -> bytes:

@@ -23,6 +23,10 @@ from mmengine.fileio import LocalBackend, register_backend
 from PIL import ExifTags, Image
 
 from mmboxcaseg.errors import InputError, check_count
+from mmboxcaseg.fileio import opening, read_bytes
+
+#: What files must end in to be taken for images, where a folder is looked through.
+IMAGE_SUFFIXES = ('.jpg', '.jpeg', '.png', '.bmp', '.tif', '.tiff', '.webp', '.ppm', '.pgm')
 
 #: Pixels of the largest image that is read unless another limit is given: 16,384 x 16,384.
 MAX_PIXELS = 2**28
@@ -125,7 +129,7 @@ class ImageReader:
         Raises:
             InputError: If the file is missing, no image, too large or of a kind that is not read.
         """
-        with _opening(path) as file:
+        with opening(path) as file:
             return self._header(file, path)
 
     def shape(self, path: str | Path) -> tuple[int, int]:
@@ -133,7 +137,7 @@ class ImageReader:
         header = self.header(path)
         return header.turned if self.exif else header.stored
 
-    def read(self, path: str | Path) -> np.ndarray:
+    def read(self, path: str | Path, said: tuple[int, int] | None = None) -> np.ndarray:
         """Read an image.
 
         Grey images and palettes are turned into colours, CMYK too; alpha is left out. Of more than
@@ -142,14 +146,15 @@ class ImageReader:
 
         Args:
             path: An image file.
+            said: (height, width) that it must have, as the file of its boxes says.
 
         Returns:
             (H, W, 3) uint8, BGR.
 
         Raises:
-            InputError: As :meth:`header`, or if the file is broken.
+            InputError: As :meth:`header`, or if the file is broken or of another size.
         """
-        data = _read(path)
+        data = read_bytes(path)
         header = self._header(io.BytesIO(data), path)
         if header.bands:
             pixels = self._choose_bands(data, header, path)
@@ -160,7 +165,10 @@ class ImageReader:
             pixels = _decode(data, flag, path)
         if pixels.ndim == 2:
             pixels = pixels[..., None].repeat(3, axis=2)
-        return self._turn(_as_bytes(pixels[..., :3]), header)
+        image = self._turn(_as_bytes(pixels[..., :3]), header)
+        if said not in (None, image.shape[:2]):
+            raise InputError(self.explain_shape(path, said, 'its annotation file'))
+        return image
 
     def is_other_frame(self, path: str | Path, said: tuple[int, int]) -> bool:
         """Whether a (height, width) is an image's as it would be if ``exif`` were the other way."""
@@ -274,7 +282,7 @@ def read_mask(
         InputError: If the file is missing, not an image, or has no object, or has a mask in its
             colours and another in its alpha.
     """
-    data = _read(path)
+    data = read_bytes(path)
     header = reader._header(io.BytesIO(data), path)
     pixels = _decode(data, cv2.IMREAD_UNCHANGED, path)
     if pixels.dtype == np.uint16:
@@ -363,29 +371,12 @@ class ImageBackend(LocalBackend):
     def get(self, filepath: str | Path) -> bytes:
         """The content of an image file; raises :class:`InputError` as :meth:`ImageReader.read`."""
         if self.reader.header(filepath).is_plain:
-            return _read(filepath)
+            return read_bytes(filepath)
         return cv2.imencode('.bmp', self.reader.read(filepath))[1].tobytes()
 
 
-def _read(path: str | Path) -> bytes:
-    with _opening(path) as file:
-        return file.read()
-
-
-@contextmanager
-def _opening(path: str | Path) -> Iterator[io.BufferedIOBase]:
-    try:
-        with open(path, 'rb') as file:
-            yield file
-    except (OSError, ValueError) as error:
-        if isinstance(error, InputError):
-            raise
-        reason = getattr(error, 'strerror', None) or error
-        raise InputError(f'cannot read {path}: {reason}') from None
-
-
 def _is_tiff(path: str | Path) -> bool:
-    with _opening(path) as file:
+    with opening(path) as file:
         return file.read(4) in _TIFF
 
 

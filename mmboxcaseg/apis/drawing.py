@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from itertools import compress
 from pathlib import Path
 
@@ -21,7 +20,6 @@ from mmboxcaseg.coco import (
     rank_proxies,
 )
 from mmboxcaseg.coco.checks import check_bboxes, check_images, image_paths
-from mmboxcaseg.datasets.transforms import LoadPatchImage
 from mmboxcaseg.engine.device import check_device, default_device
 from mmboxcaseg.errors import InputError, check_count, shown
 from mmboxcaseg.evaluation import mask_iou
@@ -170,9 +168,7 @@ def draw_tile(
     Raises:
         InputError: If the image is missing, broken or of another size than its file says.
     """
-    path = str(img_root / image.file_name)
-    size = dict(height=image.height, width=image.width)
-    img = LoadPatchImage(**asdict(reader))(dict(img_path=path) | size)['img']
+    img = reader.read(img_root / image.file_name, image.shape)
     return draw_instance(img, annotation_bboxes([annotation])[0], mask, true_mask, _TILE_SIZE)
 
 

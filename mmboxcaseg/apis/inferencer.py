@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sized
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from itertools import compress, count, zip_longest
 from pathlib import Path
 from typing import Any
@@ -22,24 +22,20 @@ from tqdm import tqdm
 from mmboxcaseg.coco.annotations import Annotation, Image, annotation_bboxes, annotations_by_image
 from mmboxcaseg.coco.checks import check_bboxes, check_images, check_true_masks
 from mmboxcaseg.coco.shards import SHARD_IMAGES
-from mmboxcaseg.datasets.transforms import LoadPatchImage
 from mmboxcaseg.engine.config import box_pipeline
 from mmboxcaseg.engine.device import check_device, default_device
 from mmboxcaseg.engine.reading import reading_of
 from mmboxcaseg.errors import InputError, check_count, check_share
 from mmboxcaseg.fileio import make_folder, write_bytes, write_json
 from mmboxcaseg.formats import read_boxes
-from mmboxcaseg.images import ImageReader
+from mmboxcaseg.images import IMAGE_SUFFIXES, ImageReader
 from mmboxcaseg.pretrained import or_shipped
-from mmboxcaseg.proxy import BoxMask, decode_rle, encode_rle
+from mmboxcaseg.proxy import BoxMask, decode_rle, read_rles
 from mmboxcaseg.visualization.draw import draw_instances
 
 from .inference import BoxCasegPredictor, as_bboxes, check_image, checked_bboxes, init_model
 from .mask_stream import MaskStream, cpu_threads
 from .proxy_generation import proxies_and_results
-
-#: What a file in a folder must end in to be taken for an image.
-IMAGE_SUFFIXES = ('.jpg', '.jpeg', '.png', '.ppm', '.bmp', '.pgm', '.tif', '.tiff', '.webp')
 
 _ABSENT = object()
 
@@ -69,10 +65,8 @@ class _Picture:
     masks: list[dict] | None = None
 
     def pixels(self, reader: ImageReader) -> np.ndarray:
-        if isinstance(self.image, np.ndarray):
-            return self.image
-        size = dict(zip(('height', 'width'), self.shape or (), strict=False))
-        return LoadPatchImage(**asdict(reader))(dict(img_path=str(self.image), **size))['img']
+        is_read = isinstance(self.image, np.ndarray)
+        return self.image if is_read else reader.read(self.image, self.shape)
 
     @property
     def objects(self) -> list[dict]:
@@ -106,6 +100,8 @@ class BoxCasegInferencer:
         slack: How far a mask may leave its box.
         workers: Threads that read images and make masks, beside the network.
         show_progress: Whether to show a progress bar.
+        reader: How images are read, such as ``ImageReader(exif=True)``; by default as the config
+            says.
 
     Raises:
         InputError: If one of model and weights is missing, or they cannot be used.
@@ -130,6 +126,7 @@ class BoxCasegInferencer:
         slack: float | None = None,
         workers: int = 2,
         show_progress: bool = True,
+        reader: ImageReader | None = None,
     ) -> None:
         device = device or default_device()
         check_device(device)
@@ -138,8 +135,8 @@ class BoxCasegInferencer:
         self.predictor = BoxCasegPredictor(
             self.model, tta=tta, threshold=threshold, amp=amp, slack=slack
         )
-        self._reader = reading_of(box_pipeline(self.cfg, tta))
         self.show_progress = show_progress
+        self.reader = reader or reading_of(box_pipeline(self.cfg, tta))
         self._stream = MaskStream(self.predictor, workers, cpu_threads(device))
 
     def __call__(
@@ -211,7 +208,7 @@ class BoxCasegInferencer:
         check_share('pred_score_thr', pred_score_thr)
         self.predictor.batch_size = batch_size
         if isinstance(bboxes, str | Path):
-            pictures = _read_file(inputs, bboxes, keep_masks, trust_boxes, self._reader)
+            pictures = _read_file(inputs, bboxes, keep_masks, trust_boxes, self.reader)
         else:
             pictures = _read_inputs(inputs, bboxes)
         save_vis = bool(out_dir) and not no_save_vis
@@ -229,7 +226,9 @@ class BoxCasegInferencer:
                 write_json(_as_dict(picture), path)
             if not (save_vis or show or return_vis):
                 continue
-            drawn = _draw(picture, self._reader, pred_score_thr)
+            shown = picture.numbers('quality') >= pred_score_thr
+            pixels = picture.pixels(self.reader)
+            drawn = draw_instances(pixels, picture.bboxes[shown], picture.arrays()[shown])
             if save_vis:
                 path = Path(out_dir, 'vis', picture.name)
                 make_folder(path.parent)
@@ -250,7 +249,7 @@ class BoxCasegInferencer:
         settings = dict(merge=merge, mask_bbox=self.predictor.slack > 0, keep_masks=keep_masks)
 
         def load(picture: _Picture) -> tuple[np.ndarray, np.ndarray]:
-            pixels = picture.pixels(self._reader)
+            pixels = picture.pixels(self.reader)
             picture.shape = pixels.shape[:2]
             try:
                 bboxes = checked_bboxes(picture.bboxes, picture.shape)
@@ -377,24 +376,22 @@ def _picture(number: int, image: Any, bboxes: Any, ids: Iterator[int]) -> _Pictu
     return _Picture(name, image, annotations, bboxes, labels, wanted)
 
 
-def _draw(picture: _Picture, reader: ImageReader, min_quality: float) -> np.ndarray:
-    drawn = picture.numbers('quality') >= min_quality
-    return draw_instances(picture.pixels(reader), picture.bboxes[drawn], picture.arrays()[drawn])
-
-
-def _as_arrays(picture: _Picture) -> dict[str, np.ndarray]:
+def _without_masks(picture: _Picture) -> dict[str, np.ndarray]:
     return dict(
         bboxes=picture.bboxes,
         labels=picture.labels,
         scores=picture.numbers('quality'),
         box_agreement=picture.numbers('box_agreement'),
-        masks=picture.arrays(),
     )
 
 
+def _as_arrays(picture: _Picture) -> dict[str, np.ndarray]:
+    return _without_masks(picture) | dict(masks=picture.arrays())
+
+
 def _as_dict(picture: _Picture) -> dict[str, list]:
-    fields = _as_arrays(picture)
-    rles = [encode_rle(mask) for mask in fields.pop('masks')]
+    rles = read_rles([content['segmentation'] for content in picture.objects], picture.shape)
+    fields = _without_masks(picture)
     return {name: values.tolist() for name, values in fields.items()} | dict(masks=rles)
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict
 from pathlib import Path
 
 import cv2
@@ -22,7 +21,6 @@ from mmboxcaseg.coco.groups import ImageGroups
 from mmboxcaseg.coco.proxies import refine_annotations
 from mmboxcaseg.coco.results import mask_result
 from mmboxcaseg.coco.shards import SHARD_IMAGES, ShardFolder, file_hash, text_hash
-from mmboxcaseg.datasets.transforms import LoadPatchImage
 from mmboxcaseg.engine.checks import check_slack
 from mmboxcaseg.engine.config import box_pipeline, load_config
 from mmboxcaseg.engine.device import check_device, default_device
@@ -264,10 +262,7 @@ class ProxyGenerator:
         bboxes = annotation_bboxes(wanted)
         if not wanted:
             return np.empty((0, 0, 3), np.uint8), bboxes
-        size = dict(height=image.height, width=image.width)
-        path = str(self.img_root / image.file_name)
-        load = LoadPatchImage(**asdict(self.reader))
-        return load(dict(img_path=path) | size)['img'], bboxes
+        return self.reader.read(self.img_root / image.file_name, image.shape), bboxes
 
     def _finish(
         self, index: int, rated: list[tuple[BoxMask, float]]

@@ -14,10 +14,9 @@ from tqdm import tqdm
 
 from mmboxcaseg.converters.linking import check_apart, link_files
 from mmboxcaseg.datasets import SalientObjectDataset
-from mmboxcaseg.datasets.salient_objects import IMAGE_SUFFIXES
 from mmboxcaseg.errors import InputError, check_count, check_share
 from mmboxcaseg.fileio import check_output, write_bytes
-from mmboxcaseg.images import read_image_shape, read_mask
+from mmboxcaseg.images import IMAGE_SUFFIXES, read_image_shape, read_mask
 
 Entry = TypeVar('Entry')
 

@@ -18,12 +18,11 @@ import numpy as np
 from PIL import Image, ImageOps
 from tqdm import tqdm
 
-from mmboxcaseg.datasets.salient_objects import IMAGE_SUFFIXES
 from mmboxcaseg.errors import InputError, shown
-from mmboxcaseg.images import DEFAULT_READER, ImageReader, opening_image
+from mmboxcaseg.images import DEFAULT_READER, IMAGE_SUFFIXES, ImageReader, opening_image
 
 # Those that training reads and others that Pillow does.
-SUFFIXES = (*IMAGE_SUFFIXES, '.gif', '.jp2', '.tif', '.tiff')
+SUFFIXES = (*IMAGE_SUFFIXES, '.gif', '.jp2')
 # 256 bits. With 64, tens of thousands of images in both folders look alike by chance.
 HASH_SIDE = 16
 NUM_BITS = HASH_SIDE**2
@@ -45,7 +44,7 @@ def check_leakage(
         reader: How images are read.
 
     Returns:
-        How many pairs there are, and lines that tell of them.
+        How many pairs there are, and lines that tell of them, paths as :func:`shown` gives them.
 
     Raises:
         InputError: If a folder or an image cannot be read, or both have a folder in common.
@@ -67,8 +66,7 @@ def check_leakage(
         for row, column, bits in near_pairs(hashes_a[:, int(mirrored)], hashes_b[:, 0], distance)
     )
     for bits, path_a, path_b, mirrored in pairs:
-        both = f'{shown(path_a)}\t{shown(path_b)}'
-        lines.append(f'{bits}\t{both}{"  mirrored" if mirrored else ""}')
+        lines.append(f'{bits}\t{shown(path_a)}\t{shown(path_b)}{"  mirrored" if mirrored else ""}')
     lines.append(
         f'{len(pairs)} pairs of {len(paths_a)} and {len(paths_b)} images differ in {distance} '
         f'or fewer of {NUM_BITS} bits' + (': look at them' if pairs else '')

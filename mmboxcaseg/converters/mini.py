@@ -13,9 +13,9 @@ from mmboxcaseg.coco import Annotation, annotations_by_image, decode_annotation,
 from mmboxcaseg.coco.checks import image_paths
 from mmboxcaseg.converters.duts_single import LAYOUTS, check_leftovers, draw_subset, list_pairs
 from mmboxcaseg.converters.linking import check_apart
-from mmboxcaseg.datasets.transforms.loading import read_image, read_image_shape, read_mask
 from mmboxcaseg.errors import InputError, check_count
 from mmboxcaseg.fileio import check_output, make_folder, read_bytes, write_bytes, write_json
+from mmboxcaseg.images import read_image, read_image_shape, read_mask
 from mmboxcaseg.proxy import encode_rle
 
 

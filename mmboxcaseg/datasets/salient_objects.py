@@ -10,9 +10,8 @@ from mmengine.dataset import BaseDataset
 
 from mmboxcaseg.errors import InputError, check_count
 from mmboxcaseg.fileio import read_text
+from mmboxcaseg.images import IMAGE_SUFFIXES
 from mmboxcaseg.registry import DATASETS
-
-IMAGE_SUFFIXES = ('.jpg', '.jpeg', '.png', '.bmp', '.webp')
 
 
 @DATASETS.register_module()

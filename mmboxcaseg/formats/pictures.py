@@ -16,9 +16,8 @@ from urllib.parse import unquote
 
 from mmboxcaseg.coco.annotations import Coco, parse_coco
 from mmboxcaseg.errors import InputError
-from mmboxcaseg.images import DEFAULT_READER, ImageReader, read_image_shape
+from mmboxcaseg.images import DEFAULT_READER, IMAGE_SUFFIXES, ImageReader, read_image_shape
 
-IMAGE_SUFFIXES = ('.jpg', '.jpeg', '.png', '.bmp', '.tif', '.tiff', '.webp')
 #: To this part of a pixel boxes are rounded that a file gives in parts of the image: whole pixels
 #: come back whole from six decimals.
 DECIMALS = 2

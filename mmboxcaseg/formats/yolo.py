@@ -13,10 +13,11 @@ import yaml
 from mmboxcaseg.coco.annotations import Coco
 from mmboxcaseg.errors import InputError
 from mmboxcaseg.fileio import read_text, write_bytes
+from mmboxcaseg.images import IMAGE_SUFFIXES
 
 from .export import Export, Instance
 from .outlines import join, mask_parts
-from .pictures import DECIMALS, IMAGE_SUFFIXES, Drawn, Source, as_coco, in_pixels, outlined, tidy
+from .pictures import DECIMALS, Drawn, Source, as_coco, in_pixels, outlined, tidy
 
 _NAME_FILES = ('data.yaml', 'data.yml', 'dataset.yaml', 'classes.txt')
 # Where in its pixel an outline that is written runs, whether its reader rounds it or cuts it off.

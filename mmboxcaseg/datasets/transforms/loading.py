@@ -8,11 +8,9 @@ import numpy as np
 from mmcv.transforms import BaseTransform
 
 from mmboxcaseg.errors import InputError
-from mmboxcaseg.images import ImageReader, read_image, read_image_shape, read_mask
+from mmboxcaseg.images import ImageReader, read_mask
 from mmboxcaseg.proxy import decode_rle
 from mmboxcaseg.registry import TRANSFORMS
-
-__all__ = ['LoadPatchImage', 'read_image', 'read_image_shape', 'read_mask']
 
 
 @TRANSFORMS.register_module()

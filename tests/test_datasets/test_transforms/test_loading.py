@@ -7,8 +7,8 @@ import pytest
 from PIL import Image
 
 from mmboxcaseg.datasets.transforms import LoadPatchImage
-from mmboxcaseg.datasets.transforms.loading import read_image_shape, read_mask
 from mmboxcaseg.errors import InputError
+from mmboxcaseg.images import read_image_shape, read_mask
 from mmboxcaseg.proxy import encode_rle
 
 IMAGE = np.arange(4 * 6 * 3, dtype=np.uint8).reshape(4, 6, 3)
