@@ -16,10 +16,10 @@ from mmboxcaseg.coco import (
     annotation_bboxes,
     decode_annotation,
     load_coco,
-    load_proxies,
     rank_proxies,
 )
 from mmboxcaseg.coco.checks import check_bboxes, check_images, image_paths
+from mmboxcaseg.coco.proxies import load_proxy_file, read_proxies
 from mmboxcaseg.engine.device import check_device, default_device
 from mmboxcaseg.errors import InputError, check_count, shown
 from mmboxcaseg.evaluation import mask_iou
@@ -123,13 +123,13 @@ def draw_proxies(
     """
     img_root, out = Path(img_root), Path(out)
     check_count('--count', count)
-    coco = load_coco(masks)
+    coco = load_proxy_file(masks)
     check_bboxes(coco)
     images = image_paths(coco.images, img_root, masks)
     check_images(coco, img_root, reader)
     check_output(out, [masks, *images.values()], _SUFFIXES)
     count = _available(coco.objects, count, min_side, masks)
-    _, values = rank_proxies(load_proxies(masks), masks)
+    _, values = rank_proxies(read_proxies(coco), masks)
     scored = [
         (values[annotation.id], image, annotation)
         for image, objects in coco.objects_by_image()

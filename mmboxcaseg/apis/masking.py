@@ -12,9 +12,9 @@ from types import MappingProxyType
 import numpy as np
 from mmengine.logging import print_log
 
-from mmboxcaseg.coco.annotations import Coco, check_mask, load_coco, tell_left_out, write_coco
+from mmboxcaseg.coco.annotations import Coco, check_mask, tell_left_out, write_coco
 from mmboxcaseg.coco.checks import check_bboxes, check_true_masks
-from mmboxcaseg.coco.proxies import Proxy, ProxyAnnotation, load_proxies, refine_proxy_masks
+from mmboxcaseg.coco.proxies import Proxy, load_proxy_file, read_proxies, refine_proxy_masks
 from mmboxcaseg.engine.device import default_device
 from mmboxcaseg.errors import InputError, check_share, listing
 from mmboxcaseg.fileio import check_output, make_folder, read_bytes
@@ -168,8 +168,8 @@ def boxes_to_masks(
             min_part=min_part,
             max_hole=max_hole,
         )
-    proxies = load_proxies(out / 'masks.json')
-    masked = load_coco(out / 'masks.json', ProxyAnnotation)
+    masked = load_proxy_file(out / 'masks.json')
+    proxies = read_proxies(masked)
     training = write_mask_rcnn(masked, images, out, min_quality, pretrained, true, reader)
     val_names = {image.file_name for image in true.images} if true else set()
     val_ids = {i.id for i in masked.images if i.file_name in val_names} if true else None

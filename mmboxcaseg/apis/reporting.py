@@ -12,14 +12,15 @@ from tqdm import trange
 
 from mmboxcaseg.coco import (
     Annotation,
+    Coco,
     annotation_bboxes,
     decode_annotation,
     load_coco,
-    load_proxies,
     rank_proxies,
 )
 from mmboxcaseg.coco.annotations import Id
 from mmboxcaseg.coco.checks import check_bboxes, check_images, images_of_objects
+from mmboxcaseg.coco.proxies import load_proxy_file, read_proxies
 from mmboxcaseg.errors import InputError, check_count, check_share
 from mmboxcaseg.evaluation import calibration_error, mask_iou, rank_correlation
 from mmboxcaseg.fileio import check_output, write_bytes
@@ -68,14 +69,14 @@ def make_report(
     check_share('--min-quality', min_quality)
     check_share('--min-agreement', min_agreement)
     check_count('--pictures', pictures)
-    coco = load_coco(masks)
+    coco = load_proxy_file(masks)
     check_bboxes(coco)
     check_images(coco, img_root, reader)
     images = [img_root / image.file_name for image in images_of_objects(coco)]
     check_output(out, [masks, *filter(None, [truth]), *images], ('.html',))
-    proxies = load_proxies(masks)
+    proxies = read_proxies(coco)
     measure, ranks = rank_proxies(proxies, masks)
-    true = {} if truth is None else _true_masks(truth, masks)
+    true = {} if truth is None else _true_masks(truth, coco)
     names = {category.id: category.name for category in coco.categories}
     objects = [(image, one) for image, own in coco.objects_by_image() for one in own]
 
@@ -127,9 +128,9 @@ def make_report(
     write_bytes(page.encode(), out)
 
 
-def _true_masks(truth: str | Path, masks: str | Path) -> dict[Id, Annotation]:
+def _true_masks(truth: str | Path, masks: Coco) -> dict[Id, Annotation]:
     coco = load_coco(truth)
-    load_proxies(masks, coco)  # refuses boxes that have no mask there
+    read_proxies(masks, coco)  # refuses boxes that have no mask there
     true = {annotation.id: annotation for annotation in coco.objects if annotation.segmentation}
     if not true:
         raise InputError(f'{truth} has no true masks: leave --truth out')

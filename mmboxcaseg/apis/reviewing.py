@@ -19,12 +19,11 @@ from mmboxcaseg.coco.annotations import (
     Image,
     annotation_bboxes,
     annotations_by_image,
-    load_coco,
     read_masks,
     write_coco,
 )
 from mmboxcaseg.coco.checks import image_paths
-from mmboxcaseg.coco.proxies import Proxy, ProxyAnnotation, load_proxies, rank_proxies
+from mmboxcaseg.coco.proxies import Proxy, load_proxy_file, rank_proxies, read_proxies
 from mmboxcaseg.errors import InputError, check_count, check_share, listing
 from mmboxcaseg.fileio import check_output, make_folder
 from mmboxcaseg.formats import check_convertible, convert_masks, read_boxes
@@ -82,8 +81,8 @@ def review_masks(
         raise InputError(f'there is no format {to!r}: take one of {", ".join(REVIEW_FORMATS)}')
     if sum(choice is not None for choice in (count, share, below)) > 1:
         raise InputError('give one of --count, --share and --below')
-    coco = load_coco(masks, ProxyAnnotation)
-    proxies = load_proxies(masks)
+    coco = load_proxy_file(masks)
+    proxies = read_proxies(coco)
     measure, values = rank_proxies(proxies, masks)
     # One that the merge emptied still has the quality that it had before.
     values = {id_: 0.0 if proxies[id_].is_empty else value for id_, value in values.items()}
@@ -141,8 +140,8 @@ def merge_corrected(
     check_output(out, inputs=[masks, corrected])
     if Path(masks).resolve() == Path(corrected).resolve():
         raise InputError(f'{corrected} is the file of all masks: give the corrected ones')
-    coco = load_coco(masks, ProxyAnnotation)
-    proxies = load_proxies(masks)
+    coco = load_proxy_file(masks)
+    proxies = read_proxies(coco)
     if any(proxy.box_agreement is None for proxy in proxies.values()):
         raise InputError(f'{masks} has raw masks, without box_agreement: mmboxcaseg refine first')
     drawn = read_boxes(corrected, images).coco

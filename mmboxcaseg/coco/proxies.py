@@ -87,8 +87,42 @@ def load_proxies(
     """Read a file of proxy masks.
 
     Args:
-        path: COCO file that ``tools/generate_proxy_masks.py`` or ``tools/refine_proxy_masks.py``
-            wrote, or one of raw masks, which has no ``box_agreement``.
+        path: COCO file that ``mmboxcaseg generate`` or ``mmboxcaseg refine`` wrote, or one of raw
+            masks, which has no ``box_agreement``.
+        boxes: See :func:`read_proxies`.
+        partial: See :func:`read_proxies`.
+
+    Returns:
+        As :func:`read_proxies`.
+
+    Raises:
+        InputError: If the file is missing or is not COCO, a number is none in [0, 1], or as
+            :func:`read_proxies`.
+    """
+    return read_proxies(load_proxy_file(path), boxes, partial=partial)
+
+
+def load_proxy_file(path: str | Path) -> Coco:
+    """Read a file of proxy masks as :func:`load_coco` does, for :func:`read_proxies`.
+
+    Returns:
+        The file, its annotations :class:`ProxyAnnotation`.
+
+    Raises:
+        InputError: If it is missing or not COCO, or a number is none in [0, 1].
+    """
+    if not Path(path).is_file():
+        raise InputError(f'there is no file of proxy masks {path}: make it with {MASK_TOOL}')
+    return load_coco(path, ProxyAnnotation)
+
+
+def read_proxies(
+    coco: Coco, boxes: Coco | None = None, *, partial: bool = False
+) -> dict[Id, Proxy]:
+    """Read the proxy masks of a file.
+
+    Args:
+        coco: The file, of :func:`load_proxy_file`.
         boxes: The file whose boxes the masks are for; by default the same.
         partial: Whether some objects may have no mask. They then get an empty one, of agreement and
             quality 0, and where masks have no numbers they are true ones, of agreement and quality
@@ -98,17 +132,14 @@ def load_proxies(
         Annotation id to proxy, of every object of ``boxes``, in its order.
 
     Raises:
-        InputError: If the file is missing or is not COCO; if an object is not in it or is of
-            another image or place there, or has a mask that is missing, broken or of another size
-            than the image, or a number that is none in [0, 1]; if some objects have a
+        InputError: If an object is not in the file or is of another image or place there, or has a
+            mask that is missing, broken or of another size than the image; if some objects have a
             ``box_agreement`` and others have none.
     """
-    if not Path(path).is_file():
-        raise InputError(f'there is no file of proxy masks {path}: make it with {MASK_TOOL}')
-    coco = load_coco(path, ProxyAnnotation)
+    path = coco.path
     images = {image.id: image for image in coco.images}
     found = {annotation.id: annotation for annotation in coco.objects}
-    some = partial and lacks_masks(coco)
+    some = partial and has_some_masks(coco)
     missing = None if some else f': make proxy masks with {MASK_TOOL}'
     check_masks(coco, missing, objects_only=True)
     read = _read_partial if some else _read_proxy
@@ -130,7 +161,7 @@ def load_proxies(
     return proxies
 
 
-def lacks_masks(coco: Coco) -> bool:
+def has_some_masks(coco: Coco) -> bool:
     """Whether some of a file's objects have a mask and others have none."""
     return len({annotation.lacks_mask for annotation in coco.objects}) == 2
 

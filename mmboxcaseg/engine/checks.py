@@ -17,7 +17,13 @@ from mmengine.registry import DATASETS, METRICS, MODELS, TRANSFORMS, Registry, i
 
 from mmboxcaseg.coco.annotations import Coco, check_masks, load_coco
 from mmboxcaseg.coco.checks import check_bboxes, check_headers, image_paths
-from mmboxcaseg.coco.proxies import MASK_TOOL, known_quality, lacks_masks, load_proxies
+from mmboxcaseg.coco.proxies import (
+    MASK_TOOL,
+    has_some_masks,
+    known_quality,
+    load_proxy_file,
+    read_proxies,
+)
 from mmboxcaseg.coco.repairs import find_faults
 from mmboxcaseg.datasets.box_instances import BoxInstanceDataset, read_classes
 from mmboxcaseg.datasets.mended_coco import MendedCocoDataset
@@ -112,11 +118,13 @@ def check_coco_dataset(config: dict[str, Any], default_classes: Sequence[str] = 
     drops = [transform for transform in transforms if _is_drop(transform)]
     takes_some = issubclass(_class_of(config, DATASETS), ProxyCocoDataset)
     if drops:
-        proxies = load_proxies(ann_file, partial=takes_some)
+        coco = load_proxy_file(ann_file)
+        proxies = read_proxies(coco, partial=takes_some)
         if any(drop.get('min_quality') is not None for drop in drops):
             for id_, proxy in proxies.items():
                 known_quality(proxy, id_, ann_file)
-    coco = load_coco(ann_file)
+    else:
+        coco = load_coco(ann_file)
     if coco.objects or not config.get('test_mode'):
         check_bboxes(coco)
     with_masks = any(transform.get('with_mask') for transform in transforms)
@@ -126,7 +134,7 @@ def check_coco_dataset(config: dict[str, Any], default_classes: Sequence[str] = 
     check_classes(coco, read_classes(classes))
     folder = os.path.join(root, (config.get('data_prefix') or {}).get('img', ''))
     paths = image_paths(coco.images, folder, ann_file)
-    is_partial = takes_some and lacks_masks(coco)
+    is_partial = takes_some and has_some_masks(coco)
     if not (drops or is_partial) and with_masks:
         check_masks(
             coco,

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import numpy as np
 
-from mmboxcaseg.coco.annotations import Coco, Id, load_coco
+from mmboxcaseg.coco.annotations import Coco, Id
 from mmboxcaseg.coco.checks import image_paths
-from mmboxcaseg.coco.proxies import ProxyAnnotation, load_proxies
+from mmboxcaseg.coco.proxies import load_proxy_file, read_proxies
 from mmboxcaseg.coco.splitting import val_images
 from mmboxcaseg.errors import InputError, check_share
 from mmboxcaseg.fileio import make_folder, replacing_folder
@@ -68,8 +68,8 @@ def convert_masks(
         >>> convert_masks('masks.json', 'images', 'yolo', 'yolo-seg')  # doctest: +SKIP
     """
     check_share('--min-quality', min_quality)
-    load_proxies(masks)  # says what is wrong with it
-    coco = load_coco(masks, ProxyAnnotation)
+    coco = load_proxy_file(masks)
+    read_proxies(coco)  # says what is wrong with it
     images, out = Path(images), Path(out)
     image_paths(coco.images, images, masks)
     check_convertible(coco, out, to)
