@@ -13,7 +13,7 @@ import numpy as np
 from mmengine.logging import print_log
 
 from mmboxcaseg.coco.annotations import Coco, check_mask, tell_left_out, write_coco
-from mmboxcaseg.coco.checks import check_bboxes, check_true_masks
+from mmboxcaseg.coco.checks import check_bboxes, check_true_masks, similar_classes
 from mmboxcaseg.coco.proxies import Proxy, load_proxy_file, read_proxies, refine_proxy_masks
 from mmboxcaseg.engine.device import default_device
 from mmboxcaseg.errors import InputError, check_share, listing
@@ -23,7 +23,6 @@ from mmboxcaseg.formats import (
     check_convertible,
     convert_masks,
     read_boxes,
-    similar_classes,
 )
 from mmboxcaseg.images import DEFAULT_READER, ImageReader
 from mmboxcaseg.pretrained import or_shipped

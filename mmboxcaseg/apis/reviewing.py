@@ -23,16 +23,22 @@ from mmboxcaseg.coco.annotations import (
     write_coco,
 )
 from mmboxcaseg.coco.checks import image_paths
-from mmboxcaseg.coco.proxies import Proxy, load_proxy_file, rank_proxies, read_proxies
+from mmboxcaseg.coco.proxies import (
+    Proxy,
+    load_proxy_file,
+    measure_masks,
+    rank_proxies,
+    read_proxies,
+)
 from mmboxcaseg.errors import InputError, check_count, check_share, listing
 from mmboxcaseg.fileio import check_output, make_folder
 from mmboxcaseg.formats import check_convertible, convert_masks, read_boxes
+from mmboxcaseg.images import DEFAULT_READER, ImageReader
 from mmboxcaseg.proxy import (
     box_agreement,
     decode_rle,
     encode_rle,
     pairwise_iou,
-    rle_areas,
     rle_bboxes,
 )
 
@@ -112,7 +118,11 @@ def review_masks(
 
 
 def merge_corrected(
-    masks: str | Path, corrected: str | Path, images: str | Path, out: str | Path
+    masks: str | Path,
+    corrected: str | Path,
+    images: str | Path,
+    out: str | Path,
+    reader: ImageReader = DEFAULT_READER,
 ) -> list[str]:
     """Take masks that people corrected as true masks.
 
@@ -127,6 +137,7 @@ def merge_corrected(
             that :func:`mmboxcaseg.formats.read_boxes` reads masks of.
         images: Folder of the images.
         out: COCO file to write, with all annotations of ``masks``.
+        reader: How images are read.
 
     Returns:
         What was done, and what did not fit, in up to two lines.
@@ -144,7 +155,7 @@ def merge_corrected(
     proxies = read_proxies(coco)
     if any(proxy.box_agreement is None for proxy in proxies.values()):
         raise InputError(f'{masks} has raw masks, without box_agreement: mmboxcaseg refine first')
-    drawn = read_boxes(corrected, images).coco
+    drawn = read_boxes(corrected, images, reader=reader).coco
     known = {image.file_name: image for image in coco.images}
     strangers = [image.file_name for image in drawn.images if image.file_name not in known]
     if strangers:
@@ -258,10 +269,7 @@ def _changed(annotation: Annotation, change: dict | None) -> bytes:
     if change is None:
         return bytes(annotation.text)
     content = annotation.content()
-    had_bbox = content.pop('mask_bbox', None)
-    (area,) = rle_areas([change['segmentation']])
-    if area:
-        change = change | dict(area=area)
-        x1, y1, x2, y2 = rle_bboxes([change['segmentation']])[0].tolist()
-        change |= dict(mask_bbox=[x1, y1, x2 - x1, y2 - y1]) if had_bbox else {}
-    return json.dumps(content | change).encode()
+    (measured,) = measure_masks([change['segmentation']], 'mask_bbox' in content)
+    content.pop('mask_bbox', None)
+    box_area = dict(area=annotation.bbox[2] * annotation.bbox[3])
+    return json.dumps(content | box_area | measured | change).encode()

@@ -9,6 +9,8 @@ from __future__ import annotations
 from argparse import ArgumentParser, Namespace
 from pathlib import Path
 
+from .options import add_image_options, image_reader
+
 
 def add_arguments(parser: ArgumentParser) -> None:
     """What it takes."""
@@ -23,10 +25,13 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         '--out', type=Path, required=True, help='COCO file to write, with all annotations of MASKS'
     )
+    add_image_options(parser)
 
 
 def main(args: Namespace) -> None:
     """Merge."""
     from mmboxcaseg.apis.reviewing import merge_corrected
+    from mmboxcaseg.images import DEFAULT_READER
 
-    print('\n'.join(merge_corrected(**vars(args))))
+    reader = image_reader(args) or DEFAULT_READER
+    print('\n'.join(merge_corrected(**vars(args), reader=reader)))

@@ -131,6 +131,23 @@ def _suspicions(coco: Coco, bboxes: np.ndarray, sides: np.ndarray, cause: str) -
             break
 
 
+def similar_classes(coco: Coco) -> list[str]:
+    """Find classes that may be one: their names differ in capitals, spaces and signs alone.
+
+    Returns:
+        A sentence for each such group.
+    """
+    groups: dict[str, list[str]] = {}
+    for category in coco.categories:
+        letters = ''.join(filter(str.isalnum, category.name.casefold()))
+        groups.setdefault(letters or category.name, []).append(category.name)
+    return [
+        f'classes {" and ".join(map(repr, names))} may be one: if so, give both one name'
+        for names in groups.values()
+        if len(names) > 1
+    ]
+
+
 def check_true_masks(coco: Coco) -> None:
     """Check that the true masks of a file can be read.
 

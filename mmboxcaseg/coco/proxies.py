@@ -254,15 +254,10 @@ def refine_annotations(
         fields[id_]['quality'] = scores[id_]
     for id_ in given:
         fields[id_] |= dict(segmentation=true[id_], quality=1.0)
-    if mask_bbox:
-        for own, (x1, y1, x2, y2) in zip(fields.values(), rle_bboxes(rles).tolist(), strict=True):
-            if x1 < x2:
-                own['mask_bbox'] = [x1, y1, x2 - x1, y2 - y1]
-    # Of true masks the file's own number stays.
-    drawn = [fields[a.id] for a in objects if a.id not in true]
-    for own, area in zip(drawn, rle_areas([own['segmentation'] for own in drawn]), strict=True):
-        if area:
-            own['area'] = area
+    for annotation, measured in zip(objects, measure_masks(rles, mask_bbox), strict=True):
+        if annotation.id in true:
+            measured.pop('area', None)  # the file's own number stays
+        fields[annotation.id] |= measured
     empty = dict(segmentation=empty_rle(image.shape), box_agreement=0.0)
     refined = []
     for annotation in annotations:
@@ -280,6 +275,30 @@ def refine_annotations(
         area = box_area if is_new else annotation.known_area
         refined.append(content | flags | dict(area=area) | own)
     return refined
+
+
+def measure_masks(rles: Sequence[dict], mask_bbox: bool) -> list[dict]:
+    """Measure masks for their annotations.
+
+    Args:
+        rles: N RLEs of :func:`read_rles`.
+        mask_bbox: Whether their tight boxes are asked for.
+
+    Returns:
+        N dicts of ``area``, in pixels, and ``mask_bbox`` (x, y, width, height); none of either for
+        an empty mask.
+
+    Example:
+        >>> measure_masks([dict(size=[2, 2], counts='13')], mask_bbox=True)
+        [{'area': 3, 'mask_bbox': [0, 0, 2, 2]}]
+    """
+    measured = []
+    for area, (x1, y1, x2, y2) in zip(rle_areas(rles), rle_bboxes(rles).tolist(), strict=True):
+        own = dict(area=area) if area else {}
+        if area and mask_bbox:
+            own['mask_bbox'] = [x1, y1, x2 - x1, y2 - y1]
+        measured.append(own)
+    return measured
 
 
 def refine_proxy_masks(

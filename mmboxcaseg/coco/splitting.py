@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from .annotations import Coco, Id
+from .checks import images_of_objects
 
 # Of the images with boxes one in so many validates.
 _VAL_EVERY = 10
@@ -19,8 +20,7 @@ def val_images(coco: Coco) -> set[Id]:
     Returns:
         Their ids, the same for the same images.
     """
-    used = {annotation.image_id for annotation in coco.objects}
-    ids = [image.id for image in coco.images if image.id in used]
+    ids = [image.id for image in images_of_objects(coco)]
     count = -(-len(ids) // _VAL_EVERY) if len(ids) > 1 else 0
     chosen = np.random.default_rng(0).permutation(len(ids))[:count]
     return {ids[index] for index in chosen.tolist()}

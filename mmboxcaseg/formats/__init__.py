@@ -4,7 +4,6 @@ A reader makes COCO of a :class:`~mmboxcaseg.formats.pictures.Source`, a writer 
 :class:`~mmboxcaseg.formats.export.Export`.
 """
 
-from .checks import similar_classes
 from .reading import FORMATS, Reading, read_boxes
 from .writing import MASK_FORMATS, check_convertible, convert_masks
 
@@ -15,5 +14,4 @@ __all__ = [
     'check_convertible',
     'convert_masks',
     'read_boxes',
-    'similar_classes',
 ]

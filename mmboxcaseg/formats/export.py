@@ -13,7 +13,7 @@ import numpy as np
 from mmboxcaseg.coco.annotations import Category, Coco, Id, Image, read_masks
 from mmboxcaseg.coco.proxies import ProxyAnnotation
 from mmboxcaseg.fileio import link_file, make_folder
-from mmboxcaseg.proxy import decode_rle
+from mmboxcaseg.proxy import decode_rle, rle_areas
 
 
 @dataclass
@@ -74,9 +74,13 @@ class Export:
         for image, objects in self.coco.objects_by_image():
             segmentations = {annotation.id: annotation.segmentation for annotation in objects}
             rles = read_masks(segmentations, image.shape, self.coco.path)
-            instances = [Instance(a, rles[a.id], self._labels[a.category_id]) for a in objects]
-            there = [instance for instance in instances if instance.mask.any()]
-            self.left_out['empty masks'] += len(instances) - len(there)
+            areas = rle_areas(list(rles.values()))
+            there = [
+                Instance(annotation, rles[annotation.id], self._labels[annotation.category_id])
+                for annotation, area in zip(objects, areas, strict=True)
+                if area
+            ]
+            self.left_out['empty masks'] += len(objects) - len(there)
             yield image, there
 
     def good_masks(self) -> Iterator[tuple[Image, list[Instance], list[Instance]]]:
@@ -87,8 +91,9 @@ class Export:
             of which all are dropped is left out: it would teach that there is nothing.
         """
         for image, instances in self.masks():
-            good = [instance for instance in instances if self._is_good(instance.annotation)]
-            dropped = [instance for instance in instances if instance not in good]
+            good, dropped = [], []
+            for instance in instances:
+                (good if self._is_good(instance.annotation) else dropped).append(instance)
             self.left_out[f'masks of a quality of {self.min_quality:g} or less'] += len(dropped)
             if good:
                 yield image, good, dropped

@@ -97,10 +97,8 @@ def _draw(shape: dict, picture: Picture, where: str, source: Source) -> Drawn | 
     if shape.get('rotation'):
         raise InputError(f'{where} is turned: draw it upright, boxes have no angle')
     if None not in said and said != picture.shape:
-        raise InputError(
-            f'{where} is of an image of {said[1]}x{said[0]}, but the file is '
-            f'{picture.shape[1]}x{picture.shape[0]}: was it scaled or turned since?'
-        )
+        path = source.images.path / picture.file_name
+        raise InputError(source.images.reader.explain_shape(path, said, where))
     if kind == 'rectangle':
         x, y, w, h = (shape[key] / 100 for key in ('x', 'y', 'width', 'height'))
         return Drawn(label, in_pixels((x, y, x + w, y + h), picture.shape))

@@ -11,6 +11,7 @@ from mmboxcaseg.fileio import read_text
 
 from .corners import read_number
 from .pictures import Drawn, Source, as_coco, in_pixels, named_groups
+from .table import read_rows
 
 _EDGES = ('XMin', 'YMin', 'XMax', 'YMax')
 #: What a box is said to be, kept with it; a group is a crowd as well.
@@ -34,16 +35,12 @@ def read_open_images(source: Source) -> Coco:
     """
     path = source.path
     names = _read_names(path)
-    table = csv.DictReader(read_text(path).splitlines())
-    missing = [n for n in ('ImageID', 'LabelName', *_EDGES) if n not in (table.fieldnames or ())]
+    columns, listed = read_rows(path)
+    missing = [name for name in ('ImageID', 'LabelName', *_EDGES) if name not in columns]
     if missing:
         raise InputError(f'{path} has no column {missing[0]!r}, which boxes of Open Images have')
     pictures = []
-    try:
-        listed = [(row['ImageID'], (table.line_num, row)) for row in table]
-    except csv.Error as error:
-        raise InputError(f'{path} is no CSV after its line {table.line_num}: {error}') from None
-    for image_id, rows in named_groups(listed):
+    for image_id, rows in named_groups((row['ImageID'], (n, row)) for n, row in listed):
         if source.images.find_if_there(image_id) is None:
             source.left_out['images that are not in the folder'] += 1
             continue

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import csv
+import io
+from collections.abc import Callable, Sequence
+from pathlib import Path
 
 from mmboxcaseg.coco.annotations import Coco
 from mmboxcaseg.errors import InputError
@@ -24,6 +27,37 @@ _COLUMNS = {other: name for name, others in _NAMES.items() for other in others}
 _LISTED = ', '.join(CORNERS)
 
 
+def read_rows(
+    path: Path, rename: Callable[[str], str] = str
+) -> tuple[Sequence[str], list[tuple[int, dict[str, str]]]]:
+    """Read a CSV file with a head line, its columns apart by commas, semicolons or tabs.
+
+    Args:
+        path: The file.
+        rename: What a column is called from now on, given its name in the file.
+
+    Returns:
+        The columns' names, none of an empty file, and each row with the number of its line.
+
+    Raises:
+        InputError: If it cannot be read or is no CSV.
+    """
+    text = read_text(path)
+    head = text.partition('\n')[0]
+    delimiter = max(',;\t', key=head.count)
+    table = csv.DictReader(io.StringIO(text, newline=''), delimiter=delimiter, restval='')
+    try:
+        table.fieldnames = [rename(name) for name in table.fieldnames or ()]
+        return table.fieldnames, [(table.line_num, row) for row in table]
+    except csv.Error as error:
+        raise InputError(f'{path} is no CSV after its line {table.line_num}: {error}') from None
+
+
+def _usual_name(column: str) -> str:
+    name = column.strip().lower()
+    return _COLUMNS.get(name, name)
+
+
 def read_table(source: Source) -> Coco:
     """Read boxes of a CSV file with a head line.
 
@@ -41,26 +75,17 @@ def read_table(source: Source) -> Coco:
         InputError: If a column or an image is missing, or a corner is no number.
     """
     path = source.path
-    lines = read_text(path).splitlines()
-    if not lines:
+    names, rows = read_rows(path, _usual_name)
+    if not names:
         raise InputError(f'{path} is empty: its first line must name filename, class, {_LISTED}')
-    delimiter = max(',;\t', key=lines[0].count)
-    table = csv.DictReader(lines, delimiter=delimiter, restval='')
-    try:
-        names = [name.strip().lower() for name in table.fieldnames or ()]
-        table.fieldnames = [_COLUMNS.get(name, name) for name in names]
-        rows = [(table.line_num, row) for row in table]
-    except csv.Error as error:
-        raise InputError(f'{path} is no CSV after its line {table.line_num}: {error}') from None
-    missing = [name for name in ('filename', *CORNERS) if name not in table.fieldnames]
+    missing = [name for name in ('filename', *CORNERS) if name not in names]
     if missing:
         raise InputError(
             f'{path} has no column {missing[0]!r} but {", ".join(names)}: its first line must name '
             f'filename, class, {_LISTED}'
         )
-    rows = [(row['filename'].strip(), (line, row)) for line, row in rows]
     pictures = []
-    for name, group in named_groups(rows):
+    for name, group in named_groups((row['filename'].strip(), (n, row)) for n, row in rows):
         first = group[0][1]
         said = said_shape(*(first.get(side, '').strip() for side in ('height', 'width')))
         picture = source.images.picture(name, path, said)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 from collections import Counter
 from collections.abc import Iterator
@@ -15,6 +14,7 @@ from mmboxcaseg.fileio import read_text
 
 from .corners import read_number
 from .pictures import NO_CLASS, Drawn, Source, as_coco, named_groups, outlined
+from .table import read_rows
 
 # What people call the attribute that has the class.
 _CLASS_NAMES = ('class', 'label', 'name', 'category', 'type', 'object', 'class_name', 'label_name')
@@ -58,7 +58,7 @@ def read_via(source: Source) -> Coco:
                 drawn = _draw(region, key, f'region {number} of {name} in {path}', source.left_out)
                 picture.boxes += [drawn] if drawn else []
             pictures.append(picture)
-    except (KeyError, TypeError, AttributeError, ValueError, RecursionError, csv.Error) as error:
+    except (KeyError, TypeError, AttributeError, ValueError, RecursionError) as error:
         if isinstance(error, InputError):
             raise
         raise InputError(f'{path} {_NOT_VIA} ({type(error).__name__}: {error})') from None
@@ -78,7 +78,7 @@ def _read_json(path: Path) -> Iterator[tuple[str, _Region | None]]:
 
 
 def _read_csv(path: Path) -> Iterator[tuple[str, _Region | None]]:
-    for row in csv.DictReader(read_text(path).splitlines()):
+    for _, row in read_rows(path)[1]:
         shape = json.loads(row['region_shape_attributes'])
         region = _Region(shape, json.loads(row['region_attributes'])) if shape else None
         yield row['filename' if 'filename' in row else '#filename'], region

@@ -2,9 +2,8 @@ import re
 
 import pytest
 
-from mmboxcaseg.coco.checks import check_bboxes
+from mmboxcaseg.coco.checks import check_bboxes, similar_classes
 from mmboxcaseg.errors import InputError
-from mmboxcaseg.formats import similar_classes
 
 
 @pytest.fixture

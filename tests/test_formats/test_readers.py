@@ -595,7 +595,7 @@ def write_text(name, text):
         ),
         (
             edit(write_label_studio, '', '"original_width": 10', '"original_width": 30'),
-            'rectangle r10 of b.png .* is of an image of 30x30, but the file is 10x30',
+            'b.png is 10x30, but rectangle r10 of b.png in .* says 30x30: the boxes belong to another',
         ),
         (write_text('a.json', '{}'), "a.json is not a COCO file: it has no list 'images'"),
         (coco_writer(lambda content: content['images'][0].pop('file_name')), 'image 1 of .* has n'),
