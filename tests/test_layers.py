@@ -21,7 +21,8 @@ LAYERS = [
     ('coco',),
     ('proxy',),
     ('pretrained',),
-    ('fileio', 'images', 'ops'),
+    ('images',),
+    ('fileio', 'ops'),
     ('errors', 'registry'),
 ]
 LEVELS = {part: level for level, parts in enumerate(reversed(LAYERS)) for part in parts}

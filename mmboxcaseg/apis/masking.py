@@ -14,10 +14,10 @@ from mmengine.logging import print_log
 
 from mmboxcaseg.coco.annotations import Coco, check_mask, tell_left_out, write_coco
 from mmboxcaseg.coco.checks import check_bboxes, check_true_masks, similar_classes
-from mmboxcaseg.coco.proxies import Proxy, load_proxy_file, read_proxies, refine_proxy_masks
+from mmboxcaseg.coco.proxies import Proxy, load_proxy_file, read_proxies
 from mmboxcaseg.engine.device import default_device
 from mmboxcaseg.errors import InputError, check_share, listing
-from mmboxcaseg.fileio import check_output, make_folder, read_bytes
+from mmboxcaseg.fileio import check_output, make_folder
 from mmboxcaseg.formats import (
     FORMATS,
     check_convertible,
@@ -152,21 +152,13 @@ def boxes_to_masks(
         batch_size=batch_size,
         slack=slack,
         keep_masks=keep_masks,
+        min_part=min_part,
+        max_hole=max_hole,
         workers=workers,
         device=device,
         reader=reader,
         trust_boxes=trust_boxes,
     )
-    if raw:
-        refine_proxy_masks(
-            out / 'boxes.json',
-            raw,
-            out / 'masks.json',
-            keep_masks=keep_masks,
-            mask_bbox=b'"mask_bbox"' in read_bytes(out / 'masks.json'),
-            min_part=min_part,
-            max_hole=max_hole,
-        )
     masked = load_proxy_file(out / 'masks.json')
     proxies = read_proxies(masked)
     training = write_mask_rcnn(masked, images, out, min_quality, pretrained, true, reader)

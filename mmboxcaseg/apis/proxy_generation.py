@@ -26,7 +26,7 @@ from mmboxcaseg.engine.config import box_pipeline, load_config
 from mmboxcaseg.engine.device import check_device, default_device
 from mmboxcaseg.engine.distributed import is_first_process, join_processes
 from mmboxcaseg.engine.reading import reading_of, set_reading
-from mmboxcaseg.errors import InputError, check_count
+from mmboxcaseg.errors import InputError, check_count, check_share
 from mmboxcaseg.fileio import check_output
 from mmboxcaseg.images import DEFAULT_READER, ImageReader
 from mmboxcaseg.pretrained import or_shipped
@@ -49,6 +49,8 @@ def generate_proxy_masks(
     batch_size: int = 32,
     slack: float | None = None,
     keep_masks: bool = False,
+    min_part: float = 0.0,
+    max_hole: float = 0.0,
     workers: int = 2,
     device: str | None = None,
     launcher: str = 'none',
@@ -74,6 +76,9 @@ def generate_proxy_masks(
         slack: See :class:`BoxCasegPredictor`.
         keep_masks: Whether annotations with a true mask keep it and only the others get one; see
             :func:`mmboxcaseg.coco.refine_annotations`.
+        min_part: Parts of masks that are smaller go; see
+            :func:`mmboxcaseg.coco.refine_annotations`. The masks of ``raw_out`` keep them.
+        max_hole: Holes in masks that are not larger are filled, in the same way.
         workers: See :class:`MaskStream`.
         device: Where the network runs; by default the GPU if there is one.
         launcher: ``'pytorch'`` in each of several processes that torchrun started.
@@ -104,6 +109,8 @@ def generate_proxy_masks(
             raise InputError(f'checkpoint {checkpoint} does not exist')
         check_device(device)
         check_count('--batch-size', batch_size)
+        check_share('--min-part', min_part)
+        check_share('--max-hole', max_hole)
         if workers < 0:
             raise InputError(f'--workers must be 0 or more, not {workers}')
         coco = load_coco(ann_file)
@@ -137,6 +144,7 @@ def generate_proxy_masks(
                 'slack (--slack)': str(slack),
                 'precision (--amp)': str(amp),
                 'true masks (--keep-masks)': str(keep_masks),
+                'cleaning (--min-part, --max-hole)': f'{min_part} {max_hole}',
                 'kind of device': torch.device(device).type,
                 'version of mmboxcaseg': mmboxcaseg.__version__,
                 'version of torch': torch.__version__,
@@ -154,7 +162,16 @@ def generate_proxy_masks(
         amp=amp,
         slack=slack,
     )
-    generator = ProxyGenerator(groups, img_root, predictor, workers, cpu_threads(device), reader)
+    generator = ProxyGenerator(
+        groups,
+        img_root,
+        predictor,
+        workers,
+        cpu_threads(device),
+        reader,
+        min_part=min_part,
+        max_hole=max_hole,
+    )
     _write_shards(generator, folder)
     if not is_first_process():
         return ''
@@ -210,6 +227,7 @@ class ProxyGenerator:
         workers: See :class:`MaskStream`.
         threads: See :class:`MaskStream`.
         reader: How images are read.
+        **cleaning: ``min_part`` and ``max_hole`` of :func:`mmboxcaseg.coco.refine_annotations`.
     """
 
     def __init__(
@@ -220,11 +238,13 @@ class ProxyGenerator:
         workers: int = 0,
         threads: int = 0,
         reader: ImageReader = DEFAULT_READER,
+        **cleaning: float,
     ) -> None:
         self.groups = groups
         self.img_root = Path(img_root)
         self.predictor = predictor
         self.reader = reader
+        self.cleaning = cleaning
         self.stream = MaskStream(predictor, workers, threads)
 
     def run(self, folder: ShardFolder, shards: list[int]) -> Iterator[int]:
@@ -274,6 +294,7 @@ class ProxyGenerator:
             rated,
             mask_bbox=self.predictor.slack > 0,
             keep_masks=self.groups.keep_masks,
+            **self.cleaning,
         )
 
 
@@ -282,7 +303,7 @@ def proxies_and_results(
     annotations: Sequence[Annotation],
     wanted: Sequence[Annotation],
     rated: Sequence[tuple[BoxMask, float]],
-    **settings: bool,
+    **settings: bool | float,
 ) -> tuple[list[dict], list[dict]]:
     """Turn the masks that were predicted for an image into proxy masks.
 

@@ -9,6 +9,7 @@ from argparse import ArgumentParser, Namespace
 from pathlib import Path
 
 from .options import (
+    add_cleaning_options,
     add_config_options,
     add_launcher_option,
     add_network,
@@ -49,6 +50,7 @@ def add_arguments(parser: ArgumentParser) -> None:
         '--trust-boxes', action='store_true', help='take boxes that look wrong all the same'
     )
     add_prediction_options(parser)
+    add_cleaning_options(parser)
     add_config_options(parser, 'model.test_cfg.threshold=best')
     add_launcher_option(parser, 'pytorch')
 

@@ -595,7 +595,7 @@ def write_text(name, text):
         ),
         (
             edit(write_label_studio, '', '"original_width": 10', '"original_width": 30'),
-            'b.png is 10x30, but rectangle r10 of b.png in .* says 30x30: the boxes belong to another',
+            'b.png is 10x30, but rectangle r10 of b.png in .* says 30x30: the boxes belong',
         ),
         (write_text('a.json', '{}'), "a.json is not a COCO file: it has no list 'images'"),
         (coco_writer(lambda content: content['images'][0].pop('file_name')), 'image 1 of .* has n'),
