@@ -29,8 +29,7 @@ def add_arguments(parser: ArgumentParser) -> None:
 def main(args: Namespace) -> None:
     """Draw."""
     from mmboxcaseg.apis.baseline_masks import make_baseline_masks
-    from mmboxcaseg.images import DEFAULT_READER
 
-    reader = image_reader(args) or DEFAULT_READER
+    reader = image_reader(args)
     count = make_baseline_masks(**vars(args), reader=reader)
     print(f'{args.out}: {count} masks')

@@ -31,9 +31,8 @@ def main(args: Namespace) -> None:
     """Look."""
     try:
         from mmboxcaseg.converters.leakage import check_leakage
-        from mmboxcaseg.images import DEFAULT_READER
 
-        reader = image_reader(args) or DEFAULT_READER
+        reader = image_reader(args)
         count, lines = check_leakage(**vars(args), reader=reader)
     except InputError:
         raise

@@ -5,7 +5,7 @@ from __future__ import annotations
 from argparse import ArgumentParser, Namespace
 from pathlib import Path
 
-from .options import add_config_options, add_device_option, add_image_options, image_reader
+from .options import add_config_options, add_device_option, add_image_options, given_reader
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -34,5 +34,5 @@ def main(args: Namespace) -> None:
 
     config = load_config(args.config, parse_options(args.cfg_options))
     paths = args.checkpoint, args.ann, args.img_root, args.out
-    count = make_detector_masks(config, *paths, device=args.device, reader=image_reader(args))
+    count = make_detector_masks(config, *paths, device=args.device, reader=given_reader(args))
     print(f'{args.out}: {count} masks')

@@ -45,10 +45,9 @@ def main(args: Namespace) -> None:
     """Draw."""
     from mmboxcaseg.apis.drawing import draw_masks, draw_proxies
     from mmboxcaseg.errors import InputError
-    from mmboxcaseg.images import DEFAULT_READER
 
     options = vars(args)
-    reader = image_reader(args) or DEFAULT_READER
+    reader = image_reader(args)
     masks = options.pop('masks')
     if masks is None:
         draw_masks(**options, reader=reader)

@@ -31,7 +31,6 @@ def add_arguments(parser: ArgumentParser) -> None:
 def main(args: Namespace) -> None:
     """Merge."""
     from mmboxcaseg.apis.reviewing import merge_corrected
-    from mmboxcaseg.images import DEFAULT_READER
 
-    reader = image_reader(args) or DEFAULT_READER
+    reader = image_reader(args)
     print('\n'.join(merge_corrected(**vars(args), reader=reader)))

@@ -65,7 +65,7 @@ def prediction_settings(args: Namespace) -> dict[str, Any]:
     options = vars(args)
     options['device'] = args.device or default_device()
     options['amp'] = choose_amp(args.amp, options.pop('force_amp'), args.device)
-    options['reader'] = image_reader(args)
+    options['reader'] = given_reader(args)
     return options
 
 
@@ -91,7 +91,7 @@ def run_settings(args: Namespace) -> dict[str, Any]:
 
     options, path = vars(args), args.config
     options['config'] = load_config(path, parse_options(options.pop('cfg_options')))
-    if reader := image_reader(args):
+    if reader := given_reader(args):
         set_reading(args.config, reader)
     set_work_dir(args.config, options.pop('work_dir'), path)
     options['amp'] = choose_amp(args.amp, options.pop('force_amp'), get_device())
@@ -99,7 +99,7 @@ def run_settings(args: Namespace) -> dict[str, Any]:
 
 
 def add_image_options(parser: ArgumentParser) -> None:
-    """How images are read, for :func:`image_reader`."""
+    """How images are read, for :func:`given_reader` and :func:`image_reader`."""
     parser.add_argument(
         '--exif',
         action='store_true',
@@ -121,7 +121,7 @@ def add_image_options(parser: ArgumentParser) -> None:
     )
 
 
-def image_reader(args: Namespace) -> ImageReader | None:
+def given_reader(args: Namespace) -> ImageReader | None:
     """Take what :func:`add_image_options` added out of the arguments; None if none is given."""
     from mmboxcaseg.images import ImageReader
 
@@ -129,6 +129,13 @@ def image_reader(args: Namespace) -> ImageReader | None:
     given = {name: options.pop(name) for name in ('exif', 'max_pixels', 'bands')}
     given = {name: value for name, value in given.items() if value not in (None, False)}
     return ImageReader.of(**given) if given else None
+
+
+def image_reader(args: Namespace) -> ImageReader:
+    """Do what :func:`given_reader` does; by default pixels are read as they are stored."""
+    from mmboxcaseg.images import DEFAULT_READER
+
+    return given_reader(args) or DEFAULT_READER
 
 
 def add_config_options(parser: ArgumentParser, example: str) -> None:
@@ -223,5 +230,5 @@ def rounds_settings(args: Namespace) -> dict[str, Any]:
     options = vars(args)
     options['options'] = parse_options(options.pop('cfg_options'))
     options['amp'] = choose_amp(args.amp, options.pop('force_amp'), get_device())
-    options['reader'] = image_reader(args)
+    options['reader'] = given_reader(args)
     return options

@@ -40,8 +40,7 @@ def add_arguments(parser: ArgumentParser) -> None:
 def main(args: Namespace) -> None:
     """Write the page."""
     from mmboxcaseg.apis.reporting import make_report
-    from mmboxcaseg.images import DEFAULT_READER
 
-    reader = image_reader(args) or DEFAULT_READER
+    reader = image_reader(args)
     make_report(**vars(args), reader=reader)
     print(f'wrote {args.out}: open it in a browser')

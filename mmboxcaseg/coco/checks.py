@@ -7,6 +7,7 @@ import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from difflib import get_close_matches
+from itertools import islice
 from pathlib import Path
 from urllib.parse import unquote
 
@@ -15,10 +16,12 @@ from tqdm import tqdm
 
 from mmboxcaseg.errors import InputError, warn_once
 from mmboxcaseg.fileio import check_inside
-from mmboxcaseg.images import ImageReader
+from mmboxcaseg.images import IMAGE_SUFFIXES, ImageReader
 
 from .annotations import Coco, Id, Image, annotation_bboxes, read_masks, tell_left_out
 
+# Files among which the name of a missing one is looked for: the folder may be all of a disk.
+_MOST_NAMES = 200_000
 # By so much of its image's side a box may leave it by carelessness.
 _CARELESS = 0.05
 
@@ -192,9 +195,9 @@ def image_paths(images: Iterable[Image], folder: str | Path, ann_file: str | Pat
             check_inside(folder, image.file_name, f'image {image.file_name} of {ann_file}')
             # Unlike Path's own, it takes a name that no file can have as one of a missing file.
             if not os.path.isfile(path):
-                raise InputError(
-                    f'image {path} of {ann_file} does not exist' + _suggest(image.file_name, folder)
-                )
+                near = nearest_name(image.file_name, folder)
+                hint = f': {near} lies in {folder}; correct the file_name, or rename the file'
+                raise InputError(f'image {path} of {ann_file} does not exist{hint if near else ""}')
         paths[image.id] = path
     return paths
 
@@ -208,16 +211,21 @@ def _names_of_own(folder: Path, parent: str) -> set[str]:
         return set()
 
 
-def _suggest(name: str, folder: Path) -> str:
-    """What a missing image may be called in truth."""
-    name = name.replace('\\', '/').rsplit('/', 1)[-1]
-    try:
-        present = [entry.name for entry in os.scandir(folder)]
-    except OSError:
-        return ''
-    plain = {_plain(other): other for other in present}
-    found = plain.get(_plain(name)) or next(iter(get_close_matches(name, present, 1, 0.8)), None)
-    return f': {found} lies in {folder}; correct the file_name, or rename the file' if found else ''
+def nearest_name(name: str, folder: Path) -> str | None:
+    """Find what an image that is missing may be called in truth.
+
+    Args:
+        name: As the file of the boxes has it.
+        folder: Where it should lie.
+
+    Returns:
+        The path below the folder of the image that is called most alike, None if none is.
+    """
+    files = islice(folder.rglob('*'), _MOST_NAMES)
+    paths = sorted(path for path in files if path.suffix.lower() in IMAGE_SUFFIXES)
+    plain = {_plain(path.name): path.relative_to(folder).as_posix() for path in paths}
+    bare = _plain(name.replace('\\', '/').rsplit('/', 1)[-1])
+    return next((plain[near] for near in get_close_matches(bare, plain, 1, 0.8)), None)
 
 
 def _plain(name: str) -> str:

@@ -8,13 +8,13 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from difflib import get_close_matches
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 from unicodedata import normalize
 from urllib.parse import unquote
 
 from mmboxcaseg.coco.annotations import Coco, parse_coco
+from mmboxcaseg.coco.checks import nearest_name
 from mmboxcaseg.errors import InputError
 from mmboxcaseg.images import DEFAULT_READER, IMAGE_SUFFIXES, ImageReader, read_image_shape
 
@@ -93,9 +93,9 @@ class ImageFolder:
         """
         found = self.find_if_there(name)
         if found is None:
-            raise InputError(
-                f'image {name} of {source} does not exist in {self.path}{self._nearest(name)}'
-            )
+            near = nearest_name(name, self.path)
+            hint = f'; is it {near}?' if near else ''
+            raise InputError(f'image {name} of {source} does not exist in {self.path}{hint}')
         return found
 
     def find_if_there(self, name: str) -> str | None:
@@ -117,16 +117,6 @@ class ImageFolder:
             return self._composed.get(normalize('NFC', candidate))
         forms = {candidate, normalize('NFC', candidate), normalize('NFD', candidate)}
         return next((form for form in forms if os.path.isfile(self.path / form)), None)
-
-    def _nearest(self, name: str) -> str:
-        paths = {
-            path.relative_to(self.path).as_posix(): path.name.casefold()
-            for path in self.path.rglob('*')
-            if path.suffix.lower() in IMAGE_SUFFIXES
-        }
-        bare = PurePosixPath(name.replace('\\', '/')).name.casefold()
-        nearest = get_close_matches(bare, paths.values(), n=1)
-        return f'; is it {next(p for p, n in paths.items() if n == nearest[0])}?' if nearest else ''
 
     def picture(
         self, name: str, source: str | Path, said: tuple[int, int] | None = None
