@@ -14,7 +14,7 @@ from mmengine.logging import print_log
 
 from mmboxcaseg.coco.annotations import Coco, check_mask, tell_left_out, write_coco
 from mmboxcaseg.coco.checks import check_bboxes, check_true_masks, similar_classes
-from mmboxcaseg.coco.proxies import Proxy, load_proxy_file, read_proxies
+from mmboxcaseg.coco.proxies import Proxy, load_proxy_file, rank_proxies, read_proxies
 from mmboxcaseg.engine.device import default_device
 from mmboxcaseg.errors import InputError, check_share, listing
 from mmboxcaseg.fileio import check_output, make_folder
@@ -174,7 +174,7 @@ def boxes_to_masks(
         files += f'; {out}/masks.jpg: best and worst masks'
     report = f'mmboxcaseg report {out}/masks.json --img-root {images} --out {out}/report.html'
     training_step = f'mmboxcaseg train {out}/mask_rcnn.py'
-    if not _kept(_qualities(proxies), min_quality):
+    if not any(value > min_quality for value in rank_proxies(proxies, masked.path)[1].values()):
         training_step = 'lower --min-quality: no mask has one above it, so none would train'
     return [
         f'{boxes}: {FORMATS[format][0]}, {_count(coco.annotations, "box", "boxes")} on '
@@ -243,8 +243,8 @@ def summarize_masks(
     Returns:
         Counts, and the masks of the lowest quality.
     """
-    quality = _qualities(proxies)
-    kept = _kept(quality, min_quality)
+    _, quality = rank_proxies(proxies, coco.path)
+    kept = sum(value > min_quality for value in quality.values())
     true = sum(a.true_mask is not None for a in coco.objects) if keep_masks else 0
     empty = sum(proxy.is_empty for proxy in proxies.values())
     images = {image.id: image.file_name for image in coco.images}
@@ -255,15 +255,6 @@ def summarize_masks(
         f'{np.mean(list(quality.values())):.2f}); {true} true ones were kept, {empty} are empty',
         'lowest quality: ' + ', '.join(f'{i} ({owners[i]}) {quality[i]:.2f}' for i in worst),
     ]
-
-
-def _qualities(proxies: dict[int | str, Proxy]) -> dict[int | str, float]:
-    # A mask that the merge emptied still has the quality that it had before.
-    return {id_: 0.0 if p.is_empty else p.quality or 0.0 for id_, p in proxies.items()}
-
-
-def _kept(quality: dict[int | str, float], min_quality: float) -> int:
-    return sum(value > min_quality for value in quality.values())
 
 
 def _count(things: Sequence, one: str, many: str = '') -> str:

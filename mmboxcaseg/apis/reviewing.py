@@ -90,8 +90,6 @@ def review_masks(
     coco = load_proxy_file(masks)
     proxies = read_proxies(coco)
     measure, values = rank_proxies(proxies, masks)
-    # One that the merge emptied still has the quality that it had before.
-    values = {id_: 0.0 if proxies[id_].is_empty else value for id_, value in values.items()}
     ids = {annotation.id for annotation in coco.objects if annotation.true_mask is None}
     ranked = sorted(ids, key=lambda id_: (values[id_], str(id_)))
     chosen = ranked[: _how_many([values[id_] for id_ in ranked], count, share, below)]

@@ -435,18 +435,24 @@ def rank_proxies(proxies: Mapping[Id, Proxy], path: str | Path) -> tuple[str, di
         path: Their file, for the message.
 
     Returns:
-        ``'quality'`` where every mask has one, else ``'agreement'``, and each mask's.
+        ``'quality'`` where every mask has one, else ``'agreement'``, and each mask's; 0 of an empty
+        mask, which the merge may have emptied and which keeps the quality that it had before.
 
     Raises:
         InputError: If the file has neither.
 
     Example:
-        >>> empty = dict(size=[1, 2], counts='2')
-        >>> rank_proxies({5: Proxy(empty, 0.5, 0.25), 6: Proxy(empty, 1.0)}, 'proxy.json')
+        >>> full, empty = dict(size=[1, 2], counts='02'), dict(size=[1, 2], counts='2')
+        >>> rank_proxies({5: Proxy(full, 0.5, 0.25), 6: Proxy(empty, 0.0)}, 'proxy.json')
+        ('quality', {5: 0.25, 6: 0.0})
+        >>> rank_proxies({5: Proxy(full, 0.5, 0.25), 6: Proxy(full, 1.0)}, 'proxy.json')
         ('agreement', {5: 0.5, 6: 1.0})
     """
     for measure, attribute in (('quality', 'quality'), ('agreement', 'box_agreement')):
-        values = {id_: getattr(proxy, attribute) for id_, proxy in proxies.items()}
+        values = {
+            id_: 0.0 if proxy.is_empty else getattr(proxy, attribute)
+            for id_, proxy in proxies.items()
+        }
         if None not in values.values():
             return measure, values
     raise InputError(
