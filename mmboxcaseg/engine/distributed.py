@@ -57,7 +57,7 @@ def start_process(config: Config) -> None:
     replaced = replace_sync_bn(config.model)
     if replaced and is_first_process():
         print(f'no GPU: {replaced} SyncBN settings of the model are BN, one for each process')
-    torch.distributed.init_process_group('gloo')
+    _init_gloo()
 
 
 def join_processes(launcher: str) -> None:
@@ -72,9 +72,19 @@ def join_processes(launcher: str) -> None:
     if torch.cuda.is_available():
         torch.cuda.set_device(int(os.environ['LOCAL_RANK']))
     # On GPUs too: only a few Python objects are sent, and one rank may wait long for another.
-    torch.distributed.init_process_group('gloo', timeout=timedelta(days=30))
+    _init_gloo(timeout=timedelta(days=30))
     # A process that ends with threads of gloo still there is aborted, now and then.
     atexit.register(torch.distributed.destroy_process_group)
+
+
+def _init_gloo(**settings: Any) -> None:
+    # While it waits for the others no Python runs that could handle SIGTERM, by which torchrun ends
+    # them where one has failed: it would wait 30 s and kill them.
+    before = signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    try:
+        torch.distributed.init_process_group('gloo', **settings)
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def end_with_parent() -> None:
