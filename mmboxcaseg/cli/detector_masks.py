@@ -5,7 +5,7 @@ from __future__ import annotations
 from argparse import ArgumentParser, Namespace
 from pathlib import Path
 
-from .options import add_config_options, add_device_option
+from .options import add_config_options, add_device_option, add_img_root
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -15,7 +15,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         '--ann', type=Path, required=True, help='COCO file with boxes; its masks are not read'
     )
-    parser.add_argument('--img-root', type=Path, required=True, help='folder of the images')
+    add_img_root(parser, 'folder of the images')
     parser.add_argument(
         '--out',
         type=Path,
