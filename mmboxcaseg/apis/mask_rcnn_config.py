@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import asdict
 from pathlib import Path
 
@@ -144,7 +145,7 @@ def write_mask_rcnn(
         masks=coco.path,
         base='r101_fpn_coco' if pretrained else 'effnet-lite0_fpn_coco-mini',
         note=_NOTE if true is None else '',
-        path=path,
+        path=shlex.quote(str(path)),
         work_dir=str((out / 'mask_rcnn').resolve()),
         classes=tuple(category.name for category in coco.categories),
         epochs=epochs,
