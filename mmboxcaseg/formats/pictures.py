@@ -126,7 +126,9 @@ class ImageFolder:
             if path.suffix.lower() in IMAGE_SUFFIXES
         }
         bare = PurePosixPath(name.replace('\\', '/')).name.casefold()
-        nearest = get_close_matches(bare, paths.values(), n=1)
+        # Images of one folder often differ in their number alone.
+        alike = [there for there in paths.values() if _numbers(there) == _numbers(bare)]
+        nearest = get_close_matches(bare, alike, n=1)
         return f'; is it {next(p for p, n in paths.items() if n == nearest[0])}?' if nearest else ''
 
     def picture(
@@ -276,3 +278,7 @@ def in_pixels(
 def tidy(number: float) -> float | int:
     """An int where a number is whole, so that equal boxes are written alike."""
     return int(number) if float(number).is_integer() else number
+
+
+def _numbers(name: str) -> list[int]:
+    return [int(digits) for digits in re.findall('[0-9]+', name)]
