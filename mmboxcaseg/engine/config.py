@@ -222,7 +222,7 @@ def build_runner(config: Config, loop: str) -> Runner:
     """Build all that a run needs, before it begins.
 
     Without a ``val_dataloader`` there is no validation, and without a ``test_dataloader`` no test,
-    whatever else the config has for them.
+    whatever else the config has for them. A loader of ``num_workers=0`` has no persistent workers.
 
     A Runner alone puts datasets and optimizer off until its loop runs, where an error of the
     config and one of the program look the same.
@@ -240,6 +240,9 @@ def build_runner(config: Config, loop: str) -> Runner:
     for split in ('val', 'test'):
         if not config.get(f'{split}_dataloader'):
             config.merge_from_dict({f'{split}_{key}': None for key in _LOOP})
+    for name in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
+        if (config.get(name) or {}).get('num_workers') == 0:
+            config[name].persistent_workers = False
     with config_errors(config):
         runner = _Runner.from_cfg(config)
         runner.register_hook(FirstIterationsHook())

@@ -118,11 +118,10 @@ def recognise(path: Path) -> str:
         found = {'.tsv': 'csv', '.yaml': 'yolo', '.yml': 'yolo'}.get(suffix)
     if found is None:
         within = _boxes_within(path) if path.is_dir() else []
-        raise InputError(
-            f'{path} is of no format that is known; '
-            + (f'it holds {listing(within, 4)}: give what has the boxes, or ' if within else '')
-            + f'if it is one of {", ".join(FORMATS)}, say which with --format'
-        )
+        hint = f'if it is one of {", ".join(FORMATS)}, say which with --format'
+        if within:
+            hint = f'it holds {listing(within, 4)}: give the one that has the boxes'
+        raise InputError(f'{path} is of no format that is known; {hint}')
     return found
 
 

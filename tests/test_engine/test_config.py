@@ -202,6 +202,7 @@ def test_runner_without_val_and_test(
             train_dataloader=dict(
                 batch_size=4,
                 num_workers=0,
+                persistent_workers=True,
                 sampler=dict(type='mmboxcaseg.RatioSampler', batch_size=4, ratio=(1, 1)),
                 dataset=train_dataset_cfg,
             ),

@@ -576,11 +576,11 @@ def write_text(name, text):
         (lambda root: root, 'is of no format that is known'),
         (
             lambda root: write_csv(write_voc(root).rename(root / 'xml').parent).parent,
-            r'is of no format that is known; it holds \S*boxes.csv, \S*xml: give what has the',
+            r'is of no format that is known; it holds \S*boxes.csv, \S*xml: give the one that',
         ),
         (
             lambda root: write_text('label_config.xml', '<View/>')(write_csv(root).parent).parent,
-            r'is of no format that is known; it holds \S*boxes.csv, \S*label_config.xml: give wh',
+            r'is of no format that is known; it holds \S*boxes.csv, \S*label_config.xml: give th',
         ),
         (write_text('a.csv', ''), 'a.csv is empty: its first line must name filename, class, xmin'),
         (write_text('a.csv', 'filename,xmin,ymin,xmax\n'), "a.csv has no column 'ymax' but filen"),
