@@ -72,7 +72,9 @@ param_scheduler = [
 ]
 auto_scale_lr = dict(base_batch_size=batch_size)
 default_hooks = dict(
-    logger=dict(interval=10), visualization=dict(backend_args=load['backend_args'])
+    checkpoint=dict(max_keep_ckpts=3),
+    logger=dict(interval=10),
+    visualization=dict(backend_args=load['backend_args']),
 )
 """
 _VAL = """

@@ -310,6 +310,7 @@ def test_the_config_trains_as_it_stands(masks, data, quiet_runner):
     config = load_config('out/mask_rcnn.py')
     head = config.model.roi_head
     assert (head.bbox_head.num_classes, head.mask_head.num_classes) == (2, 2)
+    assert config.default_hooks.checkpoint.max_keep_ckpts == 3
     parts = [read(f'out/masks_{part}.json') for part in ('train', 'val')]
     assert sorted(image['id'] for part in parts for image in part['images']) == [1, 2, 3]
     assert sorted(a['id'] for part in parts for a in part['annotations']) == [1, 2, 3, 4]
