@@ -190,7 +190,7 @@ def run_ours(folder: Path) -> None:
 
 
 def arguments(img_root: Path) -> list[str]:
-    return ['--img-root', str(img_root), '--device', 'cpu', '--workers', '2']
+    return ['--images', str(img_root), '--device', 'cpu', '--workers', '2']
 
 
 def run_plain(folder: Path) -> None:

@@ -56,6 +56,8 @@ if __name__ == '__main__':
     args = parser.parse_args()
     boxes = [[float(edge) for edge in box.split(',')] for box in args.boxes]
     session, image = onnxruntime.InferenceSession(args.network), cv2.imread(args.image)
+    if image is None:
+        parser.error(f'{args.image} cannot be read as an image')
     masks, quality = predict(session, image, boxes)
     numbers = np.arange(1, len(masks) + 1, dtype=np.uint8)
     cv2.imwrite(args.out, (masks * numbers[:, None, None]).max(axis=0))  # where two lie, the later

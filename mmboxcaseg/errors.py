@@ -111,7 +111,7 @@ def warn_once(sentence: str) -> None:
     print_log(shown(sentence), 'current', logging.WARNING)
 
 
-def run_tool(main: Callable[[], None]) -> None:
+def run_tool(main: Callable[[], None], goes_on: str = '') -> None:
     """Run a command line tool; end in one sentence, not a traceback, on :class:`InputError`.
 
     An image that mmcv cannot decode ends the same way, and so does what happens to a run from
@@ -120,6 +120,7 @@ def run_tool(main: Callable[[], None]) -> None:
 
     Args:
         main: The tool.
+        goes_on: How to go on after Ctrl-C, to be said then.
 
     Raises:
         SystemExit: With code 2 after such an error, and with 143 after SIGTERM and 130 after
@@ -129,7 +130,7 @@ def run_tool(main: Callable[[], None]) -> None:
     try:
         main()
     except KeyboardInterrupt:
-        print('interrupted', file=sys.stderr)
+        print('interrupted' + f': {goes_on}' * bool(goes_on), file=sys.stderr)
         raise SystemExit(128 + signal.SIGINT) from None
     except Exception as error:
         sentence = _sentence(error)

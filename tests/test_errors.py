@@ -104,10 +104,11 @@ def test_ctrl_c_is_no_traceback(capsys):
     def main():
         raise KeyboardInterrupt
 
-    with pytest.raises(SystemExit) as error:
-        run_tool(main)
-    assert error.value.code == 130
-    assert capsys.readouterr().err == 'interrupted\n'
+    for goes_on, said in (('', 'interrupted\n'), ('do it again', 'interrupted: do it again\n')):
+        with pytest.raises(SystemExit) as error:
+            run_tool(main, goes_on)
+        assert error.value.code == 130
+        assert capsys.readouterr().err == said
 
 
 FORGED = 'a\x1b[2J\nerror: forged\r\x07\u202e\ud800\0'

@@ -99,7 +99,7 @@ class Row:
         raw = self.proxy_file.with_name('raw.json')
         if self.source:
             images = Path(boxes.data_root, boxes.data_prefix.img)
-            arguments = [boxes_file, raw, '--source', self.source, '--img-root', images]
+            arguments = [boxes_file, raw, '--source', self.source, '--images', images]
             yield Step('masks', launch('baseline-masks', arguments), raw)
         else:
             yield train(self.proxy_maker, num_gpus)

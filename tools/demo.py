@@ -97,7 +97,7 @@ def mask_photographs(work_dir: Path) -> Part:
         if not path.is_file():
             pixels = getattr(skimage.data, path.stem)()[..., ::-1]
             write_bytes(cv2.imencode(path.suffix, pixels)[1].tobytes(), path)
-    call(work_dir, 'generate', out, '--ann', BOXES, '--img-root', images, '--out', out)
+    call(work_dir, 'generate', out, '--ann', BOXES, '--images', images, '--out', out)
     proxies, groups = load_proxies(out), annotations_by_image(coco)
     names = {category.id: category.name for category in coco.categories}
     part = Part(
@@ -130,7 +130,7 @@ def mask_shapes(work_dir: Path) -> Part:
     boxes, truth = (data / 'annotations' / name for name in TOY_FILES)
     if not truth.is_file():
         make_toy_dataset(data, 0, NUM_TRAIN, NUM_VAL, 1, 128)
-    arguments = ('--ann', boxes, '--img-root', data / 'train', '--out', out, '--raw-out', raw)
+    arguments = ('--ann', boxes, '--images', data / 'train', '--out', out, '--raw-out', raw)
     call(work_dir, 'generate', out, *arguments)
     coco = load_coco(truth)
     rows = compare_drops(score_proxies(coco, load_masks(raw, coco)))

@@ -148,7 +148,7 @@ def trainings(args: argparse.Namespace, data: Path) -> list[Training]:
 
 def generate(boxcaseg: Training, work_dir: Path, data: Path) -> Step:
     out = data / 'annotations' / 'proxy_train.json'
-    call = [boxcaseg.config_file, boxcaseg.checkpoint, '--img-root', data / 'train', '--out', out]
+    call = [boxcaseg.config_file, boxcaseg.checkpoint, '--images', data / 'train', '--out', out]
     call += ['--ann', data / 'annotations' / 'boxes_train.json', '--raw-out', work_dir / 'raw.json']
     return Step('proxy masks', launch('generate', call), out)
 

@@ -3,7 +3,7 @@
 # any more. Of the second round:
 #   python tools/make_detector_masks.py configs/baselines/sdi_mask_rcnn_r101_fpn_voc.py \
 #       work_dirs/sdi_mask_rcnn_r101_fpn_voc/iter_22500.pth --out work_dirs/baselines/sdi_raw.json \
-#       --ann data/voc_sbd/annotations/instances_train.json --img-root data/voc_sbd/images
+#       --ann data/voc_sbd/annotations/instances_train.json --images data/voc_sbd/images
 #   python tools/refine_proxy_masks.py data/voc_sbd/annotations/instances_train.json \
 #       work_dirs/baselines/sdi_raw.json work_dirs/baselines/sdi_round2.json --no-merge
 _base_ = './sdi_mask_rcnn_r101_fpn_voc.py'

@@ -2,7 +2,7 @@
 # proxy file comes from
 #   python tools/make_baseline_masks.py data/coco_mini/annotations/instances_train.json \
 #       work_dirs/baselines/coco-mini_grabcut_raw.json --source grabcut \
-#       --img-root data/coco_mini/train
+#       --images data/coco_mini/train
 #   python tools/refine_proxy_masks.py data/coco_mini/annotations/instances_train.json \
 #       work_dirs/baselines/coco-mini_grabcut_raw.json \
 #       work_dirs/baselines/coco-mini_grabcut_unmerged.json --no-merge

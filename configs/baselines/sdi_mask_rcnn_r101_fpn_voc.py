@@ -2,7 +2,7 @@
 # boxes agree on. Pixels of a box that GrabCut takes for ground are ignored; a mask that has less
 # than half of its box becomes the box. Nothing is merged or dropped. The proxy file comes from
 #   python tools/make_baseline_masks.py data/voc_sbd/annotations/instances_train.json \
-#       work_dirs/baselines/grabcut_raw.json --source grabcut --img-root data/voc_sbd/images
+#       work_dirs/baselines/grabcut_raw.json --source grabcut --images data/voc_sbd/images
 #   python tools/refine_proxy_masks.py data/voc_sbd/annotations/instances_train.json \
 #       work_dirs/baselines/grabcut_raw.json work_dirs/baselines/grabcut_unmerged.json --no-merge
 _base_ = './grabcut_mask_rcnn_r101_fpn_voc.py'

@@ -2,7 +2,7 @@
 # comes from
 #   python tools/generate_proxy_masks.py configs/boxcaseg/effnet-lite0_coco-mini.py CHECKPOINT \
 #       --ann data/coco_mini/annotations/instances_train.json \
-#       --img-root data/coco_mini/train --out work_dirs/effnet-lite0_coco-mini/proxy.json
+#       --images data/coco_mini/train --out work_dirs/effnet-lite0_coco-mini/proxy.json
 _base_ = './r101_fpn_coco.py'
 
 data_root = 'data/coco_mini/'

@@ -2,7 +2,7 @@
 # data/coco, as mmdet has it. The proxy file comes from
 #   python tools/generate_proxy_masks.py configs/boxcaseg/hrnet_w48_coco.py CHECKPOINT \
 #       --ann data/coco/annotations/instances_train2017.json \
-#       --img-root data/coco/train2017 --out work_dirs/hrnet_w48_coco/proxy.json
+#       --images data/coco/train2017 --out work_dirs/hrnet_w48_coco/proxy.json
 _base_ = '../baselines/mask_rcnn_r101_fpn_coco.py'
 
 proxy_file = 'work_dirs/hrnet_w48_coco/proxy.json'

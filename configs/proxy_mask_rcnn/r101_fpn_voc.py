@@ -2,7 +2,7 @@
 # baselines/mask_rcnn_r101_fpn_voc.py. The proxy file comes from
 #   python tools/generate_proxy_masks.py configs/boxcaseg/hrnet_w48_voc.py \
 #       work_dirs/hrnet_w48_voc/epoch_40.pth --ann data/voc_sbd/annotations/instances_train.json \
-#       --img-root data/voc_sbd/images --out work_dirs/hrnet_w48_voc/proxy.json
+#       --images data/voc_sbd/images --out work_dirs/hrnet_w48_voc/proxy.json
 _base_ = '../baselines/mask_rcnn_r101_fpn_voc.py'
 
 proxy_file = 'work_dirs/hrnet_w48_voc/proxy.json'

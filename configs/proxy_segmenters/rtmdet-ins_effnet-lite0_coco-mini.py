@@ -1,7 +1,7 @@
 # RTMDet-Ins on proxy masks of the persons of the small real data, on a backbone whose ImageNet
 # weights a package carries: for CPUs. The proxy file, by the network of the package:
 #   python tools/generate_proxy_masks.py --ann data/coco_mini/annotations/instances_train.json \
-#       --img-root data/coco_mini/train --out work_dirs/proxies/coco-mini.json
+#       --images data/coco_mini/train --out work_dirs/proxies/coco-mini.json
 _base_ = './rtmdet-ins_s_coco.py'
 
 proxy_file = 'work_dirs/proxies/coco-mini.json'

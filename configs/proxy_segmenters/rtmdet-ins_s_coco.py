@@ -1,7 +1,7 @@
 # RTMDet-Ins on proxy masks of COCO 2017: mmdet's config, but that masks of a low quality teach
 # nothing, while their boxes and classes do. The proxy file, by the network of the package:
 #   python tools/generate_proxy_masks.py --ann data/coco/annotations/instances_train2017.json \
-#       --img-root data/coco/train2017 --out work_dirs/proxies/coco_train2017.json
+#       --images data/coco/train2017 --out work_dirs/proxies/coco_train2017.json
 _base_ = [
     __import__('mmboxcaseg').config_path('mmdet::rtmdet/rtmdet-ins_s_8xb32-300e_coco.py'),
     '../_base_/datasets/instances.py',

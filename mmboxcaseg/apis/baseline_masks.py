@@ -51,7 +51,7 @@ def make_baseline_masks(
     inputs = [boxes]
     if source == 'grabcut':
         if img_root is None:
-            raise InputError('--source grabcut looks at the images: give their folder, --img-root')
+            raise InputError('--source grabcut looks at the images: give their folder, --images')
         inputs += [Path(img_root, image.file_name) for image in coco.images]
     check_output(out, inputs)
     if source == 'grabcut':

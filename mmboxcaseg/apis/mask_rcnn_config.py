@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import asdict
 from pathlib import Path
 
@@ -71,7 +72,9 @@ param_scheduler = [
 ]
 auto_scale_lr = dict(base_batch_size=batch_size)
 default_hooks = dict(
-    logger=dict(interval=10), visualization=dict(backend_args=load['backend_args'])
+    checkpoint=dict(max_keep_ckpts=3),
+    logger=dict(interval=10),
+    visualization=dict(backend_args=load['backend_args']),
 )
 """
 _VAL = """
@@ -144,7 +147,7 @@ def write_mask_rcnn(
         masks=coco.path,
         base='r101_fpn_coco' if pretrained else 'effnet-lite0_fpn_coco-mini',
         note=_NOTE if true is None else '',
-        path=path,
+        path=shlex.quote(str(path)),
         work_dir=str((out / 'mask_rcnn').resolve()),
         classes=tuple(category.name for category in coco.categories),
         epochs=epochs,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import shlex
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -172,8 +173,9 @@ def boxes_to_masks(
         sizes = dict(count=pictures, min_side=0)
         draw_proxies(out / 'masks.json', images, out / 'masks.jpg', **sizes, reader=reader)
         files += f'; {out}/masks.jpg: best and worst masks'
-    report = f'mmboxcaseg report {out}/masks.json --img-root {images} --out {out}/report.html'
-    training_step = f'mmboxcaseg train {out}/mask_rcnn.py'
+    where = ('--images', str(images), '--out', f'{out}/report.html')
+    report = shlex.join(['mmboxcaseg', 'report', f'{out}/masks.json', *where])
+    training_step = shlex.join(['mmboxcaseg', 'train', f'{out}/mask_rcnn.py'])
     if not any(value > min_quality for value in rank_proxies(proxies, masked.path)[1].values()):
         training_step = 'lower --min-quality: no mask has one above it, so none would train'
     return [

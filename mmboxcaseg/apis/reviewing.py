@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -106,7 +107,8 @@ def review_masks(
         converted = [convert_masks(out / 'review.json', images, out / to, to)]
     owners = {annotation.id: annotation.image_id for annotation in coco.annotations}
     number = len({owners[id_] for id_ in chosen})
-    back = f'mmboxcaseg merge-back {masks} CORRECTED --images {images} --out NEW.json'
+    where = ('--images', str(images), '--out', 'NEW.json')
+    back = shlex.join(['mmboxcaseg', 'merge-back', str(masks), 'CORRECTED', *where])
     return [
         f'{out / "review.json"}: {len(chosen)} of {len(proxies)} masks, on {number} images, '
         f'{measure} {values[chosen[0]]:.2f} to {values[chosen[-1]]:.2f}',

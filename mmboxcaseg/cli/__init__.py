@@ -95,4 +95,5 @@ def run(module: str, arguments: Sequence[str] | None = None, program: str | None
     parser = ArgumentParser(program, description=command.__doc__.split('\n\n')[0])
     command.add_arguments(parser)
     # Intermixed: options may stand between words that may be left out.
-    run_tool(lambda: command.main(parser.parse_intermixed_args(arguments)))
+    goes_on = getattr(command, 'GOES_ON', '')
+    run_tool(lambda: command.main(parser.parse_intermixed_args(arguments)), goes_on)

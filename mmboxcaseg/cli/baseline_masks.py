@@ -5,7 +5,7 @@ from __future__ import annotations
 from argparse import ArgumentParser, Namespace
 from pathlib import Path
 
-from .options import add_image_options, image_reader
+from .options import add_image_options, add_img_root, image_reader
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -22,7 +22,7 @@ def add_arguments(parser: ArgumentParser) -> None:
         required=True,
         help='what draws the masks',
     )
-    parser.add_argument('--img-root', type=Path, help='folder of the images; grabcut needs it')
+    add_img_root(parser, 'folder of the images; grabcut needs it', required=False)
     add_image_options(parser)
 
 

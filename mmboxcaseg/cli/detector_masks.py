@@ -5,7 +5,13 @@ from __future__ import annotations
 from argparse import ArgumentParser, Namespace
 from pathlib import Path
 
-from .options import add_config_options, add_device_option, add_image_options, given_reader
+from .options import (
+    add_config_options,
+    add_device_option,
+    add_image_options,
+    add_img_root,
+    given_reader,
+)
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -15,7 +21,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         '--ann', type=Path, required=True, help='COCO file with boxes; its masks are not read'
     )
-    parser.add_argument('--img-root', type=Path, required=True, help='folder of the images')
+    add_img_root(parser, 'folder of the images')
     parser.add_argument(
         '--out',
         type=Path,

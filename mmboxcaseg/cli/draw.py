@@ -11,6 +11,7 @@ from pathlib import Path
 from .options import (
     add_device_option,
     add_image_options,
+    add_img_root,
     add_network,
     add_tta_option,
     image_reader,
@@ -30,7 +31,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     source.add_argument(
         '--masks', type=Path, help='COCO file of proxy masks, drawn as they are: no network'
     )
-    parser.add_argument('--img-root', type=Path, required=True, help='folder of its images')
+    add_img_root(parser, 'folder of its images')
     parser.add_argument('--out', type=Path, required=True, help='sheet to write (.jpg or .png)')
     parser.add_argument('--count', type=int, default=12, help='masks to draw, half good, half bad')
     parser.add_argument(

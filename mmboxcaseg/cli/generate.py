@@ -11,11 +11,14 @@ from pathlib import Path
 from .options import (
     add_cleaning_options,
     add_config_options,
+    add_img_root,
     add_launcher_option,
     add_network,
     add_prediction_options,
     prediction_settings,
 )
+
+GOES_ON = 'the same command goes on where it was'
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -28,7 +31,7 @@ def add_arguments(parser: ArgumentParser) -> None:
         required=True,
         help='COCO file with boxes; its masks are not read unless they are kept',
     )
-    parser.add_argument('--img-root', type=Path, required=True, help='folder of the images')
+    add_img_root(parser, 'folder of the images')
     parser.add_argument(
         '--out',
         type=Path,

@@ -22,6 +22,8 @@ _FORMATS = (
     'coco', 'voc', 'csv', 'yolo', 'cvat', 'labelme', 'via', 'open-images', 'label-studio'
 )  # fmt: skip
 
+GOES_ON = 'the same command goes on where it was'
+
 
 def add_arguments(parser: ArgumentParser) -> None:
     """What it takes."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from argparse import ArgumentParser, Namespace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -20,6 +21,19 @@ def add_network(parser: ArgumentParser) -> None:
         'config', nargs='?', help='config of a BoxCaseg (the network that comes with the package)'
     )
     parser.add_argument('checkpoint', nargs='?', help='its checkpoint')
+
+
+def add_img_root(parser: ArgumentParser, help: str, required: bool = True) -> None:
+    """``--images``, as every command calls it; ``--img-root`` is what some called it before."""
+    parser.add_argument(
+        '--images',
+        '--img-root',
+        dest='img_root',
+        type=Path,
+        required=required,
+        metavar='DIR',
+        help=help,
+    )
 
 
 def add_amp_options(parser: ArgumentParser) -> None:

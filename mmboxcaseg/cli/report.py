@@ -8,13 +8,13 @@ from __future__ import annotations
 from argparse import ArgumentParser, Namespace
 from pathlib import Path
 
-from .options import add_image_options, image_reader
+from .options import add_image_options, add_img_root, image_reader
 
 
 def add_arguments(parser: ArgumentParser) -> None:
     """What it takes."""
     parser.add_argument('masks', type=Path, help='COCO file of proxy masks')
-    parser.add_argument('--img-root', type=Path, required=True, help='folder of its images')
+    add_img_root(parser, 'folder of its images')
     parser.add_argument('--out', type=Path, required=True, help='page to write (.html)')
     parser.add_argument(
         '--truth', type=Path, help='COCO file with true masks of these boxes or of some of them'

@@ -10,6 +10,8 @@ from pathlib import Path
 
 from .options import add_rounds_options, rounds_settings
 
+GOES_ON = 'the same command goes on where it was'
+
 
 def add_arguments(parser: ArgumentParser) -> None:
     """What it takes."""

@@ -6,6 +6,8 @@ from argparse import ArgumentParser, Namespace
 
 from .options import add_run_options, run_settings
 
+GOES_ON = '--resume goes on from the last checkpoint'
+
 
 def add_arguments(parser: ArgumentParser) -> None:
     """What it takes."""

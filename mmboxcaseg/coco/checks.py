@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
@@ -225,7 +226,13 @@ def nearest_name(name: str, folder: Path) -> str | None:
     paths = sorted(path for path in files if path.suffix.lower() in IMAGE_SUFFIXES)
     plain = {_plain(path.name): path.relative_to(folder).as_posix() for path in paths}
     bare = _plain(name.replace('\\', '/').rsplit('/', 1)[-1])
-    return next((plain[near] for near in get_close_matches(bare, plain, 1, 0.8)), None)
+    # Images of one folder often differ in their number alone.
+    alike = [there for there in plain if _numbers(there) == _numbers(bare)]
+    return next((plain[near] for near in get_close_matches(bare, alike, 1, 0.8)), None)
+
+
+def _numbers(name: str) -> list[str]:
+    return re.findall('[0-9]+', name)
 
 
 def _plain(name: str) -> str:

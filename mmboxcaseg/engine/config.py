@@ -6,7 +6,7 @@ import copy
 import os
 import traceback
 from argparse import ArgumentParser, Namespace
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from difflib import get_close_matches
 from inspect import signature
@@ -20,7 +20,7 @@ from torch import nn
 
 import mmboxcaseg
 from mmboxcaseg.engine.hooks import FiniteLossHook, FirstIterationsHook, PlainCheckpointHook
-from mmboxcaseg.errors import InputError
+from mmboxcaseg.errors import InputError, listing
 
 # Of a longer list of numbers or names in a config, such as indices, so many are logged.
 _LOGGED = 20
@@ -102,13 +102,25 @@ def _check_is_read(name: str, key: str, config: Config) -> None:
     if name in _READ:
         return
     if name in config:
+        takers = [
+            path
+            for path in _dotted(config)
+            if path.endswith(f'.{name}') and path.split('.')[0] in _READ
+        ]
         raise InputError(
             f'{key}: setting {name} has no effect, for {config.filename} has used it already: set '
-            'what it is used for'
+            f'{listing(takers) if takers else "what it is used for"}'
         )
     near = get_close_matches(name, sorted(_READ), n=1)
     hint = f'; {near[0]} is' if near else ''
     raise InputError(f'{key}: {name} is no setting of a run{hint}')
+
+
+def _dotted(settings: Mapping, prefix: str = '') -> Iterator[str]:
+    for key, value in settings.items():
+        yield f'{prefix}{key}'
+        if isinstance(value, Mapping):
+            yield from _dotted(value, f'{prefix}{key}.')
 
 
 def override(config: Config, options: dict[str, Any]) -> None:
@@ -210,7 +222,7 @@ def build_runner(config: Config, loop: str) -> Runner:
     """Build all that a run needs, before it begins.
 
     Without a ``val_dataloader`` there is no validation, and without a ``test_dataloader`` no test,
-    whatever else the config has for them.
+    whatever else the config has for them. A loader of ``num_workers=0`` has no persistent workers.
 
     A Runner alone puts datasets and optimizer off until its loop runs, where an error of the
     config and one of the program look the same.
@@ -228,6 +240,9 @@ def build_runner(config: Config, loop: str) -> Runner:
     for split in ('val', 'test'):
         if not config.get(f'{split}_dataloader'):
             config.merge_from_dict({f'{split}_{key}': None for key in _LOOP})
+    for name in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
+        if (config.get(name) or {}).get('num_workers') == 0:
+            config[name].persistent_workers = False
     with config_errors(config):
         runner = _Runner.from_cfg(config)
         runner.register_hook(FirstIterationsHook())

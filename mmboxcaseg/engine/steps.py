@@ -113,7 +113,7 @@ class Training:
         """Give the boxes of a training set proxy masks by the last checkpoint."""
         call = [self.config_file, self.checkpoint, *arguments]
         call += ['--ann', Path(boxes.data_root, boxes.ann_file)]
-        call += ['--img-root', Path(boxes.data_root, boxes.data_prefix.img)]
+        call += ['--images', Path(boxes.data_root, boxes.data_prefix.img)]
         return Step('proxy masks', launch('generate', [*call, '--out', out], num_gpus), out)
 
     def test(self, num_gpus: int, *arguments: str) -> Step:

@@ -59,6 +59,16 @@ def read_label_studio(source: Source) -> Coco:
 
 
 def _read_task(task: dict, source: Source) -> Picture:
+    if 'image_id' in task:
+        raise InputError(
+            f'{source.path} is a list of COCO results or annotations: give a COCO file, which has '
+            "'images' and 'categories' beside them"
+        )
+    if 'predictions' in task and 'annotations' not in task:
+        raise InputError(
+            f'{source.path} holds predictions alone: import it into Label Studio, correct them, '
+            'and give the JSON export'
+        )
     address = next(value for value in task['data'].values() if isinstance(value, str))
     parts = urlsplit(address)
     # Files that were not uploaded: /data/local-files/?d=folder/a.jpg

@@ -10,7 +10,7 @@ import msgspec
 from msgspec import Raw
 
 from mmboxcaseg.coco.annotations import Coco
-from mmboxcaseg.errors import InputError
+from mmboxcaseg.errors import InputError, listing
 from mmboxcaseg.fileio import read_text, read_utf8
 from mmboxcaseg.images import DEFAULT_READER, ImageReader
 
@@ -37,6 +37,9 @@ FORMATS: dict[str, tuple[str, Callable[[Source], Coco]]] = {
     'open-images': ('Open Images', read_open_images),
     'label-studio': ('Label Studio', read_label_studio),
 }
+
+# Of files that may hold boxes.
+_SUFFIXES = {'.json', '.xml', '.csv', '.tsv', '.yaml', '.yml'}
 
 
 class Reading(NamedTuple):
@@ -114,15 +117,28 @@ def recognise(path: Path) -> str:
     else:
         found = {'.tsv': 'csv', '.yaml': 'yolo', '.yml': 'yolo'}.get(suffix)
     if found is None:
-        raise InputError(
-            f'{path} is of no format that is known; if it is one of {", ".join(FORMATS)}, say '
-            'which with --format'
-        )
+        within = _boxes_within(path) if path.is_dir() else []
+        hint = f'if it is one of {", ".join(FORMATS)}, say which with --format'
+        if within:
+            hint = f'it holds {listing(within, 4)}: give the one that has the boxes'
+        raise InputError(f'{path} is of no format that is known; {hint}')
+    return found
+
+
+def _boxes_within(path: Path) -> list[Path]:
+    found = []
+    for entry in sorted(path.iterdir()):
+        if entry.is_dir() and _of_folder(entry):
+            found.append(entry)
+        else:
+            files = sorted(entry.iterdir()) if entry.is_dir() else [entry]
+            found += [file for file in files if file.suffix.lower() in _SUFFIXES]
     return found
 
 
 def _of_folder(path: Path) -> str | None:
-    if voc_files(path):
+    xml_files = voc_files(path)
+    if xml_files and read_xml(xml_files[0]).tag == 'annotation':
         return 'voc'
     if names_file(path) or any(path.glob('*.txt')):
         return 'yolo'

@@ -90,6 +90,40 @@ def test_help_of_a_command(call, name):
     assert out.count('.') and '  -h, --help' in out
 
 
+@pytest.mark.parametrize(
+    ('words', 'called', 'how'),
+    [
+        (['train', 'a.py'], 'cli.train.run_settings', '--resume goes on from the last checkpoint'),
+        (
+            ['masks', 'a.csv', '--images', 'img', '--out', 'out'],
+            'apis.masking.boxes_to_masks',
+            'the same command goes on where it was',
+        ),
+    ],
+)
+def test_ctrl_c_says_how_to_go_on(call, monkeypatch, words, called, how):
+    def interrupted(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(f'mmboxcaseg.{called}', interrupted)
+    assert call(*words) == (130, '', f'interrupted: {how}\n')
+
+
+@pytest.mark.parametrize(
+    'name', ['report', 'draw', 'generate', 'detector-masks', 'baseline-masks', 'masks', 'review']
+)
+def test_the_folder_of_images_has_one_name(call, name):
+    _, out, _ = call(name, '--help')
+    assert re.search(r'^  --images ', out, re.MULTILINE)
+
+
+def test_the_former_name_of_the_folder_of_images(call, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    words = ('report', 'masks.json', '--img-root', 'none', '--out', 'a.html')
+    code, _, err = call(*words)
+    assert code == 2 and err.startswith('error: ') and 'masks.json' in err
+
+
 def test_scripts_are_the_commands():
     others = {path.name for path in (ROOT / 'tools').rglob('*.py')} - {p.name for p in SCRIPTS}
     assert others == ALONE

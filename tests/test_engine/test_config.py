@@ -173,11 +173,15 @@ def test_innermost():
         ({'optim_wraper.lr': 1}, 'optim_wraper.lr: optim_wraper is no setting of a run; optim_wra'),
         ({'zzz': 1}, 'zzz: zzz is no setting of a run$'),
         ({'patch_size': 96}, r'patch_size: setting patch_size has no effect, for \S+config.py has'),
+        ({'max_epochs': 2}, r'max_epochs has no effect, for .* already: set train_cfg.max_epochs$'),
     ],
 )
 def test_options_without_effect(tmp_path, option, reason):
     path = tmp_path / 'config.py'
-    path.write_text('patch_size = 64\ntest_pipeline = [dict(type="BoxPatch", size=patch_size)]\n')
+    path.write_text(
+        'patch_size = 64\ntest_pipeline = [dict(type="BoxPatch", size=patch_size)]\n'
+        'max_epochs = 9\ntrain_cfg = dict(max_epochs=max_epochs)\n'
+    )
     with pytest.raises(InputError, match=reason):
         load_config(path, option)
     options = {'test_pipeline.BoxPatch.size': 96, 'train_cfg.max_epochs': 2, 'compile': True}
@@ -198,6 +202,7 @@ def test_runner_without_val_and_test(
             train_dataloader=dict(
                 batch_size=4,
                 num_workers=0,
+                persistent_workers=True,
                 sampler=dict(type='mmboxcaseg.RatioSampler', batch_size=4, ratio=(1, 1)),
                 dataset=train_dataset_cfg,
             ),

@@ -520,6 +520,14 @@ def test_the_nearest_image_is_named(tmp_path, images, there, said):
         read_boxes(path, images)
 
 
+def test_an_image_of_another_number_is_not_the_nearest(tmp_path, images):
+    (images / 'a.png').rename(images / 'raccoon-51.png')
+    path = tmp_path / 'boxes.csv'
+    path.write_text('filename,class,xmin,ymin,xmax,ymax\nraccoon-1.png,cat,1,2,3,4\n')
+    with pytest.raises(InputError, match=r'raccoon-1.png of .* does not exist in \S+$'):
+        read_boxes(path, images)
+
+
 def test_an_empty_filename_of_voc_is_the_files_own(tmp_path, images):
     path = write_voc(tmp_path)
     text = (path / 'a.xml').read_text().replace('a.png', '')
@@ -566,6 +574,14 @@ def write_text(name, text):
         (lambda root: root / 'no.csv', 'no.csv does not exist: give a file or'),
         (write_text('a.doc', ''), 'a.doc is of no format that is known; .* coco, voc, csv, yolo'),
         (lambda root: root, 'is of no format that is known'),
+        (
+            lambda root: write_csv(write_voc(root).rename(root / 'xml').parent).parent,
+            r'is of no format that is known; it holds \S*boxes.csv, \S*xml: give the one that',
+        ),
+        (
+            lambda root: write_text('label_config.xml', '<View/>')(write_csv(root).parent).parent,
+            r'is of no format that is known; it holds \S*boxes.csv, \S*label_config.xml: give th',
+        ),
         (write_text('a.csv', ''), 'a.csv is empty: its first line must name filename, class, xmin'),
         (write_text('a.csv', 'filename,xmin,ymin,xmax\n'), "a.csv has no column 'ymax' but filen"),
         (edit(write_csv, '', '4,5,24', '4,x,24'), "line 3 of .*boxes.csv has ymin 'x', not a num"),
@@ -587,6 +603,11 @@ def write_text(name, text):
         (edit(write_yolo, 'labels/a.txt', '0.35 0.5', '0.35'), "a.txt is '1 0.35 0.5 0.5', not a"),
         (write_text('data.yaml', 'names: [cat]'), 'no image of .*images has a label file'),
         (write_text('a.json', '[{"id": 1}]'), 'a.json is no JSON export of Label Studio'),
+        (write_text('a.json', '[{"image_id": 1}]'), 'a.json is a list of COCO results or annot'),
+        (
+            write_text('a.json', '[{"data": {"image": "a.png"}, "predictions": []}]'),
+            'a.json holds predictions alone: import it into Label Studio, correct them',
+        ),
         (edit(write_label_studio, '', '"rotation": 0', '"rotation": 9'), None),
         (
             edit(write_label_studio, '', '"y": 25, "width": 50, "height": 50, "rotation": 0',

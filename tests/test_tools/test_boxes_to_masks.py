@@ -2,6 +2,7 @@
 
 import json
 import re
+import shlex
 from pathlib import Path
 
 import cv2
@@ -108,8 +109,22 @@ def test_boxes_to_masks(masks, data):
     assert re.match(rf'lowest quality: {worst} \([abc].png\) {quality[worst]:.2f}, ', lines[5])
     assert re.fullmatch(r'time: \d+\.\d s on cpu', lines[6])
     assert lines[8].endswith('Mask R-CNN, 2 images to train, 1 to validate, 60 epochs')
-    report = 'mmboxcaseg report out/masks.json --img-root img --out out/report.html'
+    report = 'mmboxcaseg report out/masks.json --images img --out out/report.html'
     assert lines[9] == f'next: {report}, then mmboxcaseg train out/mask_rcnn.py'
+
+
+def test_the_next_commands_can_be_pasted(trained, data, run):
+    config, checkpoint = trained
+    Path('img').rename("Ann's images")
+    network = ['--config', config, '--checkpoint', checkpoint, '--device', 'cpu']
+    where = ['--images', "Ann's images", '--out', 'my masks', '--min-quality', 0.1]
+    code, out, err = run('boxes.csv', *where, *network)
+    assert code == 0, err
+    report, train = out.splitlines()[-1].removeprefix('next: ').split(', then ')
+    images = ['--images', "Ann's images", '--out', 'my masks/report.html']
+    assert shlex.split(report) == ['mmboxcaseg', 'report', 'my masks/masks.json', *images]
+    assert shlex.split(train) == ['mmboxcaseg', 'train', 'my masks/mask_rcnn.py']
+    assert f'#   {train}\n' in Path('my masks/mask_rcnn.py').read_text()
 
 
 def test_masks_in_further_formats(masks, data):
@@ -296,6 +311,7 @@ def test_the_config_trains_as_it_stands(masks, data, quiet_runner):
     config = load_config('out/mask_rcnn.py')
     head = config.model.roi_head
     assert (head.bbox_head.num_classes, head.mask_head.num_classes) == (2, 2)
+    assert config.default_hooks.checkpoint.max_keep_ckpts == 3
     parts = [read(f'out/masks_{part}.json') for part in ('train', 'val')]
     assert sorted(image['id'] for part in parts for image in part['images']) == [1, 2, 3]
     assert sorted(a['id'] for part in parts for a in part['annotations']) == [1, 2, 3, 4]

@@ -74,7 +74,7 @@ def root(tmp_path_factory):
 def arguments(root, folder, *more):
     return [
         *(root / 'tiny.py', root / 'tiny.pth', '--ann', root / 'boxes.json'),
-        *('--img-root', root / 'img', '--out', folder / 'proxy.json'),
+        *('--images', root / 'img', '--out', folder / 'proxy.json'),
         *('--raw-out', folder / 'raw.json', '--device', 'cpu', '--batch-size', 16, *more),
     ]
 

@@ -59,7 +59,7 @@ def data(tmp_path):
 def arguments(trained, data, *more):
     return [
         *(str(TOOLS / 'generate_proxy_masks.py'), *trained, '--device', 'cpu'),
-        *('--ann', data / 'boxes.json', '--img-root', data / 'img', '--out', data / 'proxy.json'),
+        *('--ann', data / 'boxes.json', '--images', data / 'img', '--out', data / 'proxy.json'),
         *more,
     ]
 
@@ -336,7 +336,7 @@ FIRST = BOXES['annotations'][0]
             'image .*2.png of .*boxes.json does not exist',
         ),
         (write_image('no image'), '5.png cannot be decoded'),
-        (options('--img-root', 'nowhere'), 'image folder nowhere does not exist'),
+        (options('--images', 'nowhere'), 'image folder nowhere does not exist'),
         (options('--out', '/dev/null/proxy.json'), 'cannot make folder /dev/null'),
         (options('--out', '/proc/proxy.json'), 'cannot write /proc/proxy.json'),
         (lambda data: ('--out', data / 'boxes.json'), 'boxes.json is an input file'),

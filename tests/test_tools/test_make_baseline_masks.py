@@ -69,7 +69,7 @@ def run(monkeypatch, capsys):
 
 
 def arguments(data, source, *more):
-    images = ('--img-root', data / 'img') if source == 'grabcut' else ()
+    images = ('--images', data / 'img') if source == 'grabcut' else ()
     paths = data / 'boxes.json', data / 'raw.json'
     return ('make_baseline_masks.py', *paths, '--source', source, *images, *more)
 
@@ -141,7 +141,7 @@ def edit(**changes):
             'image .*2.png of .*boxes.json does not exist',
         ),
         (lambda data: (data / 'img' / '5.png').write_text('no'), (), '5.png cannot be decoded'),
-        (lambda data: None, ('--img-root', 'nowhere'), 'image folder nowhere does not exist'),
+        (lambda data: None, ('--images', 'nowhere'), 'image folder nowhere does not exist'),
     ],
 )
 def test_bad_input_ends_in_one_sentence(data, run, monkeypatch, edit, options, message):
@@ -163,13 +163,13 @@ def test_grabcut_without_images(data, run):
     paths = data / 'boxes.json', data / 'raw.json'
     code, _, err = run('make_baseline_masks.py', *paths, '--source', 'grabcut')
     assert code == 2
-    assert_one_sentence(err, '--source grabcut .* give their folder, --img-root')
+    assert_one_sentence(err, '--source grabcut .* give their folder, --images')
 
 
 @pytest.mark.parametrize('name', ['boxes.json', 'img/5.png'])
 def test_does_not_overwrite_an_input(data, run, name):
     before = (data / name).read_bytes()
-    images = '--img-root', data / 'img'
+    images = '--images', data / 'img'
     code, _, err = run(
         'make_baseline_masks.py', data / 'boxes.json', data / name, '--source', 'grabcut', *images
     )

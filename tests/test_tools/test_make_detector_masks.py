@@ -36,7 +36,7 @@ def call(run, data_root, detector, tmp_path):
     def call(*more, ann=data_root / 'coco/annotations/instances.json', config=detector[0]):
         out = tmp_path / 'raw.json'
         images = data_root / 'coco/train'
-        paths = ('--ann', ann, '--img-root', images, '--out', out)
+        paths = ('--ann', ann, '--images', images, '--out', out)
         return run(config, detector[1], *paths, *more), out
 
     return call

@@ -43,7 +43,7 @@ def arguments(tmp_path, monkeypatch):
     monkeypatch.setattr('mmboxcaseg.apis.drawing.BoxCasegPredictor', LeftHalfPredictor)
     (tmp_path / 'a.json').write_text(json.dumps(COCO))
     cv2.imwrite(str(tmp_path / 'a.png'), np.full((40, 40, 3), 90, np.uint8))
-    inputs = ('--ann', tmp_path / 'a.json', '--img-root', tmp_path)
+    inputs = ('--ann', tmp_path / 'a.json', '--images', tmp_path)
     out = ('--out', tmp_path / 'new' / 'sheet.png')
     return ['config.py', tmp_path / 'model.jpg', *inputs, *out, '--count', 2]
 
@@ -89,7 +89,7 @@ def options(*more):
         (options('--count', 0), '--count must be a whole number of at least 1'),
         (options('--min-side', 99), 'has no box with sides of 99 pixels or more and true masks'),
         (options('--device', 'gpu'), "device 'gpu' is not available"),
-        (options('--img-root', 'nowhere'), 'image folder nowhere does not exist'),
+        (options('--images', 'nowhere'), 'image folder nowhere does not exist'),
         (edit(bbox=[50, 0, 40, 40]), 'annotation 5 .* outside its image'),
         (edit(segmentation=dict(size=[1, 1], counts='01')), 'annotation 5 in .*a.json is broken'),
         (lambda folder: (folder / 'a.png').write_text('x') and (), 'a.png cannot be decoded'),
@@ -117,7 +117,7 @@ def masks_file(folder, qualities, **fields):
         cv2.imwrite(str(folder / f'{number}.png'), shade)
     content = dict(images=images, annotations=annotations, categories=categories)
     (folder / 'proxy.json').write_text(json.dumps(content))
-    return ('--masks', folder / 'proxy.json', '--img-root', folder, '--out', folder / 'sheet.png')
+    return ('--masks', folder / 'proxy.json', '--images', folder, '--out', folder / 'sheet.png')
 
 
 def test_masks_of_a_file_are_drawn_without_a_network(tmp_path, run, monkeypatch):

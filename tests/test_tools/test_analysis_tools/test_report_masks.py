@@ -52,7 +52,7 @@ def report(tmp_path, run):
             (tmp_path / 'truth.json').write_text(json.dumps(coco | dict(annotations=truth)))
             options = (*options, '--truth', tmp_path / 'truth.json')
         out = tmp_path / 'new' / 'report.html'
-        arguments = (tmp_path / 'proxy.json', '--img-root', tmp_path, '--out', out)
+        arguments = (tmp_path / 'proxy.json', '--images', tmp_path, '--out', out)
         code, _, err = run(*arguments, *options)
         return code, err, out.read_text() if out.is_file() else None
 
@@ -204,7 +204,7 @@ def test_without_qualities_the_agreement_decides(report):
         (PROXIES, ('--min-agreement', -1), None, r'--min-agreement must be in \[0, 1\]'),
         (PROXIES, ('--pictures', 0), None, '--pictures must be a whole number'),
         (PROXIES, ('--out', 'report.pdf'), None, 'must end in .html'),
-        (PROXIES, ('--img-root', 'nowhere'), None, 'image folder nowhere does not exist'),
+        (PROXIES, ('--images', 'nowhere'), None, 'image folder nowhere does not exist'),
         ([], (), None, 'holds no box'),
         ([annotation(5, mask_of(), None, None) | dict(segmentation=mask_of((0, 0, 9, 9)))], (),
          None, 'neither quality nor box_agreement'),
