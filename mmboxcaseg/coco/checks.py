@@ -232,7 +232,7 @@ def nearest_name(name: str, folder: Path) -> str | None:
 
 
 def _numbers(name: str) -> list[str]:
-    return re.findall('[0-9]+', name)
+    return [digits.lstrip('0') for digits in re.findall('[0-9]+', name)]
 
 
 def _plain(name: str) -> str:
