@@ -11,6 +11,7 @@ import os
 import re
 import secrets
 import shutil
+import stat
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -23,7 +24,16 @@ _FOLLOW_LINKS = 'MMBOXCASEG_FOLLOW_LINKS'
 # What no text has, in UTF-8, Latin-1 or GBK.
 _CONTROL = re.compile(rb'[\x00-\x08\x0e-\x1a\x1c-\x1f]')
 # What compressed files begin with.
-_PACKED = {b'\x1f\x8b': 'gzip', b'PK\x03\x04': 'ZIP', b'BZh': 'bzip2', b'\xfd7zXZ': 'xz'}
+_PACKED = {
+    b'\x1f\x8b': 'gzip',
+    b'PK\x03\x04': 'ZIP',
+    b'BZh': 'bzip2',
+    b'\xfd7zXZ': 'xz',
+    b'\x28\xb5\x2f\xfd': 'zstd',
+    b'7z\xbc\xaf': '7z',
+}
+#: What stands in a file whose content Git LFS keeps elsewhere.
+GIT_LFS = b'version https://git-lfs'
 
 
 class _OnlyATrial(Exception):
@@ -269,7 +279,7 @@ def opening(path: str | Path) -> Iterator[BinaryIO]:
         InputError: If it cannot be read.
     """
     try:
-        with open(path, 'rb') as file:
+        with open(path, 'rb', opener=_open_regular) as file:
             yield file
     except (OSError, ValueError) as error:
         if isinstance(error, InputError):
@@ -277,6 +287,15 @@ def opening(path: str | Path) -> Iterator[BinaryIO]:
         raise InputError(
             f'cannot read {path}: {getattr(error, "strerror", None) or error}'
         ) from None
+
+
+def _open_regular(path: str, flags: int) -> int:
+    # Of a pipe even opening would wait, and a device may never end.
+    descriptor = os.open(path, flags | os.O_NONBLOCK)
+    if stat.S_ISREG(os.fstat(descriptor).st_mode):
+        return descriptor
+    os.close(descriptor)
+    raise OSError(errno.EINVAL, 'it is a folder, a pipe or a device, not a file')
 
 
 def read_bytes(path: str | Path) -> bytes:
@@ -298,7 +317,14 @@ def read_utf8(path: str | Path) -> bytes:
     packed = next((name for start, name in _PACKED.items() if data.startswith(start)), None)
     if packed:
         raise InputError(f'{path} is compressed ({packed}): unpack it first')
-    if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) or data[:2].count(0) == 1:
+    if data.startswith(GIT_LFS):
+        raise InputError(
+            f'{path} is not the file but its Git LFS pointer: get it with git lfs pull'
+        )
+    marked = data.startswith((codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE))
+    if marked or (data[:4].count(0) == 3 and data[:4].strip(b'\0') in (data[:1], data[3:4])):
+        encoding = 'UTF-32'
+    elif data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) or data[:2].count(0) == 1:
         encoding = 'UTF-16'
     elif data.isascii() or _decodes(data, 'utf-8'):
         return data
@@ -306,7 +332,8 @@ def read_utf8(path: str | Path) -> bytes:
         raise InputError(f'{path} is no text file')
     else:
         # Latin-1 seldom has two letters beyond ASCII side by side, GB2312 has nothing else.
-        encoding = 'probably GBK' if _decodes(data, 'gb2312') else 'probably Latin-1'
+        others = 'probably Latin-1 or another old encoding'
+        encoding = 'probably GBK' if _decodes(data, 'gb2312') else others
     raise InputError(f'{path} is not UTF-8 text but {encoding}: save it as UTF-8')
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
@@ -23,7 +23,7 @@ from mmengine.fileio import LocalBackend, register_backend
 from PIL import ExifTags, Image
 
 from mmboxcaseg.errors import InputError, check_count
-from mmboxcaseg.fileio import opening, read_bytes
+from mmboxcaseg.fileio import GIT_LFS, opening, read_bytes
 
 #: What files must end in to be taken for images, where a folder is looked through.
 IMAGE_SUFFIXES = ('.jpg', '.jpeg', '.png', '.bmp', '.tif', '.tiff', '.webp', '.ppm', '.pgm')
@@ -35,6 +35,8 @@ _MOST_PIXELS = 2**30
 _TIFF = (b'II*\0', b'MM\0*', b'II+\0', b'MM\0+')
 # Pillow's modes of more than 8 bits.
 _DEEP = ('I', 'F', 'I;16', 'I;16B', 'I;16L', 'I;16N')
+# Brands of what telephones write, which OpenCV and Pillow do not read.
+_HEIC = (b'heic', b'heix', b'heim', b'heis', b'hevc', b'mif1', b'msf1')
 # What OpenCV reads as this module does.
 _PLAIN = ('JPEG', 'PNG', 'BMP', 'WEBP')
 # Of deep images: what lies outside is cut, so that single hot or dead pixels change nothing.
@@ -223,9 +225,8 @@ class ImageReader:
         except InputError as error:
             raise InputError(f'{path} {error}') from None
         except Exception:  # a broken file makes both raise nearly anything
-            raise _Broken(
-                f'{path} cannot be decoded: replace it or remove it from the set'
-            ) from None
+            file.seek(0)
+            raise _Broken(f'{path} {_why_broken(file.read(64))}') from None
         height, width = header.stored
         if height * width > self.max_pixels:
             raise InputError(
@@ -384,8 +385,10 @@ def _pillow_header(file: io.BufferedIOBase) -> Header:
     with opening_image(file) as image:
         # Of a PNG without EXIF data before its pixels Pillow decodes all to look behind them.
         has_exif = image.format != 'PNG' or 'exif' in image.info
-        exif = image.getexif() if has_exif else {}
-        orientation = exif.get(ExifTags.Base.Orientation, 1)
+        orientation = 1
+        with suppress(Exception):  # broken EXIF data make Pillow raise nearly anything
+            exif = image.getexif() if has_exif else {}
+            orientation = exif.get(ExifTags.Base.Orientation, 1)
         orientation = orientation if orientation in _TURNS else 1
         is_deep = image.mode in _DEEP or _png_depth(image, file) > 8
         is_plain = orientation == 1 and not is_deep and image.format in _PLAIN
@@ -424,8 +427,17 @@ def _decode(data: bytes, flag: int, path: str | Path) -> np.ndarray:
     except cv2.error:
         image = None
     if image is None:
-        raise _Broken(f'{path} cannot be decoded: replace it or remove it from the set')
+        raise _Broken(f'{path} {_why_broken(data)}')
     return image
+
+
+def _why_broken(start: bytes) -> str:
+    """What to say of a file that is no image or is cut off, by its first bytes."""
+    if start[4:8] == b'ftyp' and start[8:12] in _HEIC:
+        return 'is HEIC, whatever its name ends in: convert it to JPEG'
+    if start.startswith(GIT_LFS):
+        return 'is not the file but its Git LFS pointer: get it with git lfs pull'
+    return 'cannot be decoded: replace it or remove it from the set'
 
 
 def _as_bytes(pixels: np.ndarray) -> np.ndarray:

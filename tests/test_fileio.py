@@ -1,3 +1,4 @@
+import codecs
 import gzip
 import json
 import os
@@ -219,11 +220,22 @@ def test_text_is_utf8(tmp_path, encoding):
 @pytest.mark.parametrize(
     ('data', 'message'),
     [
-        ('Zoé,café'.encode('latin-1'), 'not UTF-8 text but probably Latin-1: save it as UTF-8'),
+        (
+            'Zoé,café'.encode('latin-1'),
+            'not UTF-8 text but probably Latin-1 or another old encoding: save',
+        ),
         ('图像,类别'.encode('gbk'), 'not UTF-8 text but probably GBK: save'),
         ('cat'.encode('utf-16'), 'not UTF-8 text but UTF-16: save'),
         ('cat'.encode('utf-16-le'), 'not UTF-8 text but UTF-16: save'),
         ('cat'.encode('utf-16-be'), 'not UTF-8 text but UTF-16: save'),
+        ('{"a": 1}'.encode('utf-16-le'), 'not UTF-8 text but UTF-16: save'),
+        ('{"a": 1}'.encode('utf-16-be'), 'not UTF-8 text but UTF-16: save'),
+        *(('cat'.encode(f'utf-32{end}'), 'but UTF-32: save') for end in ('', '-le', '-be')),
+        (codecs.BOM_UTF32_BE + 'cat'.encode('utf-32-be'), 'but UTF-32: save'),
+        (b'\0\0\1\0\xff', 'is no text file'),
+        ('кот'.encode('cp1251'), 'but probably Latin-1 or another old encoding: save'),
+        (b'\x28\xb5\x2f\xfdcat', r'is compressed \(zstd\): unpack it first'),
+        (b'version https://git-lfs.github.com/spec/v1\n', 'Git LFS pointer: get it with git lfs'),
         (gzip.compress(b'cat', mtime=0), r'is compressed \(gzip\): unpack it first'),
         (b'PK\x03\x04', r'is compressed \(ZIP\): unpack'),
         (b'\x89PNG\r\n\x1a\n', 'is no text file'),

@@ -1,4 +1,5 @@
 import io
+import os
 
 import cv2
 import numpy as np
@@ -221,3 +222,37 @@ def test_files_that_are_no_images(tmp_path):
             STORED.read(tmp_path / name)
         with pytest.raises(InputError, match=f'{name} cannot be read as an image or is cut off'):
             read_image_shape(tmp_path / name)
+
+
+@pytest.mark.parametrize(
+    'exif', [b'Exif\0\0junk', b'Exif\0\0MM\0*\0\0\0\x08\xff\xff' + b'\x99' * 40]
+)
+@pytest.mark.parametrize('suffix', ['.png', '.jpg'])
+@pytest.mark.filterwarnings('ignore:Corrupt EXIF')
+def test_broken_exif_data_name_no_orientation(tmp_path, exif, suffix):
+    path = tmp_path / f'a{suffix}'
+    Image.fromarray(NOISE).save(path, exif=exif)
+    assert STORED.header(path).orientation == 1
+    assert TURNED.read(path).shape == (40, 60, 3)
+
+
+@pytest.mark.parametrize(
+    ('start', 'message'),
+    [
+        (b'\0\0\0\x18ftypheic\0\0\0\0mif1heic', 'is HEIC, whatever its name ends in: convert'),
+        (b'version https://git-lfs.github.com/spec/v1\n', 'Git LFS pointer: get it with git lfs'),
+        (b'<!DOCTYPE html>', 'cannot be decoded: replace it'),
+    ],
+)
+def test_what_is_no_image_is_named(tmp_path, start, message):
+    (tmp_path / 'a.jpg').write_bytes(start)
+    with pytest.raises(InputError, match=f'a.jpg .*{message}'):
+        STORED.header(tmp_path / 'a.jpg')
+
+
+def test_a_pipe_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / 'a.jpg')
+    for path in (tmp_path / 'a.jpg', tmp_path, '/dev/zero'):
+        for look in (STORED.header, STORED.read, read_image_shape, read_mask):
+            with pytest.raises(InputError, match=f'cannot read {path}: .* not a file'):
+                look(path)
