@@ -198,6 +198,8 @@ def image_paths(images: Iterable[Image], folder: str | Path, ann_file: str | Pat
             if not os.path.isfile(path):
                 near = nearest_name(image.file_name, folder)
                 hint = f': {near} lies in {folder}; correct the file_name, or rename the file'
+                if os.path.islink(path):
+                    near, hint = path, ': it is a link that leads nowhere'
                 raise InputError(f'image {path} of {ann_file} does not exist{hint if near else ""}')
         paths[image.id] = path
     return paths
@@ -226,6 +228,9 @@ def nearest_name(name: str, folder: Path) -> str | None:
     paths = sorted(path for path in files if path.suffix.lower() in IMAGE_SUFFIXES)
     plain = {_plain(path.name): path.relative_to(folder).as_posix() for path in paths}
     bare = _plain(name.replace('\\', '/').rsplit('/', 1)[-1])
+    stems = {os.path.splitext(form)[0]: there for form, there in plain.items()}
+    if same := plain.get(bare) or stems.get(os.path.splitext(bare)[0]):
+        return same
     # Images of one folder often differ in their number alone.
     alike = [there for there in plain if _numbers(there) == _numbers(bare)]
     return next((plain[near] for near in get_close_matches(bare, alike, 1, 0.8)), None)

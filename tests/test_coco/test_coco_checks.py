@@ -81,6 +81,7 @@ def test_check_images(as_coco, tmp_path):
         ('sub\\a photo.jpg', 'a photo.jpg'),
         ('a%20photo.jpg', 'a photo.jpg'),
         ('cafe\u0301.jpg', 'caf\u00e9.jpg'),
+        ('a.png', 'a.jpg'),
         ('A.JPG', 'a.jpg'),
         ('IMG_0001.jpeg', 'IMG_0001.jpg'),
     ],
@@ -91,6 +92,26 @@ def test_the_nearest_name_is_suggested(as_coco, tmp_path, name, present):
     coco = as_coco(dict(COCO, images=[COCO['images'][0] | dict(file_name=name), COCO['images'][1]]))
     with pytest.raises(InputError, match=f'does not exist: {present} lies in {tmp_path}; correct'):
         check_images(coco, tmp_path, DEFAULT_READER)
+
+
+@pytest.mark.parametrize('name', ['sub\\a.jpg', 'a.jpg', 'SUB/A.JPG', 'old/a.jpg', '../sub/a.png'])
+def test_the_folder_below_is_suggested(as_coco, tmp_path, name):
+    (tmp_path / 'images' / 'sub').mkdir(parents=True)
+    (tmp_path / 'images' / 'sub' / 'a.jpg').touch()
+    coco = as_coco(dict(COCO, images=[COCO['images'][0] | dict(file_name=name), COCO['images'][1]]))
+    message = f'does not exist: sub/a.jpg lies in {tmp_path}/images; correct'
+    if '..' in name:  # what lies outside is not looked at
+        message = 'leads out of'
+    with pytest.raises(InputError, match=message):
+        check_images(coco, tmp_path / 'images', DEFAULT_READER)
+
+
+@pytest.mark.parametrize('target', ['a.jpg', 'nothing'])
+def test_a_link_that_leads_nowhere_is_named(as_coco, tmp_path, target):
+    (tmp_path / 'a.jpg').symlink_to(tmp_path / target)
+    images = [COCO['images'][0] | dict(file_name='a.jpg'), COCO['images'][1]]
+    with pytest.raises(InputError, match='does not exist: it is a link that leads nowhere'):
+        check_images(as_coco(dict(COCO, images=images)), tmp_path, DEFAULT_READER)
 
 
 @pytest.fixture
