@@ -379,8 +379,14 @@ def _check_polygons(polygons: list, img_shape: tuple[int, int]) -> None:
     limit = _FARTHEST_CORNER * max(img_shape)
     steps, in_unit, is_whole = 0, True, True
     for polygon in polygons:
-        if not isinstance(polygon, list) or len(polygon) < 6 or len(polygon) % 2:
-            raise ValueError('a polygon is not a list of at least three x, y pairs')
+        if not isinstance(polygon, list):
+            raise ValueError('it is no list of polygons: write [[x1, y1, x2, y2, x3, y3, ...]]')
+        if polygon and isinstance(polygon[0], list):
+            raise ValueError('a polygon is a list of lists: write [x1, y1, x2, y2, x3, y3, ...]')
+        if len(polygon) < 6 or len(polygon) % 2:
+            raise ValueError(
+                f'a polygon has {len(polygon)} numbers, not x and y of at least three corners'
+            )
         try:
             corners = np.array(polygon)
             is_far = corners.dtype.kind not in 'if' or not (np.abs(corners) < limit).all()
@@ -420,12 +426,17 @@ def _is_bitmap(rows: list, img_shape: tuple[int, int]) -> bool:
     if not width or not all(isinstance(row, list) and len(row) == width for row in rows):
         return False
     # One list may be a polygon; several equally long ones, all of whose corners are 0 or 1, are
-    # none. Of 0 and 255 they are rows if there are as many as the image has.
-    levels = {0, 1} if len(rows) > 1 else set()
-    levels |= {0, 255} if (len(rows), width) == tuple(img_shape) else set()
-    return all(
-        type(value) in (int, float, bool) and value in levels for row in rows for value in row
-    )
+    # none, nor are three of 0 and 255. Of as many as the image has rows there are other signs.
+    is_size = (len(rows), width) == tuple(img_shape)
+    if not is_size and len(rows) == 1:
+        return False
+    values = [value for row in rows for value in row]
+    if not all(type(value) in (int, float, bool) for value in values):
+        return False
+    levels = set(values)
+    if is_size and (levels <= {0, 255} or (min(levels) >= 0 and max(levels) <= 1)):
+        return True
+    return levels <= {0, 1} or (len(rows) > 2 and levels <= {0, 255})
 
 
 def _read_runs(texts: list[bytes]) -> tuple[np.ndarray, np.ndarray]:

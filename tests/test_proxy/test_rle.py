@@ -312,3 +312,26 @@ def test_areas_of_more_masks_than_pycocotools_counts_at_once():
     rle = encode_rle(np.array([[1, 0], [1, 1]]))
     assert rle_areas([rle] * 300) == [3] * 300
     assert rle_areas([]) == []
+
+
+@pytest.mark.parametrize(
+    ('segmentation', 'message'),
+    [
+        ([5, 5, 9, 5, 9, 9], r'no list of polygons: write \[\[x1, y1'),
+        ([[[5, 5], [9, 5], [9, 9]]], r'a list of lists: write \[x1, y1'),
+        ([[5, 5, 9, 9]], 'a polygon has 4 numbers, not x and y'),
+        ([[5, 5, 9, 5, 9, 9, 7]], 'a polygon has 7 numbers, not x and y'),
+        # Rows of the object alone, or of the image turned.
+        ([[0, 255, 255, 0, 255, 0]] * 3, 'a bitmap as lists of rows'),
+        # Of 2 x 6 pixels, each partly of the object.
+        ([[0, 0.5, 1, 1, 0.25, 0], [0, 0, 1, 0.75, 0, 0]], 'a bitmap as lists of rows'),
+    ],
+)
+def test_lists_that_are_no_polygons_are_told_apart(segmentation, message):
+    with pytest.raises(ValueError, match=message):
+        check_segmentation(segmentation, (2, 6))
+
+
+def test_two_polygons_of_the_corners_of_an_image_are_no_bitmap():
+    square = [[0, 0, 255, 0, 255, 255, 0, 255], [0, 0, 255, 0, 255, 255, 0, 0]]
+    assert decode_rle(square, (255, 255)).all()
