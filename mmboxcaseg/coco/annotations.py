@@ -31,6 +31,10 @@ from mmboxcaseg.proxy import (
 _FARTHEST = 10_000_000
 # Masks that are checked together.
 _MASKS_AT_ONCE = 256
+_MOST_DIGITS = 4300
+_LONG_NUMBER = b'0' * (_MOST_DIGITS + 1)
+_DIGITS = bytes.maketrans(b'123456789', b'0' * 9)
+_CHUNK = 2**20
 _Edge = (
     Annotated[int, Meta(gt=-_FARTHEST, lt=_FARTHEST)]
     | Annotated[float, Meta(gt=-_FARTHEST, lt=_FARTHEST)]
@@ -335,6 +339,7 @@ def explaining(
     Raises:
         InputError: If it cannot be decoded.
     """
+    _check_digits(data, path)
     try:
         yield
         return
@@ -345,8 +350,9 @@ def explaining(
     literals: list[str] = []
     try:
         content = json.loads(data, parse_constant=lambda n: literals.append(n) or n)
-    except ValueError:
-        raise InputError(f'{path} is not JSON: give {kind}') from None
+    except json.JSONDecodeError as error:
+        place = f'{error.msg.rstrip(":")} in line {error.lineno}, column {error.colno}'
+        raise InputError(f'{path} is not JSON: give {kind} ({place})') from None
     except RecursionError:
         raise InputError(f'{path} is nested far deeper than {kind}: give one') from None
     explain(content)
@@ -356,6 +362,16 @@ def explaining(
             'write null'
         )
     raise InputError(f'{path} is not JSON: {reason}; give {kind}')
+
+
+def _check_digits(data: bytes, path: str | Path) -> None:
+    # Python refuses to read longer numbers, which it would only find out field by field.
+    for start in range(0, len(data), _CHUNK):
+        part = data[start : start + _CHUNK + _MOST_DIGITS]
+        if _LONG_NUMBER in part.translate(_DIGITS):
+            raise InputError(
+                f'{path} has a number of more than {_MOST_DIGITS} digits: correct or remove it'
+            )
 
 
 def explain_entry(entry: Any, type_: type[Struct], where: str) -> None:

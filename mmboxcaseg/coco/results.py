@@ -231,7 +231,9 @@ def _same_id(given: Id, known: Collection[Id]) -> Id | None:
     """Which of the known ids is meant, whether it is written as a number or as text."""
     if given in known:
         return given
-    other = str(given) if isinstance(given, int) else int(given) if given.isdecimal() else None
+    # As text an id is no longer than the numbers of a file may be.
+    is_number = isinstance(given, str) and given.isdecimal() and len(given) < 100
+    other = str(given) if isinstance(given, int) else int(given) if is_number else None
     return other if other in known else None
 
 

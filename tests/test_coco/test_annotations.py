@@ -11,6 +11,7 @@ from mmboxcaseg.coco.annotations import (
     check_mask,
     decode_annotation,
     load_coco,
+    parse_coco,
     read_masks,
     write_coco,
 )
@@ -302,3 +303,27 @@ def test_too_many_boxes_of_one_image_are_refused(as_coco, monkeypatch):
     categories = [dict(id=1, name='x')]
     with pytest.raises(InputError, match='image 7 of boxes.json has 11 annotations, and more'):
         as_coco(dict(images=images, annotations=boxes, categories=categories))
+
+
+@pytest.mark.parametrize('place', ['info', 'annotation', 'string'])
+def test_numbers_of_thousands_of_digits_are_refused_at_once(place):
+    digits = '1234567890' * 431  # one more ten than Python reads
+    image = '{"id": 1, "file_name": "a.jpg", "width": 6, "height": 4}'
+    box = '{"id": 1, "image_id": 1, "category_id": 1, "bbox": [0, 0, 2, 2]}'
+    texts = dict(info=f'"info": {digits}, ', annotation='', string=f'"info": "{digits[:4300]}", ')
+    if place == 'annotation':
+        box = box.replace('}', f', "x": {digits}' + '}')
+    data = (
+        f'{{{texts[place]}"images": [{image}], "annotations": [{box}], '
+        '"categories": [{"id": 1, "name": "cat"}]}'
+    ).encode()
+    if place == 'string':
+        assert parse_coco(data, 'a.json').images[0].id == 1
+        return
+    with pytest.raises(InputError, match='a.json has a number of more than 4300 digits: correct'):
+        parse_coco(data, 'a.json')
+
+
+def test_what_breaks_off_says_where():
+    with pytest.raises(InputError, match=r'COCO annotation file \(.* in line 2, column 13\)'):
+        parse_coco(b'{\n "images": [', 'a.json')

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mmboxcaseg.coco.results import load_results, mask_result, match_results
+from mmboxcaseg.coco.results import Result, load_results, mask_result, match_results
 from mmboxcaseg.errors import InputError
 from mmboxcaseg.proxy import encode_rle
 
@@ -254,3 +254,12 @@ def test_raw_masks_of_a_coco_file(tmp_path, as_coco):
 def test_files_of_other_tools(tmp_path, content, message):
     with pytest.raises(InputError, match=message):
         load_results(write(tmp_path, content))
+
+
+@pytest.mark.parametrize('id_', ['\u00b2', '9' * 4000, '9' * 101, '', '-5', '5.0'])
+def test_ids_that_are_no_numbers_are_no_annotations(as_coco, id_):
+    image = dict(id=1, file_name='a.jpg', width=4, height=4)
+    box = dict(id=5, image_id=1, category_id=7, bbox=[0, 0, 2, 2])
+    coco = as_coco(dict(images=[image], annotations=[box], categories=[dict(id=7, name='cat')]))
+    with pytest.raises(InputError, match='has ann_id .*, which image 1 does not have'):
+        match_results(coco, [Result(image_id=1, ann_id=id_)], 'raw.json')
