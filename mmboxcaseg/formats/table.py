@@ -48,9 +48,12 @@ def read_rows(
     table = csv.DictReader(io.StringIO(text, newline=''), delimiter=delimiter, restval='')
     try:
         table.fieldnames = [rename(name) for name in table.fieldnames or ()]
-        return table.fieldnames, [(table.line_num, row) for row in table]
+        names = table.fieldnames
+        rows = [(table.line_num, row) for row in table]
     except csv.Error as error:
         raise InputError(f'{path} is no CSV after its line {table.line_num}: {error}') from None
+    # Spreadsheets end in rows of nothing.
+    return names, [(line, row) for line, row in rows if any(row[name].strip() for name in names)]
 
 
 def _usual_name(column: str) -> str:

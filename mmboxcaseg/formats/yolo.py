@@ -96,6 +96,7 @@ def _read_names(path: Path) -> dict[int, str]:
             names = [name.strip() for name in text.splitlines() if name.strip()]
         else:
             names = yaml.safe_load(text)['names']
+            names = [names] if isinstance(names, str) else names
         names = names if isinstance(names, dict) else dict(enumerate(names))
         # Not str of anything: a few lines of aliases can stand for a name of gigabytes.
         return {int(number): _as_name(name) for number, name in sorted(names.items())}

@@ -528,6 +528,20 @@ def test_an_image_of_another_number_is_not_the_nearest(tmp_path, images):
         read_boxes(path, images)
 
 
+def test_rows_of_nothing_at_the_end_of_a_table(tmp_path, images):
+    path = write_csv(tmp_path)
+    rows = read_boxes(path, images).coco.annotations
+    path.write_text(path.read_text() + ',,,,,,\n\n , ,\n')
+    assert read_boxes(path, images).coco.annotations == rows
+
+
+def test_one_class_of_yolo_without_brackets(tmp_path, images):
+    path = write_yolo(tmp_path)
+    path.write_text('train: ../images\nnames: cat\n')
+    (tmp_path / 'labels' / 'a.txt').write_text('0 0.35 0.5 0.5 0.5\n')
+    assert [category.name for category in read_boxes(path, images).coco.categories] == ['cat']
+
+
 def test_an_empty_filename_of_voc_is_the_files_own(tmp_path, images):
     path = write_voc(tmp_path)
     text = (path / 'a.xml').read_text().replace('a.png', '')
