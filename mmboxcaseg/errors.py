@@ -174,6 +174,8 @@ def _sentence(error: Exception) -> str | None:
         return f'memory ran out{text and f" ({shown(text)})"}: give smaller parts or fewer workers'
     if isinstance(error, RecursionError):
         return f'a file is nested too deep to be read ({shown(text)})'
+    if isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG:
+        return f'no file can be named {shown(error.filename)}: give a shorter name'
     if isinstance(error, OSError) and error.errno in _DISK:
         file = f' {shown(error.filename)}' if error.filename else ''
         return (

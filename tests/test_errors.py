@@ -48,6 +48,14 @@ def test_an_image_that_cannot_be_decoded_is_named(capsys):
     assert capsys.readouterr().err.startswith('error: a.jpg cannot be decoded: ')
 
 
+def test_a_name_that_is_too_long_for_any_file_is_told(capsys, tmp_path):
+    with pytest.raises(SystemExit) as error:
+        run_tool(lambda: Path(tmp_path, 'x' * 300).is_dir())
+    assert error.value.code == 2
+    told = capsys.readouterr().err
+    assert told.startswith('error: no file can be named ') and told.endswith('a shorter name\n')
+
+
 def test_other_errors_are_not_hidden():
     for error in (AssertionError('of the program'), ZeroDivisionError(), FileNotFoundError('a')):
 

@@ -21,7 +21,7 @@ from mmboxcaseg.coco import (
 from mmboxcaseg.coco.annotations import Id
 from mmboxcaseg.coco.checks import check_bboxes, check_images, images_of_objects
 from mmboxcaseg.coco.proxies import load_proxy_file, read_proxies
-from mmboxcaseg.errors import InputError, check_count, check_share
+from mmboxcaseg.errors import InputError, check_count, check_share, shown
 from mmboxcaseg.evaluation import calibration_error, mask_iou, rank_correlation
 from mmboxcaseg.fileio import check_output, write_bytes
 from mmboxcaseg.images import DEFAULT_READER, ImageReader
@@ -31,6 +31,8 @@ from mmboxcaseg.visualization.report import Gallery, Instance, render_report
 from .drawing import draw_tile
 
 _JPEG_QUALITY = 80
+# Characters of names of data; of longer ones the middle is left out.
+_LONGEST_NAME = 200
 
 
 def make_report(
@@ -93,9 +95,9 @@ def make_report(
         # float turns None, which is not known, into NaN, which no threshold is above.
         quality, agreement = np.array([proxy.quality, proxy.box_agreement], dtype=np.float64)
         return Instance(
-            id=one.id,
-            image=image.file_name,
-            category=names[one.category_id],
+            id=one.id if isinstance(one.id, int) else shown(one.id, _LONGEST_NAME),
+            image=shown(image.file_name, _LONGEST_NAME),
+            category=shown(names[one.category_id], _LONGEST_NAME),
             area=one.bbox[2] * one.bbox[3],
             quality=quality,
             agreement=agreement,

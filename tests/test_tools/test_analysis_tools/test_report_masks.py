@@ -161,6 +161,13 @@ def test_nothing_of_the_data_is_markup_and_nothing_is_asked_of_a_network(report)
     assert "default-src 'none'" in text
 
 
+def test_what_cannot_be_seen_is_written_out_and_long_names_are_cut(report, monkeypatch):
+    monkeypatch.setitem(CATEGORIES[1], 'name', '\x1b[31m\n\u202e' + 'n' * 5000)
+    _, _, text = report()
+    assert r'\x1b[31m\n\u202ennn' in text and 'n[4807 more]n' in text
+    assert '\x1b' not in text and '\u202e' not in text and 'n' * 200 not in text
+
+
 def test_thresholds(report):
     options = ('--min-quality', 0.5, '--min-agreement', 0.5)
     _, _, text = report(PROXIES, *options)
