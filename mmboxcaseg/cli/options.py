@@ -141,7 +141,8 @@ def given_reader(args: Namespace) -> ImageReader | None:
 
     options = vars(args)
     given = {name: options.pop(name) for name in ('exif', 'max_pixels', 'bands')}
-    given = {name: value for name, value in given.items() if value not in (None, False)}
+    # Not by equality: a limit of 0 was given too, and is refused.
+    given = {key: value for key, value in given.items() if value is not None and value is not False}
     return ImageReader.of(**given) if given else None
 
 

@@ -38,6 +38,9 @@ def find_faults(coco: Coco, scoring: bool = False, masks: bool = True) -> dict[s
         flag = annotation.iscrowd
         if isinstance(flag, str) or (scoring and flag is None):
             note('iscrowd', annotation, f'has {_shown(flag, "iscrowd")}: it is {int(is_set(flag))}')
+        flag = annotation.ignore
+        if not scoring and isinstance(flag, str):
+            note('ignore', annotation, f'has {_shown(flag, "ignore")}: it is {int(is_set(flag))}')
         if scoring and annotation.left_out not in (None, 'crowd'):
             note('ignore', annotation, 'is no object: it counts neither way, as a crowd does')
         if masks and annotation.left_out and not annotation.segmentation:

@@ -17,6 +17,7 @@ from torch import nn
 
 from mmboxcaseg.engine.config import class_name
 from mmboxcaseg.errors import InputError
+from mmboxcaseg.fileio import GIT_LFS
 
 # The methods by which mmengine's checkpoints name functions: a HistoryBuffer keeps its statistics,
 # a one-cycle schedule its annealing.
@@ -139,8 +140,13 @@ def _check_whole(path: str | os.PathLike[str]) -> None:
     """Check the archive that torch writes: it reads one of any size, and damaged ones too."""
     try:
         with open(path, 'rb') as file:
-            if file.read(4) != b'PK\x03\x04':  # as torch tells its older format
-                return
+            start = file.read(len(GIT_LFS))
+        if start == GIT_LFS:
+            raise InputError(
+                f'{path} is not the file but its Git LFS pointer: get it with git lfs pull'
+            )
+        if start[:4] != b'PK\x03\x04':  # as torch tells its older format
+            return
         with zipfile.ZipFile(path) as archive:
             entries = archive.infolist()
             is_packed = any(entry.compress_type != zipfile.ZIP_STORED for entry in entries)

@@ -5,6 +5,8 @@ from argparse import ArgumentParser
 import pytest
 
 from mmboxcaseg.cli import options
+from mmboxcaseg.errors import InputError
+from mmboxcaseg.images import ImageReader
 
 
 @pytest.mark.parametrize(
@@ -34,3 +36,13 @@ def test_a_device_that_is_given_stays():
     options.add_prediction_options(parser)
     given = options.prediction_settings(parser.parse_args(['--device', 'cuda:1', '--amp']))
     assert given['device'] == 'cuda:1' and given['amp'] is True
+
+
+def test_how_images_are_read_is_what_was_given():
+    parser = ArgumentParser()
+    options.add_image_options(parser)
+    reader = options.image_reader(parser.parse_args(['--exif', '--bands', '3', '2', '1']))
+    assert reader == ImageReader(exif=True, bands=(3, 2, 1))
+    assert options.image_reader(parser.parse_args([])) is None
+    with pytest.raises(InputError, match='max_pixels must be a whole number of at least 1, not 0'):
+        options.image_reader(parser.parse_args(['--max-pixels', '0']))

@@ -168,3 +168,10 @@ def test_polygons_in_parts_of_the_image(as_coco):
 
 def test_a_polygon_of_the_first_pixel_is_one():
     assert decode_rle([[0, 0, 1, 0, 1, 1, 0, 1]], (4, 6)).sum() <= 1
+
+
+@pytest.mark.parametrize(('flag', 'meant'), [('0', 0), ('false', 0), ('1', 1)])
+def test_mmdet_takes_any_text_for_ignored(as_coco, flag, meant):
+    coco = as_coco(content(thing(ignore=flag), thing(2)))
+    assert find_faults(coco)['ignore'] == f"annotation 1 has ignore '{flag}': it is {meant}"
+    assert [a.get('ignore') for a in mended(coco)['annotations']] == [meant, None]

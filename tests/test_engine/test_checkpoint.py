@@ -188,6 +188,12 @@ def rewrite(path, **changes):
             archive.writestr(name, changes.get(name.rpartition('/')[2], content))
 
 
+def test_a_pointer_of_git_lfs_is_named(tmp_path):
+    (tmp_path / 'a.pth').write_text('version https://git-lfs.github.com/spec/v1\n')
+    with pytest.raises(InputError, match=r'a\.pth is not the file but its Git LFS pointer: get it'):
+        load_checkpoint_file(tmp_path / 'a.pth')
+
+
 def test_checkpoint_cut_at_any_byte_is_noticed(tmp_path):
     path = tmp_path / 'cut.pth'
     torch.save(dict(state_dict=dict(a=torch.arange(3.0))), path)
