@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -34,6 +35,7 @@ _MASKS_AT_ONCE = 256
 _MOST_DIGITS = 4300
 _LONG_NUMBER = b'0' * (_MOST_DIGITS + 1)
 _DIGITS = bytes.maketrans(b'123456789', b'0' * 9)
+_AS_NUMBER = re.compile(rb'[:,\[\s-][1-9]\d{%d}' % _MOST_DIGITS)
 _CHUNK = 2**20
 _Edge = (
     Annotated[int, Meta(gt=-_FARTHEST, lt=_FARTHEST)]
@@ -365,13 +367,20 @@ def explaining(
 
 
 def _check_digits(data: bytes, path: str | Path) -> None:
-    # Python refuses to read longer numbers, which it would only find out field by field.
-    for start in range(0, len(data), _CHUNK):
-        part = data[start : start + _CHUNK + _MOST_DIGITS]
-        if _LONG_NUMBER in part.translate(_DIGITS):
-            raise InputError(
-                f'{path} has a number of more than {_MOST_DIGITS} digits: correct or remove it'
-            )
+    # Python refuses to read longer numbers, which it would only find out field by field. Masks hold
+    # as many digits side by side, so that few files have to be looked at twice.
+    starts = range(0, len(data), _CHUNK)
+    parts = (data[start : start + _CHUNK + _MOST_DIGITS].translate(_DIGITS) for start in starts)
+    if not any(_LONG_NUMBER in part for part in parts) or not _AS_NUMBER.search(data):
+        return
+    try:
+        json.loads(data)
+    except (json.JSONDecodeError, RecursionError):
+        return  # who reads it says so
+    except ValueError:
+        raise InputError(
+            f'{path} has a number of more than {_MOST_DIGITS} digits: correct or remove it'
+        ) from None
 
 
 def explain_entry(entry: Any, type_: type[Struct], where: str) -> None:

@@ -353,7 +353,7 @@ def _compressed_counts(segmentation: dict | list | None, img_shape: tuple[int, i
 def _runs_text(segmentation: Any, img_shape: tuple[int, int]) -> bytes | None:
     """The counts of a compressed RLE; None of one whose counts are a list, which adds up."""
     if segmentation is None:
-        raise ValueError('there is none')
+        raise ValueError('there are neither polygons nor an RLE')
     if not isinstance(segmentation, dict) or not {'size', 'counts'} <= segmentation.keys():
         raise ValueError('it is neither polygons nor an RLE with size and counts')
     size, counts, (height, width) = segmentation['size'], segmentation['counts'], img_shape

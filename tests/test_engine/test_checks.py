@@ -140,8 +140,8 @@ def test_check_data(dataset, changes, message, wrap):
             dict(segmentation=dict(size=[8, 6], counts=[40, 7])),
             'annotation 1 .* its runs do not add up to the 48 pixels',
         ),
-        (dict(segmentation=[0, 0, 4, 0, 4, 4]), 'annotation 1 .* a polygon is not a list of at'),
-        (dict(segmentation=[[0, 0, 4, 4]]), 'annotation 1 .* a polygon is not a list of at'),
+        (dict(segmentation=[0, 0, 4, 0, 4, 4]), 'annotation 1 .* polygon'),
+        (dict(segmentation=[[0, 0, 4, 4]]), 'annotation 1 .* polygon'),
         (dict(segmentation=[[0, 1, 1]] * 8), 'annotation 1 .* it is a bitmap as lists of rows'),
         # mmdet fails in the middle of an epoch.
         (dict(iscrowd=1), 'annotation 1 is no object and has no mask in .*MendedCocoDataset'),

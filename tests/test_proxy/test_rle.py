@@ -320,7 +320,7 @@ def test_areas_of_more_masks_than_pycocotools_counts_at_once():
         ([5, 5, 9, 5, 9, 9], r'no list of polygons: write \[\[x1, y1'),
         ([[[5, 5], [9, 5], [9, 9]]], r'a list of lists: write \[x1, y1'),
         ([[5, 5, 9, 9]], 'a polygon has 4 numbers, not x and y'),
-        (None, 'there is none'),
+        (None, 'there are neither polygons nor'),
         ([[5, 5, 9, 5, 9, 9, 7]], 'a polygon has 7 numbers, not x and y'),
         # Rows of the object alone, or of the image turned.
         ([[0, 255, 255, 0, 255, 0]] * 3, 'a bitmap as lists of rows'),
