@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from mmboxcaseg.coco.annotations import Coco, Id
 from mmboxcaseg.coco.repairs import mended, tell_faults
 from mmboxcaseg.coco.splitting import val_images
+from mmboxcaseg.errors import shown
 from mmboxcaseg.fileio import write_bytes, write_json
 from mmboxcaseg.images import BACKEND, DEFAULT_READER, ImageReader
 
@@ -141,12 +144,12 @@ def write_mask_rcnn(
     steps = -(-len(train) // _BATCH_SIZE)
     epochs = int(np.clip(round(_STEPS / steps), *_EPOCHS))
     path = out / 'mask_rcnn.py'
-    text = _HEAD + (_PRETRAINED if pretrained else _SMALL) + _TAIL
-    text += _VAL if val else _NO_VAL
+    text = _HEAD.replace('{note}', _NOTE if true is None else '')
+    text += _PRETRAINED if pretrained else _SMALL
+    text += _TAIL + (_VAL if val else _NO_VAL)
     filled = dict(
         masks=coco.path,
         base='r101_fpn_coco' if pretrained else 'effnet-lite0_fpn_coco-mini',
-        note=_NOTE if true is None else '',
         path=shlex.quote(str(path)),
         work_dir=str((out / 'mask_rcnn').resolve()),
         classes=tuple(category.name for category in coco.categories),
@@ -160,10 +163,23 @@ def write_mask_rcnn(
         pretrained=str(Path(pretrained).resolve()) if pretrained else None,
         warm_up=min(100, epochs * steps // 10),
     )
-    for key, value in filled.items():
-        text = text.replace(f'{{{key}!r}}', repr(value)).replace(f'{{{key}}}', str(value))
+    # In one go: a class may have the name of a field.
+    text = re.sub(
+        rf'{{({"|".join(filled)})(!r)?}}',
+        lambda field: (_literal if field[2] else _comment)(filled[field[1]]),
+        text,
+    )
     write_bytes(text.encode(), path)
     return f'Mask R-CNN, {len(train)} images to train, {len(val)} to validate, {epochs} epochs'
+
+
+def _literal(value: Any) -> str:
+    # mmengine fills what stands in two braces, also within a string.
+    return repr(value).replace('{{', r'{\x7b')
+
+
+def _comment(value: Any) -> str:
+    return shown(value).replace('{{', '{ {')
 
 
 def _write_part(coco: Coco, ids: set[Id], path: str, scoring: bool = False) -> None:

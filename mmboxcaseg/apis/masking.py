@@ -16,6 +16,7 @@ from mmengine.logging import print_log
 from mmboxcaseg.coco.annotations import Coco, check_mask, tell_left_out, write_coco
 from mmboxcaseg.coco.checks import check_bboxes, check_true_masks, similar_classes
 from mmboxcaseg.coco.proxies import Proxy, load_proxy_file, rank_proxies, read_proxies
+from mmboxcaseg.engine.checkpoint import load_checkpoint_file
 from mmboxcaseg.engine.device import default_device
 from mmboxcaseg.errors import InputError, check_share, listing
 from mmboxcaseg.fileio import check_output, make_folder
@@ -115,6 +116,8 @@ def boxes_to_masks(
     config, checkpoint = or_shipped(config, checkpoint)
     if pretrained and not Path(pretrained).is_file():
         raise InputError(f'checkpoint {pretrained} does not exist')
+    if pretrained:
+        load_checkpoint_file(pretrained)
     if pictures < 0:
         raise InputError(f'--pictures must be 0 or more, not {pictures}')
     if out.resolve() in {Path(images).resolve(), Path(boxes).resolve()}:

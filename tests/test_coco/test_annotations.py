@@ -249,7 +249,7 @@ def test_masks(as_coco):
     check_mask(annotation, coco.images[0], 'a.json', ': make one')
     with pytest.raises(InputError, match=r'mask of annotation 10 in a\.json is broken: its size'):
         decode_annotation(annotation, (8, 6), 'a.json')
-    with pytest.raises(InputError, match=r'mask of annotation 12 in a\.json is broken: there are neit'):
+    with pytest.raises(InputError, match=r'mask of annotation 12 in a\.json is broken: there are'):
         decode_annotation(none, (6, 8), 'a.json')
     with pytest.raises(InputError, match=r'annotation 12 of a\.json has no segmentation: make one'):
         check_mask(none, coco.images[0], 'a.json', ': make one')

@@ -1,5 +1,6 @@
 """From boxes to masks and to a training, as a new user goes."""
 
+import csv
 import json
 import re
 import shlex
@@ -8,6 +9,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+import torch
 from mmengine.registry import DATASETS, TRANSFORMS
 from PIL import Image
 
@@ -218,6 +220,7 @@ def test_empty_masks_are_not_kept(as_coco, data):
         (('--format', 'voc'), 'error: boxes.csv cannot be read as XML'),
         (('--min-quality', '2'), 'error: --min-quality must be in [0, 1], not 2.0'),
         (('--pretrained', 'no.pth'), 'error: checkpoint no.pth does not exist'),
+        (('--pretrained', 'boxes.csv'), 'error: boxes.csv is not a checkpoint'),
         (('--images', 'none'), 'error: image folder none does not exist'),
         (('--min-part', '2'), 'error: --min-part must be in [0, 1], not 2.0'),
         (('--max-hole', '-1'), 'error: --max-hole must be in [0, 1], not -1.0'),
@@ -320,6 +323,18 @@ def test_the_config_trains_as_it_stands(masks, data, quiet_runner):
     assert Path('run/epoch_1.pth').is_file()
 
 
+def test_classes_are_no_part_of_the_config(masks, data):
+    names = ['{{ fileDirname }}', '{{ $HOME:x }}', '{{_base_.load}}', '{train_file!r}', "');1/0#"]
+    with open(data / 'boxes.csv', 'w') as file:
+        rows = csv.writer(file)
+        rows.writerow(['filename', 'xmin', 'ymin', 'xmax', 'ymax', 'class'])
+        rows.writerows(['b.png', 1, 2, 20, 30 - index, name] for index, name in enumerate(names))
+    code, _, err = masks()
+    assert code == 0, err
+    dataset = load_config('out/mask_rcnn.py').train_dataloader.dataset
+    assert sorted(dataset.metainfo.classes) == sorted(names)
+
+
 def test_one_image_has_no_validation(masks, data, quiet_runner):
     (data / 'boxes.csv').write_text('filename,xmin,ymin,xmax,ymax\nb.png,1,2,20,30\n')
     code, out, err = masks()
@@ -329,7 +344,7 @@ def test_one_image_has_no_validation(masks, data, quiet_runner):
 
 
 def test_a_pretrained_detector_comes_in_full_size(masks, data):
-    Path('detector.pth').write_bytes(b'')
+    torch.save(dict(state_dict=dict(weight=torch.zeros(1))), 'detector.pth')
     assert masks('boxes.csv', '--pretrained', 'detector.pth')[0] == 0
     config = load_config('out/mask_rcnn.py')
     assert config.load_from == str(Path('detector.pth').resolve())
