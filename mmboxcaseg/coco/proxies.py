@@ -170,7 +170,8 @@ def load_masks(path: str | Path, boxes: Coco) -> dict[Id, Proxy]:
     """Read masks of boxes from either kind of file.
 
     Args:
-        path: COCO results file of raw masks, or COCO file of proxy masks.
+        path: Raw masks, a COCO results file or a COCO file, or a COCO file of proxy masks, whose
+            annotations have a ``box_agreement``.
         boxes: The file of the boxes.
 
     Returns:
@@ -181,8 +182,10 @@ def load_masks(path: str | Path, boxes: Coco) -> dict[Id, Proxy]:
         InputError: If a file is broken or not of these boxes; see :func:`load_proxies`,
             :func:`load_results` and :func:`match_results`.
     """
-    if read_utf8(path)[:64].lstrip().startswith(b'{'):
+    data = read_utf8(path)
+    if data[:64].lstrip().startswith(b'{') and b'"box_agreement"' in data:
         return load_proxies(path, boxes)
+    del data
     matched = match_results(boxes, load_results(path), path)
     return {id_: Proxy(result.segmentation, None, result.score) for id_, result in matched.items()}
 

@@ -297,3 +297,12 @@ OUTLINE = [[1, 1, 4, 2, 2, 4]]
 def test_what_is_a_true_mask(as_coco, fields, is_true):
     (one,) = as_coco(content(annotation(1, [1, 1, 3, 3], **fields))).annotations
     assert one.true_mask == (fields['segmentation'] if is_true else None)
+
+
+def test_raw_masks_in_a_coco_file_of_its_own_numbers(tmp_path, as_coco):
+    """By the names of images and by boxes, as refine takes them."""
+    path = tmp_path / 'raw.json'
+    raw = dict(id=9, image_id=77, bbox=[0, 0, 4, 3], segmentation=[[0, 0, 4, 0, 4, 3]], score=0.5)
+    path.write_text(json.dumps(dict(images=[dict(id=77, file_name='a.png')], annotations=[raw])))
+    masks = load_masks(path, as_coco(content(*PROXIES)))
+    assert masks == {1: Proxy(raw['segmentation'], None, 0.5)}
