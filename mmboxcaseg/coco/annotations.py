@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from math import isinf
 from pathlib import Path
 from typing import Annotated, Any, BinaryIO, Literal, TypeVar, get_args
 
@@ -33,10 +34,11 @@ _FARTHEST = 10_000_000
 # Masks that are checked together.
 _MASKS_AT_ONCE = 256
 _MOST_DIGITS = 4300
-_LONG_NUMBER = b'0' * (_MOST_DIGITS + 1)
-_DIGITS = bytes.maketrans(b'123456789', b'0' * 9)
-_AS_NUMBER = re.compile(rb'[:,\[\s-][1-9]\d{%d}' % _MOST_DIGITS)
-_CHUNK = 2**20
+# Such a number, and one with a large exponent, after what stands before a number.
+_LONG = re.compile(rb'[:,\[\s-][1-9]\d{%d}' % _MOST_DIGITS)
+_LARGE = re.compile(rb'(?:^|[:,\[\s-])\d[\d.]*[eE]\+?\d{3}')
+# A run of digits that is too long holds one block of these.
+_BLOCK = 2000
 _Edge = (
     Annotated[int, Meta(gt=-_FARTHEST, lt=_FARTHEST)]
     | Annotated[float, Meta(gt=-_FARTHEST, lt=_FARTHEST)]
@@ -102,7 +104,7 @@ class Entry(Struct, gc=False, kw_only=True):
 
     def content(self) -> dict:
         """All fields."""
-        return json.loads(str(self.text, 'utf-8'))
+        return _loads(self.text)
 
 
 class Annotation(Entry, gc=False):
@@ -341,7 +343,7 @@ def explaining(
     Raises:
         InputError: If it cannot be decoded.
     """
-    _check_digits(data, path)
+    _check_numbers(data, path)
     try:
         yield
         return
@@ -366,12 +368,11 @@ def explaining(
     raise InputError(f'{path} is not JSON: {reason}; give {kind}')
 
 
-def _check_digits(data: bytes, path: str | Path) -> None:
-    # Python refuses to read longer numbers, which it would only find out field by field. Masks hold
-    # as many digits side by side, so that few files have to be looked at twice.
-    starts = range(0, len(data), _CHUNK)
-    parts = (data[start : start + _CHUNK + _MOST_DIGITS].translate(_DIGITS) for start in starts)
-    if not any(_LONG_NUMBER in part for part in parts) or not _AS_NUMBER.search(data):
+def _check_numbers(data: bytes, path: str | Path) -> None:
+    # Python does not read longer numbers, which only those find out who look at such a field. They
+    # may be long at work by then. A mask may hold what looks like one.
+    blocks = (data[start : start + _BLOCK] for start in range(0, len(data), _BLOCK))
+    if not any(block.isdigit() for block in blocks) or not _LONG.search(data):
         return
     try:
         json.loads(data)
@@ -381,6 +382,20 @@ def _check_digits(data: bytes, path: str | Path) -> None:
         raise InputError(
             f'{path} has a number of more than {_MOST_DIGITS} digits: correct or remove it'
         ) from None
+
+
+def _loads(text: Raw) -> Any:
+    """Read JSON text that is to be written again."""
+    if not _LARGE.search(text):
+        return json.loads(str(text, 'utf-8'))
+    return json.loads(str(text, 'utf-8'), parse_float=_finite)
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if isinf(number):  # which JSON has no word for
+        raise InputError(f'the number {text} is above 1e308: correct or remove it')
+    return number
 
 
 def explain_entry(entry: Any, type_: type[Struct], where: str) -> None:
@@ -592,7 +607,7 @@ def write_coco(top: Mapping[str, Raw], annotations: Iterable[bytes], path: str |
             if key == 'annotations':
                 write_list(annotations, file)
             else:
-                file.write(json.dumps(json.loads(str(text, 'utf-8'))).encode())
+                file.write(json.dumps(_loads(text)).encode())
             opening = b', '
         file.write(b'}')
 

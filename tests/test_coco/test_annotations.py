@@ -3,6 +3,7 @@ import json
 import time
 
 import pytest
+from msgspec import Raw
 
 from mmboxcaseg.coco.annotations import (
     Annotation,
@@ -332,6 +333,31 @@ def test_numbers_of_thousands_of_digits_are_refused_at_once(more, is_number, pla
             parse_coco(data, 'a.json')
     else:
         assert parse_coco(data, 'a.json').images[0].id == 1
+
+
+@pytest.mark.parametrize(
+    ('more', 'is_finite'),
+    [
+        ('1e999', False),
+        ('[0, -1.5E+400]', False),
+        ('{"b": 2000.0e306}', False),
+        ('[1e300, 1e-999, 1E+0]', True),
+        ('"a 1e999"', True),
+    ],
+)
+def test_numbers_that_could_not_be_written_again_are_refused(tmp_path, more, is_finite):
+    entry = Annotation(1, 1, 1, (0, 0, 2, 2), text=Raw(f'{{"id": 1, "a": {more}}}'.encode()))
+    writes = [
+        entry.content,
+        lambda: write_coco(dict(info=Raw(more.encode())), [], tmp_path / 'a.json'),
+    ]
+    for write in writes:
+        if is_finite:
+            write()
+            continue
+        with pytest.raises(InputError, match='the number .* is above 1e308: correct or remove it'):
+            write()
+        assert not list(tmp_path.iterdir())
 
 
 def test_what_breaks_off_says_where():
