@@ -91,7 +91,7 @@ def test_masks_that_cannot_be_decoded_are_named():
         score_proxies(make_truth(), broken, 'raw.json')
     truth = make_truth()
     truth.annotations[0].text = b'{}'
-    with pytest.raises(InputError, match=r'mask of annotation 1 in truth\.json is broken: it is'):
+    with pytest.raises(InputError, match=r'mask of annotation 1 in truth\.json is broken: there'):
         score_proxies(truth, {})
 
 
