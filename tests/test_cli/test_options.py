@@ -43,6 +43,6 @@ def test_how_images_are_read_is_what_was_given():
     options.add_image_options(parser)
     reader = options.image_reader(parser.parse_args(['--exif', '--bands', '3', '2', '1']))
     assert reader == ImageReader(exif=True, bands=(3, 2, 1))
-    assert options.image_reader(parser.parse_args([])) is None
+    assert options.given_reader(parser.parse_args([])) is None
     with pytest.raises(InputError, match='max_pixels must be a whole number of at least 1, not 0'):
         options.image_reader(parser.parse_args(['--max-pixels', '0']))
