@@ -13,6 +13,31 @@ from mmengine.config import Config
 
 from mmboxcaseg.engine.config import dicts
 
+#: Config of the smallest BoxCaseg, with two views of a box.
+TINY_CONFIG = """
+head = dict(type='mmboxcaseg.PatchHead', in_channels=60)
+model = dict(
+    type='mmboxcaseg.BoxCaseg',
+    data_preprocessor=dict(type='mmengine.ImgDataPreprocessor', mean=[0, 0, 0], std=[255] * 3),
+    backbone=dict(type='mmdet.ResNet', depth=18, base_channels=4, norm_eval=False),
+    weak_head=head,
+    salient_head=head,
+    transferred_head=dict(head, type='mmboxcaseg.TransferredHead'),
+)
+load, pack = dict(type='mmboxcaseg.LoadPatchImage'), dict(type='mmboxcaseg.PackPatchInputs')
+crop = dict(type='mmboxcaseg.BoxPatch', size=32)
+test_dataloader = dict(dataset=dict(pipeline=[load, crop, pack]))
+tta_model = dict(type='mmboxcaseg.BoxCasegTTAModel')
+tta_pipeline = [
+    load,
+    dict(type='TestTimeAug', transforms=[
+        [dict(type='mmboxcaseg.BoxPatch', size=24, margin=margin) for margin in (0.2, 0.6)],
+        [dict(type='RandomFlip', prob=0.0), dict(type='RandomFlip', prob=1.0)],
+        [pack],
+    ]),
+]
+"""
+
 # Arguments of transforms that make their output small.
 _SMALL = {
     'mmboxcaseg.RandomBoxPatch': dict(size=32),

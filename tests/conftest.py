@@ -18,31 +18,7 @@ from mmengine.structures import InstanceData, PixelData
 
 from mmboxcaseg.apis import init_model
 from mmboxcaseg.coco.annotations import Annotation, parse_coco
-from mmboxcaseg.testing import make_tiny_data
-
-_TINY = """
-head = dict(type='mmboxcaseg.PatchHead', in_channels=60)
-model = dict(
-    type='mmboxcaseg.BoxCaseg',
-    data_preprocessor=dict(type='mmengine.ImgDataPreprocessor', mean=[0, 0, 0], std=[255] * 3),
-    backbone=dict(type='mmdet.ResNet', depth=18, base_channels=4, norm_eval=False),
-    weak_head=head,
-    salient_head=head,
-    transferred_head=dict(head, type='mmboxcaseg.TransferredHead'),
-)
-load, pack = dict(type='mmboxcaseg.LoadPatchImage'), dict(type='mmboxcaseg.PackPatchInputs')
-crop = dict(type='mmboxcaseg.BoxPatch', size=32)
-test_dataloader = dict(dataset=dict(pipeline=[load, crop, pack]))
-tta_model = dict(type='mmboxcaseg.BoxCasegTTAModel')
-tta_pipeline = [
-    load,
-    dict(type='TestTimeAug', transforms=[
-        [dict(type='mmboxcaseg.BoxPatch', size=24, margin=margin) for margin in (0.2, 0.6)],
-        [dict(type='RandomFlip', prob=0.0), dict(type='RandomFlip', prob=1.0)],
-        [pack],
-    ]),
-]
-"""
+from mmboxcaseg.testing import TINY_CONFIG, make_tiny_data
 
 SIZE = 32
 HRNET_CHANNELS = (4, 8, 16, 32)
@@ -238,7 +214,7 @@ def trained(tmp_path_factory):
     """Config and checkpoint of a tiny BoxCaseg with random weights."""
     folder = tmp_path_factory.mktemp('model')
     config, checkpoint = folder / 'tiny.py', folder / 'tiny.pth'
-    config.write_text(_TINY)
+    config.write_text(TINY_CONFIG)
     torch.manual_seed(0)
     torch.save(dict(state_dict=init_model(config).state_dict()), checkpoint)
     return config, checkpoint

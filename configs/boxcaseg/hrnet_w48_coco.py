@@ -7,14 +7,7 @@ _base_ = ['./hrnet_w48_voc.py', '../_base_/datasets/coco.py']
 model = dict(alpha=0.6)
 box_patches = dict(_base_.coco_boxes, pipeline=_base_.box_pipeline)
 train_dataloader = dict(
-    sampler=dict(
-        _delete_=True,
-        type='mmboxcaseg.RatioSampler',
-        batch_size=16,
-        ratio=(9, 7),
-        overlap_iou=0.5,
-        overlap_skip=0.75,
-    ),
+    sampler=dict(_base_.coco_sampler, ratio=(9, 7)),
     dataset=dict(datasets=[box_patches, _base_.salient_patches]),
 )
 val_dataloader = dict(dataset=_base_.coco_val_boxes)

@@ -5,15 +5,8 @@ _base_ = ['./hrnet_w48_voc_released.py', '../_base_/datasets/coco.py']
 model = dict(alpha=0.6)
 box_patches = dict(_base_.coco_boxes, pipeline=_base_.box_pipeline)
 train_dataloader = dict(
-    sampler=dict(
-        _delete_=True,
-        type='mmboxcaseg.RatioSampler',
-        batch_size=16,
-        # Of the batches of all GPUs there, of each GPU's here.
-        ratio=(11, 5),
-        overlap_iou=0.5,
-        overlap_skip=0.75,
-    ),
+    # The ratio is of the batches of all GPUs there, of each GPU's here.
+    sampler=dict(_base_.coco_sampler, ratio=(11, 5)),
     dataset=dict(datasets=[box_patches, _base_.both_ways]),
 )
 val_dataloader = dict(dataset=_base_.coco_val_boxes)

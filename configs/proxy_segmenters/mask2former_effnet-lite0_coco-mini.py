@@ -1,11 +1,9 @@
 # Mask2Former on proxy masks of the persons of the small real data, on a backbone whose ImageNet
 # weights a package carries, with few queries and layers: for CPUs. The proxy file comes from the
 # command in rtmdet-ins_effnet-lite0_coco-mini.py. Queries take far longer to train than this.
-_base_ = './mask2former_r50_coco.py'
+_base_ = ['./mask2former_r50_coco.py', '../_base_/datasets/coco-mini_persons.py']
 
-proxy_file = 'work_dirs/proxies/coco-mini.json'
-data_root = 'data/coco_mini/'
-classes = ('person',)
+classes = _base_.persons.metainfo.classes
 max_epochs = 36
 size = (320, 320)
 
@@ -32,35 +30,21 @@ train_dataloader = dict(
     num_workers=1,
     persistent_workers=False,
     sampler=dict(type='DefaultSampler', shuffle=True),
-    dataset=dict(
-        metainfo=dict(classes=classes),
-        ann_file=proxy_file,
-        data_prefix=dict(img=data_root + 'train/'),
-        pipeline=train_pipeline,
-    ),
+    dataset=dict(_base_.person_proxies, pipeline=train_pipeline),
 )
 val_dataloader = dict(
     num_workers=1,
     persistent_workers=False,
-    dataset=dict(
-        data_root=data_root,
-        metainfo=dict(classes=classes),
-        ann_file='annotations/instances_val.json',
-        data_prefix=dict(img='val/'),
-        pipeline=test_pipeline,
-    ),
+    dataset=dict(_base_.val_persons, pipeline=test_pipeline),
 )
 test_dataloader = val_dataloader
-val_evaluator = dict(ann_file=data_root + 'annotations/instances_val.json')
+val_evaluator = dict(ann_file=_base_.val_persons_file)
 test_evaluator = val_evaluator
 
 train_cfg = dict(
     _delete_=True, type='EpochBasedTrainLoop', max_epochs=max_epochs, val_interval=max_epochs
 )
-param_scheduler = [
-    dict(type='LinearLR', start_factor=0.1, by_epoch=False, end=50),
-    dict(type='CosineAnnealingLR', by_epoch=True, convert_to_iter_based=True),
-]
+param_scheduler = _base_.short_schedule
 default_hooks = dict(checkpoint=dict(by_epoch=True, interval=max_epochs), logger=dict(interval=10))
 log_processor = dict(by_epoch=True)
 auto_scale_lr = dict(base_batch_size=4)

@@ -2,11 +2,9 @@
 # weights a package carries: for CPUs. The proxy file, by the network of the package:
 #   python tools/generate_proxy_masks.py --ann data/coco_mini/annotations/instances_train.json \
 #       --images data/coco_mini/train --out work_dirs/proxies/coco-mini.json
-_base_ = './rtmdet-ins_s_coco.py'
+_base_ = ['./rtmdet-ins_s_coco.py', '../_base_/datasets/coco-mini_persons.py']
 
-proxy_file = 'work_dirs/proxies/coco-mini.json'
-data_root = 'data/coco_mini/'
-classes = ('person',)
+classes = _base_.persons.metainfo.classes
 max_epochs = 36
 channels = 64
 size = (320, 320)
@@ -41,33 +39,19 @@ train_dataloader = dict(
     batch_size=4,
     num_workers=1,
     pin_memory=False,
-    dataset=dict(
-        metainfo=dict(classes=classes),
-        ann_file=proxy_file,
-        data_prefix=dict(img=data_root + 'train/'),
-        pipeline=train_pipeline,
-    ),
+    dataset=dict(_base_.person_proxies, pipeline=train_pipeline),
 )
 val_dataloader = dict(
     num_workers=1,
-    dataset=dict(
-        data_root=data_root,
-        metainfo=dict(classes=classes),
-        ann_file='annotations/instances_val.json',
-        data_prefix=dict(img='val/'),
-        pipeline=test_pipeline,
-    ),
+    dataset=dict(_base_.val_persons, pipeline=test_pipeline),
 )
 test_dataloader = val_dataloader
-val_evaluator = dict(ann_file=data_root + 'annotations/instances_val.json')
+val_evaluator = dict(ann_file=_base_.val_persons_file)
 test_evaluator = val_evaluator
 
 train_cfg = dict(max_epochs=max_epochs, val_interval=max_epochs, dynamic_intervals=None)
 optim_wrapper = dict(optimizer=dict(lr=5e-4))
-param_scheduler = [
-    dict(type='LinearLR', start_factor=0.1, by_epoch=False, end=50),
-    dict(type='CosineAnnealingLR', by_epoch=True, convert_to_iter_based=True),
-]
+param_scheduler = _base_.short_schedule
 default_hooks = dict(checkpoint=dict(interval=max_epochs), logger=dict(interval=10))
 auto_scale_lr = dict(base_batch_size=4)
 custom_hooks = []

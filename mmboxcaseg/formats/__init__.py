@@ -1,7 +1,7 @@
 """Boxes in the formats that people have, and masks in those that they want; each has a module.
 
 A reader makes COCO of a :class:`~mmboxcaseg.formats.pictures.Source`, a writer files of an
-:class:`~mmboxcaseg.formats.export.Export`.
+:class:`~mmboxcaseg.formats.mask_export.MaskExport`.
 """
 
 from .reading import FORMATS, Reading, read_boxes

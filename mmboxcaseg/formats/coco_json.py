@@ -15,7 +15,7 @@ from mmboxcaseg.fileio import read_utf8, write_json
 from mmboxcaseg.images import read_image_shape
 from mmboxcaseg.proxy import decode_rle
 
-from .export import Export, Instance
+from .mask_export import Instance, MaskExport
 from .outlines import join, mask_parts
 from .pictures import ImageFolder, Source
 
@@ -68,7 +68,7 @@ def _raw(content: list[dict]) -> Raw:
     return Raw(json.dumps(content).encode())
 
 
-def write_coco_polygons(export: Export) -> None:
+def write_coco_polygons(export: MaskExport) -> None:
     """Write ``annotations.json``, the same file with polygons in place of RLEs.
 
     Holes are cut open, so that pycocotools fills a polygon to the very mask. A mask that is a list
@@ -89,7 +89,7 @@ def write_coco_polygons(export: Export) -> None:
     write_coco(export.coco.top, texts, export.file('annotations.json'))
 
 
-def write_rf_detr(export: Export) -> None:
+def write_rf_detr(export: MaskExport) -> None:
     """Write ``train`` and ``valid``, each with its images and ``_annotations.coco.json``.
 
     Categories are numbered from 1 on, as RF-DETR takes their ids for labels. A dropped or empty
@@ -118,7 +118,7 @@ def write_rf_detr(export: Export) -> None:
         write_json(content, export.file(part, '_annotations.coco.json'))
 
 
-def _polygons_of(instance: Instance, export: Export) -> list[list[float]]:
+def _polygons_of(instance: Instance, export: MaskExport) -> list[list[float]]:
     given = instance.annotation.segmentation
     mask = instance.mask
     if isinstance(given, list):

@@ -9,7 +9,7 @@ from mmboxcaseg.errors import InputError
 from mmboxcaseg.fileio import write_bytes
 from mmboxcaseg.proxy import pixel_bboxes
 
-from .export import Export, Instance
+from .mask_export import Instance, MaskExport
 
 _VOID = 255
 #: Classes of Pascal VOC, or objects of an image, are numbered from 1; 255 is void.
@@ -19,7 +19,7 @@ _EACH = 1000
 MOST_CITYSCAPES = 64
 
 
-def write_voc_png(export: Export) -> None:
+def write_voc_png(export: MaskExport) -> None:
     """Write ``SegmentationClass``, ``SegmentationObject`` and ``ImageSets`` of Pascal VOC.
 
     Classes are numbered from 1 as ``class_names.txt`` has them, objects from 1 in each image. The
@@ -50,7 +50,7 @@ def write_voc_png(export: Export) -> None:
     write_bytes('\n'.join(names).encode(), export.file('class_names.txt'))
 
 
-def write_cityscapes_png(export: Export) -> None:
+def write_cityscapes_png(export: MaskExport) -> None:
     """Write ``gtFine`` of Cityscapes: ``labelIds`` in 8 bits and ``instanceIds`` in 16.
 
     Classes are numbered from 1 as ``class_names.txt`` has them from 0 on; object k of class c is
@@ -97,7 +97,7 @@ def _boxes_of(instances: list[Instance], img_shape: tuple[int, int]) -> np.ndarr
     return filled
 
 
-def _record(export: Export, instances: list[Instance], pixels: np.ndarray, ids) -> None:
+def _record(export: MaskExport, instances: list[Instance], pixels: np.ndarray, ids) -> None:
     for instance, number in zip(instances, ids, strict=True):
         export.record(instance, pixels == number)
 

@@ -15,7 +15,7 @@ from mmboxcaseg.fileio import read_text, write_bytes, write_json
 from mmboxcaseg.proxy import encode_rle, tight_bboxes
 
 from .brush import decode_brush, encode_brush
-from .export import Export
+from .mask_export import MaskExport
 from .pictures import Drawn, Picture, Source, as_coco, in_pixels, outlined
 
 # What an upload puts in front of a name.
@@ -127,7 +127,7 @@ def _draw(shape: dict, picture: Picture, where: str, source: Source) -> Drawn | 
     return Drawn(label, bbox, dict(segmentation=encode_rle(mask)))
 
 
-def write_label_studio(export: Export) -> None:
+def write_label_studio(export: MaskExport) -> None:
     """Write ``tasks.json``, brush predictions to import, and ``label_config.xml`` for the project.
 
     The score of each region is the quality of its mask, that of the prediction the lowest of them,

@@ -20,7 +20,7 @@ from mmboxcaseg.fileio import read_utf8, write_json
 from mmboxcaseg.proxy import decode_rle, encode_rle
 
 from .corners import read_number
-from .export import Export
+from .mask_export import MaskExport
 from .outlines import join, mask_parts, simplify
 from .pictures import Drawn, Picture, Source, as_coco, outlined
 
@@ -135,7 +135,7 @@ def _read_mask(shape: _Shape, img_shape: tuple[int, int], where: str) -> Drawn:
 _READERS = dict(rectangle=_read_rectangle, polygon=_read_polygon, mask=_read_mask)
 
 
-def write_labelme(export: Export) -> None:
+def write_labelme(export: MaskExport) -> None:
     """Write a JSON file for each image, to correct the masks in.
 
     Outlines have fewer corners than the masks', so that a person can move them. Holes are cut open;

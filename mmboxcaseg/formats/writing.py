@@ -17,14 +17,14 @@ from mmboxcaseg.errors import InputError, check_share
 from mmboxcaseg.fileio import make_folder, replacing_folder
 
 from .coco_json import write_coco_polygons, write_rf_detr
-from .export import Export
 from .id_maps import MOST_CITYSCAPES, MOST_VOC, write_cityscapes_png, write_voc_png
 from .label_studio import write_label_studio
 from .labelme import write_labelme
+from .mask_export import MaskExport
 from .yolo import write_yolo_seg
 
 #: What each format is called, and its writer.
-MASK_FORMATS: dict[str, tuple[str, Callable[[Export], None]]] = {
+MASK_FORMATS: dict[str, tuple[str, Callable[[MaskExport], None]]] = {
     'coco-polygons': ('COCO with polygons', write_coco_polygons),
     'yolo-seg': ('YOLO-seg', write_yolo_seg),
     'voc-png': ('PNG maps of Pascal VOC', write_voc_png),
@@ -77,7 +77,7 @@ def convert_masks(
     title, write = MASK_FORMATS[to]
     with replacing_folder(out) as folder:
         val = val_images(coco) if val is None else val
-        export = Export(coco, images, folder, out, min_quality, val)
+        export = MaskExport(coco, images, folder, out, min_quality, val)
         write(export)
         if not export.ious:
             raise InputError(
@@ -121,7 +121,7 @@ def check_convertible(coco: Coco, out: Path, to: str) -> None:
         )
 
 
-def _summary(export: Export) -> str:
+def _summary(export: MaskExport) -> str:
     ious = export.ious
     worst = min(ious, key=ious.get)
     mean = np.mean(list(ious.values()))

@@ -15,7 +15,7 @@ from mmboxcaseg.errors import InputError
 from mmboxcaseg.fileio import read_text, write_bytes
 from mmboxcaseg.images import IMAGE_SUFFIXES
 
-from .export import Export, Instance
+from .mask_export import Instance, MaskExport
 from .outlines import join, mask_parts
 from .pictures import DECIMALS, Drawn, Source, as_coco, in_pixels, outlined, tidy
 
@@ -152,7 +152,7 @@ def _read_labels(path: Path, names: dict[int, str], shape: tuple[int, int]) -> I
             yield Drawn(category, in_pixels(box, shape))
 
 
-def write_yolo_seg(export: Export) -> None:
+def write_yolo_seg(export: MaskExport) -> None:
     """Write ``images``, ``labels`` and ``data.yaml`` of YOLO-seg, each of ``train`` and ``val``.
 
     A line has one outline. Holes are cut open, and parts are joined by cuts without width, as
@@ -176,7 +176,7 @@ def write_yolo_seg(export: Export) -> None:
     write_bytes(content.encode(), export.file('data.yaml'))
 
 
-def _line(instance: Instance, export: Export) -> str:
+def _line(instance: Instance, export: MaskExport) -> str:
     mask = instance.mask
     sides = mask.shape[::-1]
     outlines = [join([p.outer, *p.holes]) for p in mask_parts(mask, _INSIDE, _INSIDE)]

@@ -22,22 +22,9 @@ from mmboxcaseg import cli
 from mmboxcaseg.apis import BoxCasegPredictor, init_model
 from mmboxcaseg.apis.proxy_generation import ProxyGenerator
 from mmboxcaseg.coco.shards import SHARD_IMAGES
+from mmboxcaseg.testing import TINY_CONFIG
 
 TOOLS = Path(__file__).parents[2] / 'tools'
-CONFIG = """
-head = dict(type='mmboxcaseg.PatchHead', in_channels=60)
-model = dict(
-    type='mmboxcaseg.BoxCaseg',
-    data_preprocessor=dict(type='mmengine.ImgDataPreprocessor', mean=[0, 0, 0], std=[255] * 3),
-    backbone=dict(type='mmdet.ResNet', depth=18, base_channels=4, norm_eval=False),
-    weak_head=head,
-    salient_head=head,
-    transferred_head=dict(head, type='mmboxcaseg.TransferredHead'),
-)
-load, pack = dict(type='mmboxcaseg.LoadPatchImage'), dict(type='mmboxcaseg.PackPatchInputs')
-crop = dict(type='mmboxcaseg.BoxPatch', size=32)
-test_dataloader = dict(dataset=dict(pipeline=[load, crop, pack]))
-"""
 SHARDS = 4
 #: The manifest, the shards, the raw masks, the result.
 REPLACES = 1 + SHARDS + 2
@@ -47,7 +34,7 @@ REPLACES = 1 + SHARDS + 2
 def root(tmp_path_factory):
     """A folder with config, checkpoint, boxes and images of four shards, the last one small."""
     root = tmp_path_factory.mktemp('parts')
-    (root / 'tiny.py').write_text(CONFIG)
+    (root / 'tiny.py').write_text(TINY_CONFIG)
     torch.manual_seed(0)
     torch.save(dict(state_dict=init_model(root / 'tiny.py').state_dict()), root / 'tiny.pth')
     rng = np.random.default_rng(0)

@@ -59,10 +59,7 @@ class MergeProxyMasks(BaseTransform):
             InputError: If the masks are no bitmaps, not as loaded, or dropped before.
         """
         masks, bboxes = _masks_and_bboxes(results, type(self).__name__)
-        if results.get('masks_dropped'):
-            raise InputError(
-                'MergeProxyMasks stands after DropProxyMasks in the pipeline: put it before'
-            )
+        _check_not_dropped(results, type(self).__name__)
         if (masks > 1).any():
             raise InputError(
                 f'the masks of {results.get("img_path", "an image")} hold {masks.max()}, where 1 '
@@ -216,10 +213,7 @@ class DenoiseProxyMasks(BaseTransform):
             InputError: If the masks are no bitmaps, not as loaded, or dropped before.
         """
         masks, bboxes = _masks_and_bboxes(results, type(self).__name__)
-        if results.get('masks_dropped'):
-            raise InputError(
-                'DenoiseProxyMasks stands after DropProxyMasks in the pipeline: put it before'
-            )
+        _check_not_dropped(results, type(self).__name__)
         masks = denoise_masks(masks, bboxes, self.min_iou)
         if self.ignore:
             masks = ignore_disagreement(masks, bboxes)
@@ -236,6 +230,11 @@ def _numbers(results: dict, name: str, count: int) -> np.ndarray | None:
     if len(numbers) != count or None in numbers:
         return None
     return np.array(numbers, dtype=np.float64)
+
+
+def _check_not_dropped(results: dict, name: str) -> None:
+    if results.get('masks_dropped'):
+        raise InputError(f'{name} stands after DropProxyMasks in the pipeline: put it before')
 
 
 def _masks_and_bboxes(results: dict, name: str) -> tuple[np.ndarray, np.ndarray]:

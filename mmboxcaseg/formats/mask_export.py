@@ -37,7 +37,7 @@ class Instance:
 
 
 @dataclass
-class Export:
+class MaskExport:
     """Masks on their way into another format.
 
     Attributes:
