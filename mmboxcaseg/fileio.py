@@ -18,20 +18,12 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
+from mmboxcaseg.archives import PACKED, open_packed
 from mmboxcaseg.errors import InputError
 
 _FOLLOW_LINKS = 'MMBOXCASEG_FOLLOW_LINKS'
 # What no text has, in UTF-8, Latin-1 or GBK.
 _CONTROL = re.compile(rb'[\x00-\x08\x0e-\x1a\x1c-\x1f]')
-# What compressed files begin with.
-_PACKED = {
-    b'\x1f\x8b': 'gzip',
-    b'PK\x03\x04': 'ZIP',
-    b'BZh': 'bzip2',
-    b'\xfd7zXZ': 'xz',
-    b'\x28\xb5\x2f\xfd': 'zstd',
-    b'7z\xbc\xaf': '7z',
-}
 #: What stands in a file whose content Git LFS keeps elsewhere.
 GIT_LFS = b'version https://git-lfs'
 
@@ -255,7 +247,8 @@ def link_file(source: Path, target: Path) -> bool:
     source = source.resolve()
     try:
         if os.path.lexists(target):
-            if not (source.samefile(target) or source.read_bytes() == target.read_bytes()):
+            is_same = source.exists() and source.samefile(target)
+            if not is_same and read_bytes(source) != read_bytes(target):
                 raise InputError(
                     f'{target} is there and differs from {source}: remove it or give another folder'
                 )
@@ -264,7 +257,7 @@ def link_file(source: Path, target: Path) -> bool:
             os.link(source, target)
             return False
         except OSError:
-            with replacing(target) as file, source.open('rb') as opened:
+            with replacing(target) as file, opening(source) as opened:
                 shutil.copyfileobj(opened, file)
             return True
     except OSError as error:
@@ -273,13 +266,13 @@ def link_file(source: Path, target: Path) -> bool:
 
 @contextmanager
 def opening(path: str | Path) -> Iterator[BinaryIO]:
-    """Open a file to read.
+    """Open a file to read; it may lie in a zip or a tar, see :mod:`mmboxcaseg.archives`.
 
     Raises:
         InputError: If it cannot be read.
     """
     try:
-        with open(path, 'rb', opener=_open_regular) as file:
+        with _open(path) as file:
             yield file
     except (OSError, ValueError) as error:
         if isinstance(error, InputError):
@@ -287,6 +280,16 @@ def opening(path: str | Path) -> Iterator[BinaryIO]:
         raise InputError(
             f'cannot read {path}: {getattr(error, "strerror", None) or error}'
         ) from None
+
+
+def _open(path: str | Path) -> BinaryIO:
+    try:
+        return open(path, 'rb', opener=_open_regular)
+    except (FileNotFoundError, NotADirectoryError):
+        file = open_packed(path)
+        if file is None:
+            raise
+        return file
 
 
 def _open_regular(path: str, flags: int) -> int:
@@ -314,7 +317,7 @@ def read_utf8(path: str | Path) -> bytes:
         InputError: If it cannot be read, or is compressed or of another encoding; says of which.
     """
     data = read_bytes(path).removeprefix(codecs.BOM_UTF8)
-    packed = next((name for start, name in _PACKED.items() if data.startswith(start)), None)
+    packed = next((name for start, name in PACKED.items() if data.startswith(start)), None)
     if packed:
         raise InputError(f'{path} is compressed ({packed}): unpack it first')
     if data.startswith(GIT_LFS):

@@ -325,7 +325,7 @@ def read_image_shape(path: str | Path, reader: ImageReader = DEFAULT_READER) -> 
     try:
         shape = reader.shape(path)
         try:
-            with opening_image(path) as image:
+            with opening(path) as file, opening_image(file) as image:
                 # All of a JPEG is read, but no more than an eighth of its pixels made: a third
                 # faster.
                 image.draft('L', (1, 1))

@@ -19,6 +19,7 @@ from mmengine.visualization import Visualizer
 from msgspec import Raw
 from tqdm import tqdm
 
+from mmboxcaseg.archives import file_names, is_file, is_folder
 from mmboxcaseg.coco.annotations import Annotation, Image, annotation_bboxes, annotations_by_image
 from mmboxcaseg.coco.checks import check_bboxes, check_images, check_true_masks
 from mmboxcaseg.coco.shards import SHARD_IMAGES
@@ -280,7 +281,7 @@ def _read_file(
     folder: Any, boxes: str | Path, keep_masks: bool, trust_boxes: bool, reader: ImageReader
 ) -> list[_Picture]:
     """The images of a file of boxes, in its order."""
-    if not isinstance(folder, str | Path) or not Path(folder).is_dir():
+    if not isinstance(folder, str | Path) or not is_folder(folder):
         raise InputError(f'boxes are those of the file {boxes}: give the folder of its images')
     coco = read_boxes(boxes, folder, reader=reader).coco
     check_bboxes(coco, strict=not trust_boxes, trust=trust_boxes)
@@ -310,9 +311,10 @@ def _read_file(
 
 def _read_inputs(inputs: Any, bboxes: Any) -> Iterable[_Picture]:
     """Images with boxes of theirs; of a generator, one after the other."""
-    if isinstance(inputs, str | Path) and Path(inputs).is_dir():
+    if isinstance(inputs, str | Path) and is_folder(inputs):
         folder = Path(inputs)
-        inputs = sorted(p for p in folder.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES)
+        names = sorted(file_names(folder))
+        inputs = [folder / name for name in names if name.lower().endswith(IMAGE_SUFFIXES)]
         if not inputs:
             raise InputError(f'{folder} holds no image')
         if isinstance(bboxes, Mapping):
@@ -357,7 +359,7 @@ def _picture(number: int, image: Any, bboxes: Any, ids: Iterator[int]) -> _Pictu
     if isinstance(image, str | Path):
         image = Path(image)
         name = image.name
-        if not image.is_file():
+        if not is_file(image):
             raise InputError(f'image {image} does not exist')
     else:
         name = f'{number:08d}.jpg'

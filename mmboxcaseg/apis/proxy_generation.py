@@ -15,6 +15,7 @@ from mmengine.dist import all_gather_object, broadcast_object_list, get_rank, ge
 from tqdm import tqdm
 
 import mmboxcaseg
+from mmboxcaseg.archives import state
 from mmboxcaseg.coco.annotations import Annotation, Image, annotation_bboxes, load_coco
 from mmboxcaseg.coco.checks import check_bboxes, check_images, check_true_masks
 from mmboxcaseg.coco.groups import ImageGroups
@@ -134,9 +135,7 @@ def generate_proxy_masks(
             {
                 'annotation file': file_hash(ann_file),
                 # To read the whole set would take minutes.
-                'state of the images': text_hash(
-                    f'{stat.st_size} {stat.st_mtime_ns}' for stat in map(Path.stat, paths)
-                ),
+                'state of the images': text_hash(map(state, paths)),
                 'checkpoint': file_hash(checkpoint),
                 'config': text_hash([json.dumps(config.to_dict(), default=repr)]),
                 'batch size': str(batch_size),

@@ -23,7 +23,7 @@ def add_arguments(parser: ArgumentParser) -> None:
         help='COCO file with boxes; its masks are not read unless they are kept',
     )
     parser.add_argument(
-        '--images', type=Path, required=True, metavar='DIR', help='folder of the images'
+        '--images', type=Path, required=True, metavar='DIR', help='folder, zip or tar of the images'
     )
     parser.add_argument(
         '--out',

@@ -22,7 +22,7 @@ def add_arguments(parser: ArgumentParser) -> None:
         required=True,
         help='what draws the masks',
     )
-    add_img_root(parser, 'folder of the images; grabcut needs it', required=False)
+    add_img_root(parser, 'folder, zip or tar of the images; grabcut needs it', required=False)
     add_image_options(parser)
 
 

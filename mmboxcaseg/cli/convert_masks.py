@@ -11,7 +11,9 @@ from .options import add_mask_format_option
 def add_arguments(parser: ArgumentParser) -> None:
     """What it takes."""
     parser.add_argument('masks', type=Path, help='COCO file of masks, of masks or generate')
-    parser.add_argument('--images', type=Path, required=True, help='folder of the images')
+    parser.add_argument(
+        '--images', type=Path, required=True, help='folder, zip or tar of the images'
+    )
     add_mask_format_option(parser, '--to', required=True)
     parser.add_argument(
         '--out', type=Path, required=True, help='folder to write, which must not be there'

@@ -21,7 +21,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         '--ann', type=Path, required=True, help='COCO file with boxes; its masks are not read'
     )
-    add_img_root(parser, 'folder of the images')
+    add_img_root(parser, 'folder, zip or tar of the images')
     parser.add_argument(
         '--out',
         type=Path,

@@ -31,7 +31,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     source.add_argument(
         '--masks', type=Path, help='COCO file of proxy masks, drawn as they are: no network'
     )
-    add_img_root(parser, 'folder of its images')
+    add_img_root(parser, 'folder, zip or tar of its images')
     parser.add_argument('--out', type=Path, required=True, help='sheet to write (.jpg or .png)')
     parser.add_argument('--count', type=int, default=12, help='masks to draw, half good, half bad')
     parser.add_argument(

@@ -31,7 +31,7 @@ def add_arguments(parser: ArgumentParser) -> None:
         required=True,
         help='COCO file with boxes; its masks are not read unless they are kept',
     )
-    add_img_root(parser, 'folder of the images')
+    add_img_root(parser, 'folder, zip or tar of the images')
     parser.add_argument(
         '--out',
         type=Path,

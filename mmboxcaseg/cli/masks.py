@@ -34,7 +34,9 @@ def add_arguments(parser: ArgumentParser) -> None:
         "JSON files, CSV file, YOLO's data.yaml or label folder, file of CVAT, VIA or Open Images, "
         'or JSON export of Label Studio',
     )
-    parser.add_argument('--images', type=Path, required=True, help='folder of the images')
+    parser.add_argument(
+        '--images', type=Path, required=True, help='folder, zip or tar of the images'
+    )
     parser.add_argument(
         '--out',
         type=Path,

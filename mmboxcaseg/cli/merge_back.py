@@ -21,7 +21,9 @@ def add_arguments(parser: ArgumentParser) -> None:
         help='what came back, in any format with masks that mmboxcaseg masks reads: every mask in '
         'it counts as right',
     )
-    parser.add_argument('--images', type=Path, required=True, help='folder of the images')
+    parser.add_argument(
+        '--images', type=Path, required=True, help='folder, zip or tar of the images'
+    )
     parser.add_argument(
         '--out', type=Path, required=True, help='COCO file to write, with all annotations of MASKS'
     )

@@ -14,7 +14,7 @@ from .options import add_image_options, add_img_root, image_reader
 def add_arguments(parser: ArgumentParser) -> None:
     """What it takes."""
     parser.add_argument('masks', type=Path, help='COCO file of proxy masks')
-    add_img_root(parser, 'folder of its images')
+    add_img_root(parser, 'folder, zip or tar of its images')
     parser.add_argument('--out', type=Path, required=True, help='page to write (.html)')
     parser.add_argument(
         '--truth', type=Path, help='COCO file with true masks of these boxes or of some of them'

@@ -12,7 +12,9 @@ _FORMATS = ('coco', 'label-studio', 'labelme')
 def add_arguments(parser: ArgumentParser) -> None:
     """What it takes."""
     parser.add_argument('masks', type=Path, help='COCO file of proxy masks')
-    parser.add_argument('--images', type=Path, required=True, help='folder of its images')
+    parser.add_argument(
+        '--images', type=Path, required=True, help='folder, zip or tar of its images'
+    )
     parser.add_argument(
         '--out',
         type=Path,

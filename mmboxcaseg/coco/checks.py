@@ -15,6 +15,7 @@ from urllib.parse import unquote
 import numpy as np
 from tqdm import tqdm
 
+from mmboxcaseg.archives import check_folder, file_names, files_below, is_file
 from mmboxcaseg.errors import InputError, warn_once
 from mmboxcaseg.fileio import check_inside
 from mmboxcaseg.images import IMAGE_SUFFIXES, ImageReader
@@ -182,8 +183,7 @@ def image_paths(images: Iterable[Image], folder: str | Path, ann_file: str | Pat
             :func:`mmboxcaseg.fileio.check_inside`.
     """
     folder = Path(folder)
-    if not folder.is_dir():
-        raise InputError(f'image folder {folder} does not exist')
+    check_folder(folder)
     # A listing of each folder instead of a look-up per image.
     present: dict[str, set[str]] = {}
     paths = {}
@@ -194,8 +194,7 @@ def image_paths(images: Iterable[Image], folder: str | Path, ann_file: str | Pat
         path = os.path.join(folder, image.file_name)
         if name not in present[parent]:
             check_inside(folder, image.file_name, f'image {image.file_name} of {ann_file}')
-            # Unlike Path's own, it takes a name that no file can have as one of a missing file.
-            if not os.path.isfile(path):
+            if not is_file(path):
                 near = nearest_name(image.file_name, folder)
                 hint = f': {near} lies in {folder}; correct the file_name, or rename the file'
                 if os.path.islink(path):
@@ -207,9 +206,12 @@ def image_paths(images: Iterable[Image], folder: str | Path, ann_file: str | Pat
 
 def _names_of_own(folder: Path, parent: str) -> set[str]:
     """Names of what lies in a folder below, but no links; empty if it leads out or is none."""
+    path = folder / parent
     try:
         check_inside(folder, parent, parent)
-        return {entry.name for entry in os.scandir(folder / parent) if not entry.is_symlink()}
+        if not path.is_dir():
+            return file_names(path)
+        return {entry.name for entry in os.scandir(path) if not entry.is_symlink()}
     except (InputError, OSError, ValueError):
         return set()
 
@@ -224,9 +226,9 @@ def nearest_name(name: str, folder: Path) -> str | None:
     Returns:
         The path below the folder of the image that is called most alike, None if none is.
     """
-    files = islice(folder.rglob('*'), _MOST_NAMES)
-    paths = sorted(path for path in files if path.suffix.lower() in IMAGE_SUFFIXES)
-    plain = {_plain(path.name): path.relative_to(folder).as_posix() for path in paths}
+    files = islice(files_below(folder), _MOST_NAMES)
+    paths = sorted(path for path in files if path.lower().endswith(IMAGE_SUFFIXES))
+    plain = {_plain(path.rsplit('/', 1)[-1]): path for path in paths}
     bare = _plain(name.replace('\\', '/').rsplit('/', 1)[-1])
     stems = {os.path.splitext(form)[0]: there for form, there in plain.items()}
     if same := plain.get(bare) or stems.get(os.path.splitext(bare)[0]):

@@ -167,11 +167,15 @@ def write_labelme(export: MaskExport) -> None:
             ]
         path = export.file(image.file_name, suffix='.json')
         folder = (export.place / path.relative_to(export.folder)).parent
+        picture = export.images / image.file_name
+        if not picture.is_file():  # LabelMe looks into no archive
+            export.link_image(image, '')
+            picture = export.place / image.file_name
         content = dict(
             version='5.0.0',
             flags={},
             shapes=shapes,
-            imagePath=os.path.relpath(export.images / image.file_name, folder),
+            imagePath=os.path.relpath(picture, folder),
             imageData=None,
             imageHeight=image.height,
             imageWidth=image.width,

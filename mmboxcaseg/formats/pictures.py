@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
@@ -13,6 +12,7 @@ from typing import Any, NamedTuple
 from unicodedata import normalize
 from urllib.parse import unquote
 
+from mmboxcaseg.archives import check_folder, file_names, is_file
 from mmboxcaseg.coco.annotations import Coco, parse_coco
 from mmboxcaseg.coco.checks import nearest_name
 from mmboxcaseg.errors import InputError
@@ -68,9 +68,8 @@ class ImageFolder:
     def __init__(self, path: str | Path, reader: ImageReader = DEFAULT_READER) -> None:
         self.path = Path(path)
         self.reader = reader
-        if not self.path.is_dir():
-            raise InputError(f'image folder {path} does not exist')
-        self._present = {entry.name for entry in self.path.iterdir() if entry.is_file()}
+        check_folder(self.path)
+        self._present = file_names(self.path)
         # An accented letter may be one character or a letter and its accent.
         self._composed = {normalize('NFC', name): name for name in self._present}
 
@@ -116,7 +115,7 @@ class ImageFolder:
         if '/' not in candidate:
             return self._composed.get(normalize('NFC', candidate))
         forms = {candidate, normalize('NFC', candidate), normalize('NFD', candidate)}
-        return next((form for form in forms if os.path.isfile(self.path / form)), None)
+        return next((form for form in forms if is_file(self.path / form)), None)
 
     def picture(
         self, name: str, source: str | Path, said: tuple[int, int] | None = None

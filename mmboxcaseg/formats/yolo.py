@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 import yaml
 
+from mmboxcaseg.archives import files_below, is_file
 from mmboxcaseg.coco.annotations import Coco
 from mmboxcaseg.errors import InputError
 from mmboxcaseg.fileio import read_text, write_bytes
@@ -61,12 +62,12 @@ def read_yolo(source: Source) -> Coco:
     names = _read_names(listing)
     root = path if path.is_dir() else path.parent
     pictures, found = [], 0
-    for file in sorted(images.rglob('*')):
-        if file.suffix.lower() not in IMAGE_SUFFIXES:
+    for name in sorted(files_below(images)):
+        if not name.lower().endswith(IMAGE_SUFFIXES):
             continue
-        name = file.relative_to(images).as_posix()
         picture = source.images.picture(name, path)
-        labels = next((p for p in _label_places(file, name, root) if p.is_file()), None)
+        places = _label_places(images / name, name, root)
+        labels = next((place for place in places if is_file(place)), None)
         if labels is not None:
             found += 1
             picture.boxes += _read_labels(labels, names, picture.shape)

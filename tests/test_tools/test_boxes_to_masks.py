@@ -2,8 +2,10 @@
 
 import csv
 import json
+import os
 import re
 import shlex
+import shutil
 from pathlib import Path
 
 import cv2
@@ -153,6 +155,30 @@ def test_validation_of_further_formats(masks, data):
     assert masks('boxes.csv', *options)[0] == 0
     sets = Path('out/voc-png/ImageSets/Segmentation')
     assert [(sets / f'{part}.txt').read_text() for part in ('train', 'val')] == ['b\nc\n', 'a\n']
+
+
+@pytest.mark.parametrize('form', ['zip', 'tar'])
+def test_images_in_an_archive(masks, data, form):
+    """The same masks as of the folder, further formats with their images, and a training."""
+    assert masks('boxes.csv', '--min-quality', '0.1')[0] == 0
+    expected = Path('out/masks.json').read_bytes()
+    shutil.rmtree('out')
+    shutil.make_archive('img', form, 'img')
+    shutil.move('img', 'unpacked')
+    os.rename(f'img.{form}', 'img')  # masks() says where the images are
+    options = '--min-quality', '0.1', '--also', 'yolo-seg', 'labelme'
+    code, _, err = masks('boxes.csv', *options, '--pictures', '2')
+    assert code == 0, err
+    assert Path('out/masks.json').read_bytes() == expected
+    for written in (
+        *Path('out/yolo-seg/images').rglob('*.png'),
+        *Path('out/labelme').glob('*.png'),
+    ):
+        assert written.read_bytes() == Path('unpacked', written.name).read_bytes()
+    for file in Path('out/labelme').glob('*.json'):
+        assert (file.parent / read(file)['imagePath']).is_file()
+    dataset = train_dataset()
+    assert sorted(dataset[i]['inputs'].shape[0] for i in range(len(dataset))) == [3] * len(dataset)
 
 
 def test_stray_parts_and_pinholes(masks, data, monkeypatch):

@@ -1,0 +1,349 @@
+"""Folders of images, which may lie packed in a zip or a tar: ``photos.zip/train/a.jpg`` is a path.
+
+Nothing is unpacked to the disk. An archive is listed once a process, or once before worker
+processes are forked; a file in it is then opened where it lies.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import posixpath
+import struct
+import tarfile
+import zipfile
+import zlib
+from collections.abc import Iterator
+from functools import cached_property, lru_cache
+from pathlib import Path
+from typing import BinaryIO, NamedTuple
+
+from mmboxcaseg.errors import InputError
+
+#: What files begin with that are compressed, and as what.
+PACKED = {
+    b'\x1f\x8b': 'gzip',
+    b'PK\x03\x04': 'ZIP',
+    b'BZh': 'bzip2',
+    b'\xfd7zXZ': 'xz',
+    b'\x28\xb5\x2f\xfd': 'zstd',
+    b'7z\xbc\xaf': '7z',
+}
+# Bytes that a file may become which is unpacked: an image of 16,384 x 16,384 without compression.
+_MOST_UNPACKED = 2**30
+# Read at once of what is unpacked.
+_CHUNK = 2**16
+_ENCRYPTED = 1  # a bit of a zip's flags
+_ZIP_HEADER = struct.Struct('<4s22xHH')  # ends with the lengths of a name and of other fields
+
+
+class _NoArchive(InputError):
+    """A file is neither a zip nor a tar."""
+
+
+class Member(NamedTuple):
+    """A file in an archive.
+
+    Attributes:
+        start: Where it begins; in a zip, where the header before it does.
+        size: Its bytes.
+        packed: Those that it takes in the archive; None if it is not compressed.
+        checksum: Its CRC-32 as the archive has it, if it is compressed.
+        fault: Why it is not read; empty if it is.
+    """
+
+    start: int
+    size: int
+    packed: int | None = None
+    checksum: int = 0
+    fault: str = ''
+
+
+class Archive:
+    """What a zip or a tar holds.
+
+    Args:
+        path: The file.
+
+    Attributes:
+        members: Name to file; of several with one name the last, as all programs unpack them.
+
+    Raises:
+        InputError: If it is neither, broken, or a tar that is compressed as a whole.
+    """
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        with open(path, 'rb') as file:
+            start = file.read(512)
+            packed = next((name for magic, name in PACKED.items() if start.startswith(magic)), None)
+            self._is_zip = packed == 'ZIP'
+            if packed and not self._is_zip:
+                raise InputError(
+                    f'{path} is compressed as a whole ({packed}), so that no image in it can be '
+                    'read without all before it: unpack it, or pack it anew as .tar or .zip'
+                )
+            list_members = _list_zip if self._is_zip else _list_tar
+            try:
+                members = dict(list_members(file, os.path.getsize(path)))
+            except Exception as error:  # broken ones make both modules raise nearly anything
+                is_tar = start[257:262] == b'ustar'
+                if not (self._is_zip or is_tar):
+                    raise _NoArchive(
+                        f'{path} is neither a folder of images nor a zip or a tar of them'
+                    ) from None
+                raise InputError(f'{path} is broken or cut off: pack it anew ({error})') from None
+        # Nothing is written by these names, but a path that climbs could not be told from another.
+        self.members = {
+            name: member
+            for name, member in members.items()
+            if not (name.startswith(('/', '../')) or name in ('.', '..'))
+        }
+
+    @cached_property
+    def folders(self) -> dict[str, set[str]]:
+        """Each folder, '' is the archive itself, to the names of the files right in it."""
+        folders: dict[str, set[str]] = {'': set()}
+        for path in self.members:
+            folder, _, name = path.rpartition('/')
+            folders.setdefault(folder, set()).add(name)
+        for folder in list(folders):
+            while folder:
+                folder = folder.rpartition('/')[0]
+                folders.setdefault(folder, set())
+        return folders
+
+    def open(self, name: str) -> BinaryIO:
+        """Open a file to read, from a handle of its own: safe in any thread and process.
+
+        Raises:
+            OSError: If it is not there, is not read, or the archive is broken.
+        """
+        member = self.members.get(name)
+        if member is None:
+            raise FileNotFoundError(2, os.strerror(2))
+        if member.fault:
+            raise OSError(0, member.fault)
+        start = member.start
+        file = open(self.path, 'rb')
+        try:
+            if self._is_zip:
+                file.seek(start)
+                magic, *lengths = _ZIP_HEADER.unpack(file.read(_ZIP_HEADER.size))
+                if magic != b'PK\x03\x04':
+                    raise OSError(0, 'its archive is broken')
+                start += _ZIP_HEADER.size + sum(lengths)
+            part = _Stored if member.packed is None else _Deflated
+            return part(file, start, member)
+        except struct.error:
+            file.close()
+            raise OSError(0, 'its archive is cut off') from None
+        except BaseException:
+            file.close()
+            raise
+
+
+def _list_zip(file: BinaryIO, _: int) -> Iterator[tuple[str, Member]]:
+    with zipfile.ZipFile(file) as archive:
+        for info in archive.infolist():
+            if info.is_dir():
+                continue
+            is_stored = info.compress_type == zipfile.ZIP_STORED
+            fault = ''
+            if info.flag_bits & _ENCRYPTED:
+                fault = 'it is encrypted: unpack the archive'
+            elif not is_stored and info.compress_type != zipfile.ZIP_DEFLATED:
+                fault = 'it is neither stored nor deflated: pack it anew'
+            elif not is_stored and info.file_size > _MOST_UNPACKED:
+                fault = f'it would become {info.file_size} bytes: unpack the archive'
+            packed = None if is_stored else info.compress_size
+            yield (
+                posixpath.normpath(info.filename.replace('\\', '/')),
+                Member(info.header_offset, info.file_size, packed, info.CRC, fault),
+            )
+
+
+def _list_tar(file: BinaryIO, size: int) -> Iterator[tuple[str, Member]]:
+    file.seek(0)
+    with tarfile.open(fileobj=file, mode='r:') as archive:
+        for info in archive:
+            archive.members = []  # which would grow to a kilobyte for each file
+            if info.isdir():
+                continue
+            fault = '' if info.isreg() and not info.issparse() else 'it is a link or a device'
+            if info.offset_data + info.size > size and not fault:
+                raise InputError(f'{info.name} ends behind its end')
+            yield posixpath.normpath(info.name), Member(info.offset_data, info.size, fault=fault)
+        end = archive.offset
+    # Python takes a header that it cannot read for the end; there are blocks of zeros.
+    file.seek(end)
+    if any(file.read(512)):
+        raise InputError(f'no file begins at byte {end}')
+
+
+class _Part(io.RawIOBase):
+    """A file in an archive, as a file of its own."""
+
+    def __init__(self, file: BinaryIO, start: int, member: Member) -> None:
+        self._file = file
+        self._start = start
+        self._member = member
+        self._at = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        bases = {os.SEEK_SET: 0, os.SEEK_CUR: self._at, os.SEEK_END: self._member.size}
+        self._at = max(bases[whence] + offset, 0)
+        return self._at
+
+    def tell(self) -> int:
+        return self._at
+
+    def read(self, size: int | None = -1) -> bytes:
+        end = self._member.size
+        if size is not None and size >= 0:
+            end = min(end, self._at + size)
+        data = self._between(self._at, end) if end > self._at else b''
+        self._at += len(data)
+        return data
+
+    def readall(self) -> bytes:
+        return self.read()
+
+    def readinto(self, buffer: memoryview) -> int:
+        data = self.read(len(buffer))
+        buffer[: len(data)] = data
+        return len(data)
+
+    def close(self) -> None:
+        self._file.close()
+        super().close()
+
+    def _between(self, start: int, end: int) -> bytes:
+        raise NotImplementedError
+
+
+class _Stored(_Part):
+    def _between(self, start: int, end: int) -> bytes:
+        self._file.seek(self._start + start)
+        return self._file.read(end - start)
+
+
+class _Deflated(_Part):
+    """Is unpacked as far as it is read, and held: at most what the archive says that it is."""
+
+    def __init__(self, file: BinaryIO, start: int, member: Member) -> None:
+        super().__init__(file, start, member)
+        self._engine = zlib.decompressobj(-zlib.MAX_WBITS)
+        self._known = bytearray()
+        self._packed = _Stored(file, start, member._replace(size=member.packed))
+
+    def _between(self, start: int, end: int) -> bytes:
+        while len(self._known) < end:
+            self._unpack()
+        return bytes(memoryview(self._known)[start:end])
+
+    def _unpack(self) -> None:
+        size = self._member.size
+        data = self._engine.unconsumed_tail or self._packed.read(_CHUNK)
+        try:
+            self._known += self._engine.decompress(data, size - len(self._known))
+        except zlib.error:
+            raise OSError(0, 'it is broken in its archive') from None
+        is_short = len(self._known) < size and (self._engine.eof or not data)
+        is_wrong = len(self._known) == size and zlib.crc32(self._known) != self._member.checksum
+        if is_short or is_wrong:
+            raise OSError(0, 'it is broken in its archive')
+
+
+@lru_cache(maxsize=64)
+def _archive(path: str, *_: int) -> Archive:
+    return Archive(path)
+
+
+def _find(path: str | Path) -> tuple[Archive, str] | None:
+    """The archive in which a path leads, and the name in it; None if it leads in none.
+
+    Raises:
+        InputError: If it leads through a file that is no archive.
+    """
+    path = above = os.path.normpath(path)
+    while not os.path.exists(above) and above != os.path.dirname(above):
+        above = os.path.dirname(above)
+    if not os.path.isfile(above):
+        return None
+    state = os.stat(above)  # a file that was exchanged is another one
+    archive = _archive(above, state.st_ino, state.st_size, state.st_mtime_ns)
+    return archive, path[len(above) :].lstrip(os.sep).replace(os.sep, '/')
+
+
+def open_packed(path: str | Path) -> BinaryIO | None:
+    """Open a file that lies in an archive; None if the path leads in none.
+
+    Raises:
+        InputError: If the archive cannot be read.
+        OSError: If the file cannot.
+    """
+    found = _find(path)
+    return found[0].open(found[1]) if found else None
+
+
+def is_file(path: str | Path) -> bool:
+    """Whether there is such a file, in an archive too."""
+    return os.path.isfile(path) or bool((found := _find(path)) and found[1] in found[0].members)
+
+
+def is_folder(path: str | Path) -> bool:
+    """Whether there is such a folder: an archive, or one in it, too.
+
+    Raises:
+        InputError: If it is an archive that is broken or compressed as a whole.
+    """
+    try:
+        return os.path.isdir(path) or bool((found := _find(path)) and found[1] in found[0].folders)
+    except _NoArchive:
+        return False
+
+
+def check_folder(path: str | Path) -> None:
+    """Make sure that there is such a folder.
+
+    Raises:
+        InputError: If there is none.
+    """
+    if not is_folder(path):
+        _find(path)  # says so of a file
+        raise InputError(f'image folder {path} does not exist')
+
+
+def file_names(path: str | Path) -> set[str]:
+    """The names of the files right in a folder, links among them but to folders."""
+    if found := _find(path):
+        return found[0].folders.get(found[1], set())
+    return {entry.name for entry in os.scandir(path) if entry.is_file()}
+
+
+def files_below(path: str | Path) -> Iterator[str]:
+    """The files in a folder and in those below it, each as a path from there with ``/``."""
+    if found := _find(path):
+        archive, folder = found
+        start = f'{folder}/' if folder else ''
+        yield from (name[len(start) :] for name in archive.members if name.startswith(start))
+        return
+    yield from (file.relative_to(path).as_posix() for file in Path(path).rglob('*'))
+
+
+def state(path: str | Path) -> str:
+    """What changes when a file is written anew: its size and time, in an archive the archive's."""
+    try:
+        told = os.stat(path)
+    except NotADirectoryError:
+        archive, name = _find(path)
+        told = os.stat(archive.path)
+        return f'{archive.members[name].size} {told.st_mtime_ns}'
+    return f'{told.st_size} {told.st_mtime_ns}'
