@@ -521,6 +521,18 @@ def test_salient_images_are_added_to_bbtp(backbone):
     assert salient.type == 'mmboxcaseg.SalientObjectDataset'
 
 
+@pytest.mark.parametrize('name', ['r50_fpn_voc', 'r101_fpn_voc', 'effnet-lite0_coco-mini'])
+def test_shapeprop_changes_the_heads_of_masks_alone(name):
+    bbtp, shapeprop = (load(f'baselines/{row}_{name}.py') for row in ('bbtp-salient', 'shapeprop'))
+    head = 'model.roi_head.mask_head.'
+    found = {key for key in changes(bbtp, shapeprop) if not key.startswith(head)}
+    assert found == {'model.roi_head.type'}
+    settings = ('class_agnostic', 'num_classes', 'in_channels', 'conv_out_channels')
+    for key in settings:
+        of_head = shapeprop.model.roi_head.mask_head.get(key, 256)
+        assert of_head == bbtp.model.roi_head.mask_head[key]
+
+
 @pytest.mark.parametrize(
     ('name', 'stock', 'head'),
     [

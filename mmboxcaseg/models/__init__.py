@@ -8,7 +8,7 @@ from .heads import PatchHead, TransferredHead
 from .layers import BoxPrompt, WeightTransfer
 from .losses import MILLoss, PixelLoss
 from .necks import FineNeck
-from .roi_heads import MILMaskHead, ProxyMaskHead
+from .roi_heads import MILMaskHead, ProxyMaskHead, ShapePropMaskHead, ShapePropRoIHead
 from .segmentors import BoxCaseg, BoxCasegTTAModel
 
 __all__ = [
@@ -26,6 +26,8 @@ __all__ = [
     'ProxyMaskHead',
     'ProxyRTMDetInsSepBNHead',
     'SalientMaskRCNN',
+    'ShapePropMaskHead',
+    'ShapePropRoIHead',
     'TIMMBackbone',
     'TransferredHead',
     'WeightTransfer',

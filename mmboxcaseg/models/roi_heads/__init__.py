@@ -2,5 +2,6 @@
 
 from .mil_mask_head import MILMaskHead
 from .proxy_mask_head import ProxyMaskHead
+from .shapeprop import ShapePropMaskHead, ShapePropRoIHead
 
-__all__ = ['MILMaskHead', 'ProxyMaskHead']
+__all__ = ['MILMaskHead', 'ProxyMaskHead', 'ShapePropMaskHead', 'ShapePropRoIHead']

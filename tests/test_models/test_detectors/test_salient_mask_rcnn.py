@@ -19,7 +19,16 @@ SIZE = 64
 
 @pytest.fixture
 def model():
-    cfg = Config.fromfile(config_path('baselines/bbtp-salient_r50_fpn_voc.py')).model
+    return build('bbtp-salient')
+
+
+@pytest.fixture
+def shapeprop():
+    return build('shapeprop')
+
+
+def build(name):
+    cfg = Config.fromfile(config_path(f'baselines/{name}_r50_fpn_voc.py')).model
     cfg.backbone.update(depth=18, init_cfg=None)
     cfg.neck.in_channels = [64, 128, 256, 512]
     shrink_model(cfg)
@@ -75,16 +84,50 @@ def test_boxes_teach_as_in_a_mask_rcnn(model):
     assert {'loss_mil', 'loss_smooth', 'loss_bbox', 'loss_cls'} < expected.keys()
 
 
+def reached_by(loss, model):
+    """First parts of the names of the parameters that have a gradient; three of the mask head's."""
+    loss.backward()
+    names = [name for name, value in model.named_parameters() if value.grad is not None]
+    names = [name for name in names if model.get_parameter(name).grad.any()]
+    return {'.'.join(name.split('.')[: 3 if 'mask_head' in name else 2]) for name in names}
+
+
 def test_salient_images_teach_masks_alone(model):
-    losses = model.loss(*batch(boxes(), left_half()))
-    losses['loss_salient_mask'].backward()
-    reached = {
-        name.split('.')[0] + '.' + name.split('.')[1]
-        for name, parameter in model.named_parameters()
-        if parameter.grad is not None and parameter.grad.any()
-    }
-    assert 'roi_head.mask_head' in reached and 'neck.lateral_convs' in reached
+    reached = reached_by(model.loss(*batch(boxes(), left_half()))['loss_salient_mask'], model)
+    assert 'roi_head.mask_head.convs' in reached and 'neck.lateral_convs' in reached
     assert not any(name.startswith(('rpn_head', 'roi_head.bbox_head')) for name in reached)
+
+
+#: The parts of ShapeProp's mask head, as a loss reaches them one after the other.
+SHAPEPROP = ('activating', 'encoder', 'propagating', 'decoder', 'shape_encoder')
+SHAPEPROP += ('convs', 'upsample', 'conv_logits')
+
+
+@pytest.mark.parametrize(
+    ('name', 'parts'), [('activating', 1), ('propagating', 4), ('salient_mask', 8)]
+)
+def test_what_each_loss_of_shapeprop_teaches(shapeprop, name, parts):
+    """Boxes saliency, salient masks the shape with it, and the mask with both."""
+    losses = shapeprop.loss(*batch(boxes(), left_half()))
+    reached = reached_by(losses[f'loss_{name}'], shapeprop)
+    heads = {name for name in reached if not name.startswith(('backbone', 'neck'))}
+    assert heads == {f'roi_head.mask_head.{part}' for part in SHAPEPROP[:parts]}
+    assert 'neck.lateral_convs' in reached and 'backbone.layer4' in reached
+
+
+def test_losses_of_shapeprop_are_of_their_images(shapeprop):
+    inputs, samples = batch(boxes(), left_half())
+    found = []
+    for factors in ((1, 1), (5, 1), (1, 5)):
+        torch.manual_seed(1)
+        losses = shapeprop.loss(inputs * torch.tensor(factors).view(2, 1, 1, 1), samples)
+        names = ('activating', 'propagating', 'salient_mask')
+        found.append([losses[f'loss_{name}'].item() for name in names])
+    assert 'loss_mil' not in losses and 'loss_mask' not in losses
+    unchanged, other_boxes, other_salient = found
+    assert unchanged[0] != other_boxes[0] and unchanged[1:] == other_boxes[1:]
+    assert unchanged[0] == other_salient[0]
+    assert unchanged[1] != other_salient[1] and unchanged[2] != other_salient[2]
 
 
 def test_salient_loss_is_of_the_salient_image(model):
@@ -99,9 +142,18 @@ def test_salient_loss_is_of_the_salient_image(model):
 
 
 @pytest.mark.parametrize('weight', [1, 0.25])
-def test_salient_loss_by_hand(model, monkeypatch, weight):
+@pytest.mark.parametrize(
+    ('name', 'loss', 'layer'),
+    [
+        ('bbtp-salient', 'salient_mask', 'conv_logits'),
+        ('shapeprop', 'salient_mask', 'conv_logits'),
+        ('shapeprop', 'propagating', 'decoder.2.conv'),
+    ],
+)
+def test_salient_losses_by_hand(name, loss, layer, monkeypatch, weight):
     """Flat logits; of the two RoIs one is the box and one its left half, which is all object."""
-    logits = model.roi_head.mask_head.conv_logits
+    model = build(name)
+    logits = model.roi_head.mask_head.get_submodule(layer)
     torch.nn.init.zeros_(logits.weight)
     torch.nn.init.constant_(logits.bias, 0.5)
     model.salient_weight = weight
@@ -114,7 +166,7 @@ def test_salient_loss_by_hand(model, monkeypatch, weight):
     losses = model.loss(*batch(boxes(), left_half()))
     object_, ground = math.log1p(math.exp(-0.5)), math.log1p(math.exp(0.5))
     expected = weight * ((object_ + ground) / 2 + object_) / 2
-    assert losses['loss_salient_mask'].item() == pytest.approx(expected, rel=1e-5)
+    assert losses[f'loss_{loss}'].item() == pytest.approx(expected, rel=1e-5)
 
 
 @pytest.mark.parametrize(('kinds', 'counts'), [([boxes] * 2, '2 .* and 0'), ([left_half], '0 .*1')])
