@@ -210,8 +210,9 @@ class BoxCasegPredictor:
         bboxes = checked_bboxes(bboxes, image.shape[:2])
         # As far as they lie in the image, like the box itself.
         clipped = np.clip(bboxes, 0, np.tile(image.shape[1::-1], 2))
+        indices = np.arange(len(bboxes))
         samples = (
-            dict(img=image, bbox=bbox, other_bboxes=np.delete(clipped, index, axis=0))
+            dict(img=image, bbox=bbox, other_bboxes=clipped[indices != index])
             for index, bbox in enumerate(bboxes)
         )
         try:

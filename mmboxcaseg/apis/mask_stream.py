@@ -70,7 +70,9 @@ class MaskStream:
         self.workers = workers
         self.threads = threads
         self.network_s = 0.0
-        self._pipeline_lock = Lock()
+        # Of what is Python for the most part: two workers at once would gain nothing and change
+        # places again and again, which costs more than the work.
+        self._turn = Lock()
 
     def run(
         self,
@@ -119,8 +121,8 @@ class MaskStream:
         """Run the pipeline on all boxes of an image, which is decoded once."""
         group, _, task = grouped
         image, bboxes = load(task)
-        # Transforms are made for one thread: mmcv's random ones mix up who asks for what.
-        with self._pipeline_lock:
+        # Besides, mmcv's random transforms mix up which thread asks for what.
+        with self._turn:
             boxes = self.predictor.pack(image, bboxes) if len(bboxes) else []
         return _Packed(group, task, boxes)
 
@@ -153,7 +155,8 @@ class MaskStream:
         predicted: tuple[Task, list[DetDataSample]],
     ) -> Result:
         task, samples = predicted
-        return finish(task, [self.predictor.mask_of(sample) for sample in samples])
+        with self._turn:
+            return finish(task, [self.predictor.mask_of(sample) for sample in samples])
 
 
 def cpu_threads(device: str | torch.device) -> int:
