@@ -265,11 +265,7 @@ class ProxyGenerator:
         Raises:
             InputError: If an image is broken or of another size than the file says.
         """
-        images = (
-            (shard, int(self.groups.num_boxes[index]), index)
-            for shard in shards
-            for index in folder.images(shard)
-        )
+        images = ((shard, index) for shard in shards for index in folder.images(shard))
         results = self.stream.run(images, self._load, self._finish)
         for shard in shards:
             proxies: list[dict] = []
