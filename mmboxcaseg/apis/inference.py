@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -182,7 +182,7 @@ class BoxCasegPredictor:
         image, bboxes = self._image, checked_bboxes(bboxes, self._image.shape[:2])
         threads = cpu_threads(next(self.model.parameters()).device)
         (rated,) = MaskStream(self, threads=threads).run(
-            [(0, len(bboxes), image)],
+            [(0, image)],
             load=lambda image: (image, bboxes),
             finish=lambda _, rated: rated,
         )
@@ -192,14 +192,14 @@ class BoxCasegPredictor:
         quality = np.array([quality for _, quality in rated], dtype=np.float64)
         return merge_masks(masks, bboxes) if merge else masks, quality
 
-    def pack(self, image: np.ndarray, bboxes: np.ndarray) -> list[dict]:
-        """Run the pipeline on the boxes of any image.
+    def pack(self, image: np.ndarray, bboxes: np.ndarray) -> Iterator[dict]:
+        """Run the pipeline on one after the other of an image's boxes.
 
         Args:
             image: (H, W, 3) uint8, BGR.
             bboxes: (N, 4), xyxy, image pixels.
 
-        Returns:
+        Yields:
             For each box what the pipeline gives: ``inputs`` and ``data_samples``, with ``tta``
             lists of as many as there are views.
 
@@ -210,23 +210,22 @@ class BoxCasegPredictor:
         bboxes = checked_bboxes(bboxes, image.shape[:2])
         # As far as they lie in the image, like the box itself.
         clipped = np.clip(bboxes, 0, np.tile(image.shape[1::-1], 2))
-        samples = (
-            dict(img=image, bbox=bbox, other_bboxes=np.delete(clipped, index, axis=0))
-            for index, bbox in enumerate(bboxes)
-        )
-        try:
-            packed = list(map(self._pipeline, samples))
-        except KeyError as error:
-            raise InputError(
-                f'the pipeline that boxes are cropped by asks for {error}, which is not known of a '
-                'box in an image: load with mmboxcaseg.LoadPatchImage'
-            ) from error
-        if not all(one and {'inputs', 'data_samples'} <= one.keys() for one in packed):
-            raise InputError(
-                'the pipeline that boxes are cropped by must end with mmboxcaseg.PackPatchInputs, '
-                'in a tta_pipeline within TestTimeAug'
-            )
-        return packed
+        indices = np.arange(len(bboxes))
+        for index, bbox in enumerate(bboxes):
+            others = clipped[indices != index]
+            try:
+                packed = self._pipeline(dict(img=image, bbox=bbox, other_bboxes=others))
+            except KeyError as error:
+                raise InputError(
+                    f'the pipeline that boxes are cropped by asks for {error}, which is not known '
+                    'of a box in an image: load with mmboxcaseg.LoadPatchImage'
+                ) from error
+            if not packed or not {'inputs', 'data_samples'} <= packed.keys():
+                raise InputError(
+                    'the pipeline that boxes are cropped by must end with '
+                    'mmboxcaseg.PackPatchInputs, in a tta_pipeline within TestTimeAug'
+                )
+            yield packed
 
     @torch.inference_mode()
     def predict_packed(self, packed: Sequence[dict]) -> list[DetDataSample]:
@@ -236,7 +235,7 @@ class BoxCasegPredictor:
             packed: Of :meth:`pack`.
 
         Returns:
-            A data sample a box, with the map in ``pred_maps``; see :meth:`mask_of`.
+            A data sample a box, with the map in ``pred_maps``, on the CPU; see :meth:`mask_of`.
         """
         samples = []
         device = next(self.model.parameters()).device.type
@@ -244,6 +243,9 @@ class BoxCasegPredictor:
             batch = pseudo_collate(packed[start : start + self.batch_size])
             with torch.autocast(device, enabled=self.amp):
                 samples += self.model.test_step(batch)
+        if device != 'cpu':  # here, so that who asks for a map does not wait for the next batch's
+            for sample in samples:
+                sample.pred_maps = sample.pred_maps.cpu()
         return samples
 
     def mask_of(self, sample: DetDataSample) -> tuple[BoxMask, float]:
@@ -255,7 +257,7 @@ class BoxCasegPredictor:
         Returns:
             The mask, and how good it probably is.
         """
-        prob = sample.pred_maps.get(self.output_map)[0].cpu().numpy()
+        prob = sample.pred_maps.get(self.output_map)[0].numpy()
         mask = mask_of(prob, sample.bbox, sample.ori_shape, sample.threshold, self.slack)
         calibration = sample.get('calibration', UNCALIBRATED)
         return mask, expected_iou(prob, mask.threshold, calibration)

@@ -269,10 +269,7 @@ class BoxCasegInferencer:
             return picture
 
         total = len(pictures) if isinstance(pictures, Sized) else None
-        tasks = (
-            (index // SHARD_IMAGES, int(picture.wanted.sum()), picture)
-            for index, picture in enumerate(pictures)
-        )
+        tasks = ((index // SHARD_IMAGES, picture) for index, picture in enumerate(pictures))
         found = self._stream.run(tasks, load, finish)
         return tqdm(found, 'masks', total, unit='image', disable=not self.show_progress)
 

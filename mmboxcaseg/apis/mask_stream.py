@@ -7,11 +7,11 @@ from collections import deque
 from collections.abc import Callable, Hashable, Iterable, Iterator
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import partial
 from itertools import chain, groupby, islice, tee
-from operator import itemgetter
-from threading import Lock
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from operator import attrgetter
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import torch
@@ -25,30 +25,30 @@ if TYPE_CHECKING:
 Task = TypeVar('Task')
 Result = TypeVar('Result')
 
-# Images that are ahead of the network, and as many behind it, for each worker; fewer where they
-# have more boxes than so many together, which take 0.2 MB each.
+# Images that are read ahead, for each worker.
 _AHEAD = 4
-_BOXES_AHEAD = 256
 
 # Patches that a thread of a CPU takes through the network at once; more do not stay in its cache.
 _PIECE = 2
 
 
-class _Packed(NamedTuple):
+@dataclass
+class _Image:
     """An image on its way to the network."""
 
     group: Hashable
     task: Any
-    boxes: list[dict]
+    pixels: np.ndarray | None  # until its patches are cut out
+    bboxes: np.ndarray
 
 
 class MaskStream:
     """Predict the masks of image after image.
 
-    Workers decode images and run the pipeline ahead of the network, and turn its maps into masks
-    behind it; the caller's thread runs the network. Queues are bounded. Workers are threads: what
-    takes long releases Python's lock, and samples, which are many small tensors, cost more to send
-    to another process than to make.
+    Workers read images ahead of the network. The network has threads of its own; while they predict
+    a batch, the caller's thread crops the boxes of the next one and turns the maps of the last one
+    into masks. All that is Python for the most part is in this one thread: several would gain
+    nothing, and change places again and again, which takes longer than the work.
 
     Batches go across images, but not across groups of them: which patches share a batch, and with
     it the last bit of what the network computes, depends on nothing but the group and the batch
@@ -57,7 +57,7 @@ class MaskStream:
 
     Args:
         predictor: The network.
-        workers: Threads that work ahead of the network and behind it; with 0 all is done here.
+        workers: Threads that read images; with 0 the caller's does, and on a GPU runs the network.
         threads: Pieces of a batch that are predicted at the same time, see :func:`cpu_threads`;
             with 0 the batch stays whole.
 
@@ -70,23 +70,21 @@ class MaskStream:
         self.workers = workers
         self.threads = threads
         self.network_s = 0.0
-        self._pipeline_lock = Lock()
 
     def run(
         self,
-        tasks: Iterable[tuple[Hashable, int, Task]],
+        tasks: Iterable[tuple[Hashable, Task]],
         load: Callable[[Task], tuple[np.ndarray, np.ndarray]],
         finish: Callable[[Task, list[tuple[BoxMask, float]]], Result],
     ) -> Iterator[Result]:
         """Predict.
 
         Args:
-            tasks: The group that each image is in, how many boxes it has, and what stands for it;
-                groups follow each other.
+            tasks: The group that each image is in, and what stands for it; groups follow each
+                other.
             load: Gives the image of a task, (H, W, 3) uint8 BGR, and its boxes, (N, 4) xyxy. It
                 runs in a worker.
-            finish: Given the task, and each box's mask and how good it probably is. It runs in a
-                worker.
+            finish: Given the task, and each box's mask and how good it probably is.
 
         Yields:
             What ``finish`` made of each task, in the tasks' order.
@@ -95,65 +93,59 @@ class MaskStream:
             InputError: If a box is not four finite numbers, is empty or lies outside its image.
         """
         threads_before = torch.get_num_threads()
-        # Convolutions must not share threads, or their last bits would depend on how many.
-        alone = dict(initializer=torch.set_num_threads, initargs=(1,))
-        # A single thread is this one: to hand pieces over would cost time.
-        others = self.threads if self.threads > 1 else 0
+        # Convolutions must not share threads, or their last bits would depend on how many. A single
+        # thread is the caller's: to hand pieces over would cost time.
+        alone = dict(initializer=torch.set_num_threads, initargs=(1,)) if self.threads else {}
+        others = min(self.workers, 1) if not self.threads else self.threads * (self.threads > 1)
         try:
             if self.threads:
                 torch.set_num_threads(1)
-            with _pool(self.workers) as pool, _pool(others, **alone) as threads:
-                pack, finish = partial(self._pack, load), partial(self._finish, finish)
-                packed = _map_ahead(pool, pack, tasks, itemgetter(1), self.workers)
-                samples = self._predict(packed, threads)
-                yield from _map_ahead(pool, finish, samples, _num_samples, self.workers)
+            with _pool(self.workers) as readers, _pool(others, **alone) as network:
+                images = _map_ahead(readers, partial(_read, load), tasks, _AHEAD * self.workers)
+                for image, rated in self._rate(images, network):
+                    yield finish(image.task, rated)
         finally:
             # What a thread sets, torch takes for those that start later too.
             torch.set_num_threads(threads_before)
 
-    def _pack(
-        self,
-        load: Callable[[Task], tuple[np.ndarray, np.ndarray]],
-        grouped: tuple[Hashable, int, Task],
-    ) -> _Packed:
-        """Run the pipeline on all boxes of an image, which is decoded once."""
-        group, _, task = grouped
-        image, bboxes = load(task)
-        # Transforms are made for one thread: mmcv's random ones mix up who asks for what.
-        with self._pipeline_lock:
-            boxes = self.predictor.pack(image, bboxes) if len(bboxes) else []
-        return _Packed(group, task, boxes)
+    def _rate(
+        self, images: Iterator[_Image], network: Executor | None
+    ) -> Iterator[tuple[_Image, list[tuple[BoxMask, float]]]]:
+        """Yield each image with the masks of its boxes and how good they are."""
+        ahead, images = tee(images)
+        samples = self._predict(self._batches(ahead), network)
+        rated = map(self.predictor.mask_of, samples)
+        for image in images:
+            yield image, _take(rated, len(image.bboxes))
+
+    def _batches(self, images: Iterator[_Image]) -> Iterator[list[dict]]:
+        for _, group in groupby(images, attrgetter('group')):
+            patches = chain.from_iterable(map(self._pack, group))
+            yield from iter(partial(_take, patches, self.predictor.batch_size), [])
+
+    def _pack(self, image: _Image) -> Iterator[dict]:
+        """Run the pipeline on one box after the other; the image is not needed any more then."""
+        yield from self.predictor.pack(image.pixels, image.bboxes)
+        image.pixels = None
 
     def _predict(
-        self, packed: Iterator[_Packed], threads: Executor | None
-    ) -> Iterator[tuple[Any, list[DetDataSample]]]:
-        """Yield each task with its samples; batches go across the images of a group."""
-        for _, group in groupby(packed, key=itemgetter(0)):
-            ahead, images = tee(group)
-            boxes = chain.from_iterable(image.boxes for image in ahead)
-            batches = iter(partial(_take, boxes, self.predictor.batch_size), [])
-            samples = chain.from_iterable(self._predict_batch(b, threads) for b in batches)
-            for image in images:
-                yield image.task, _take(samples, len(image.boxes))
+        self, batches: Iterator[list[dict]], network: Executor | None
+    ) -> Iterator[DetDataSample]:
+        """Yield the samples of a batch when the next one is on its way."""
+        size = _PIECE if self.threads else self.predictor.batch_size
+        under_way: deque = deque()
+        for batch in chain(batches, [[]]):
+            pieces = [batch[start : start + size] for start in range(0, len(batch), size)]
+            under_way.append((network.map if network else map)(self._predict_piece, pieces))
+            if len(under_way) > 1:
+                for samples, seconds in under_way.popleft():
+                    self.network_s += seconds / max(self.threads, 1)
+                    yield from samples
 
-    def _predict_batch(
-        self, packed: list[dict], threads: Executor | None
-    ) -> Iterable[DetDataSample]:
+    def _predict_piece(self, packed: list[dict]) -> tuple[list[DetDataSample], float]:
         start = time.perf_counter()
-        size = _PIECE if self.threads else len(packed)
-        pieces = (packed[i : i + size] for i in range(0, len(packed), size))
-        results = (threads.map if threads else map)(self.predictor.predict_packed, pieces)
-        samples = list(chain.from_iterable(results))
-        self.network_s += time.perf_counter() - start
-        return samples
-
-    def _finish(
-        self,
-        finish: Callable[[Task, list[tuple[BoxMask, float]]], Result],
-        predicted: tuple[Task, list[DetDataSample]],
-    ) -> Result:
-        task, samples = predicted
-        return finish(task, [self.predictor.mask_of(sample) for sample in samples])
+        samples = self.predictor.predict_packed(packed)
+        return samples, time.perf_counter() - start
 
 
 def cpu_threads(device: str | torch.device) -> int:
@@ -172,12 +164,15 @@ def cpu_threads(device: str | torch.device) -> int:
     return torch.get_num_threads() if torch.device(device).type == 'cpu' else 0
 
 
+def _read(
+    load: Callable[[Task], tuple[np.ndarray, np.ndarray]], grouped: tuple[Hashable, Task]
+) -> _Image:
+    group, task = grouped
+    return _Image(group, task, *load(task))
+
+
 def _take(values: Iterator[Any], count: int) -> list[Any]:
     return list(islice(values, count))
-
-
-def _num_samples(predicted: tuple[Any, list[DetDataSample]]) -> int:
-    return len(predicted[1])
 
 
 @contextmanager
@@ -190,29 +185,16 @@ def _pool(threads: int, **settings: Any) -> Iterator[Executor | None]:
 
 
 def _map_ahead(
-    pool: Executor | None,
-    function: Callable,
-    tasks: Iterable,
-    size_of: Callable[[Any], int],
-    workers: int,
+    pool: Executor | None, function: Callable, tasks: Iterable, ahead: int
 ) -> Iterator[Any]:
-    """Yield the results in the tasks' order; so many tasks and boxes are under way at most."""
+    """Yield the results in the tasks' order; so many tasks are under way at most."""
     if pool is None:
         yield from map(function, tasks)
         return
     pending: deque = deque()
-    boxes = 0
     for task in tasks:
-        size = size_of(task)
-        pending.append((pool.submit(function, task), size))
-        boxes += size
-        # One more is under way at least: the network does not wait for it.
-        while len(pending) > _AHEAD * workers or (
-            boxes > _BOXES_AHEAD * workers and len(pending) > 1
-        ):
-            future, size = pending.popleft()
-            boxes -= size
-            yield future.result()
-            del future  # and with it the result
+        pending.append(pool.submit(function, task))
+        if len(pending) > ahead:
+            yield pending.popleft().result()
     while pending:
-        yield pending.popleft()[0].result()
+        yield pending.popleft().result()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import time
 from collections.abc import Iterator, Sequence
@@ -171,7 +172,12 @@ def generate_proxy_masks(
         min_part=min_part,
         max_hole=max_hole,
     )
-    _write_shards(generator, folder)
+    # What is there stays: to look through it for garbage again and again takes a tenth of the time.
+    gc.freeze()
+    try:
+        _write_shards(generator, folder)
+    finally:
+        gc.unfreeze()
     if not is_first_process():
         return ''
     summary = folder.summarize()
@@ -259,11 +265,7 @@ class ProxyGenerator:
         Raises:
             InputError: If an image is broken or of another size than the file says.
         """
-        images = (
-            (shard, int(self.groups.num_boxes[index]), index)
-            for shard in shards
-            for index in folder.images(shard)
-        )
+        images = ((shard, index) for shard in shards for index in folder.images(shard))
         results = self.stream.run(images, self._load, self._finish)
         for shard in shards:
             proxies: list[dict] = []
@@ -286,10 +288,11 @@ class ProxyGenerator:
     def _finish(
         self, index: int, rated: list[tuple[BoxMask, float]]
     ) -> tuple[list[dict], list[dict]]:
+        annotations = self.groups.annotations(index)
         return proxies_and_results(
             self.groups.image(index),
-            self.groups.annotations(index),
-            self.groups.wanted(index),
+            annotations,
+            list(filter(self.groups.wants, annotations)),
             rated,
             mask_bbox=self.predictor.slack > 0,
             keep_masks=self.groups.keep_masks,

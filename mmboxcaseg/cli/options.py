@@ -66,8 +66,7 @@ def add_prediction_options(parser: ArgumentParser) -> None:
         '--workers',
         type=int,
         default=2,
-        help='threads that crop boxes for the network and make masks of its predictions, beside '
-        'those that run it; more if the network waits',
+        help='threads that read images ahead of the network; more if it waits for large ones',
     )
     add_image_options(parser)
 

@@ -65,8 +65,11 @@ class ImageGroups:
 
     def wanted(self, index: int) -> list[Annotation]:
         """The objects of the image at a position that are to get a mask."""
-        annotations = [a for a in self.annotations(index) if a.is_object]
-        return [a for a in annotations if not self.keep_masks or a.true_mask is None]
+        return list(filter(self.wants, self.annotations(index)))
+
+    def wants(self, annotation: Annotation) -> bool:
+        """Whether an annotation is an object that is to get a mask."""
+        return annotation.is_object and not (self.keep_masks and annotation.true_mask is not None)
 
     def span(self, start: int, stop: int) -> slice:
         """Where the annotations of a range of images lie in :attr:`order`."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -78,7 +77,7 @@ class Proxy(NamedTuple):
     @property
     def is_empty(self) -> bool:
         """Whether the mask, which is compressed, has no pixel."""
-        return self.rle['counts'] == _empty_counts(*self.rle['size'])
+        return self.rle['counts'] == empty_rle(tuple(self.rle['size']))['counts']
 
 
 def load_proxies(
@@ -295,12 +294,11 @@ def measure_masks(rles: Sequence[dict], mask_bbox: bool) -> list[dict]:
         >>> measure_masks([dict(size=[2, 2], counts='13')], mask_bbox=True)
         [{'area': 3, 'mask_bbox': [0, 0, 2, 2]}]
     """
-    measured = []
-    for area, (x1, y1, x2, y2) in zip(rle_areas(rles), rle_bboxes(rles).tolist(), strict=True):
-        own = dict(area=area) if area else {}
-        if area and mask_bbox:
-            own['mask_bbox'] = [x1, y1, x2 - x1, y2 - y1]
-        measured.append(own)
+    measured = [dict(area=area) if area else {} for area in rle_areas(rles)]
+    if mask_bbox:
+        for own, (x1, y1, x2, y2) in zip(measured, rle_bboxes(rles).tolist(), strict=True):
+            if own:
+                own['mask_bbox'] = [x1, y1, x2 - x1, y2 - y1]
     return measured
 
 
@@ -520,8 +518,3 @@ def _read_partial(annotation: ProxyAnnotation, image: Image, path: str | Path) -
     if annotation.true_mask is None:
         return Proxy(empty_rle(image.shape), 0.0, 0.0)
     return _read_proxy(annotation, image, path)._replace(box_agreement=1.0, quality=1.0)
-
-
-@cache
-def _empty_counts(height: int, width: int) -> str:
-    return empty_rle((height, width))['counts']

@@ -7,6 +7,7 @@ low bits first; from the fourth on it is written as the difference from the last
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -52,9 +53,7 @@ def empty_rle(img_shape: tuple[int, int]) -> dict:
         >>> empty_rle((2, 2))
         {'size': [2, 2], 'counts': '4'}
     """
-    nothing = np.zeros(0, dtype=np.int64)
-    (rle,) = encode_edges(Edges(nothing, np.zeros(1, dtype=np.int64)), [img_shape])
-    return rle
+    return dict(size=list(img_shape), counts=_empty_counts(*img_shape))
 
 
 class Edges(NamedTuple):
@@ -311,6 +310,13 @@ def rle_areas(rles: Sequence[dict]) -> list[int]:
     """
     # One by one: with NumPy 2, pycocotools takes no more than 255 at once.
     return [int(coco_mask.area(rle)) for rle in rles]
+
+
+@lru_cache
+def _empty_counts(height: int, width: int) -> str:
+    nothing = np.zeros(0, dtype=np.int64)
+    (rle,) = encode_edges(Edges(nothing, np.zeros(1, dtype=np.int64)), [(height, width)])
+    return rle['counts']
 
 
 def _checked_runs(

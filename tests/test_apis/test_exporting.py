@@ -87,7 +87,7 @@ def test_onnx_is_the_network(network, request):
 
     # Maps of photographs' patches, of one object and of several.
     image = np.ascontiguousarray(data.coffee()[..., ::-1])
-    packed = predictor.pack(image, BBOXES)
+    packed = list(predictor.pack(image, BBOXES))
     patches = torch.stack([one['inputs'].permute(1, 2, 0) for one in packed])
     bboxes = torch.cat([one['data_samples'].gt_instances.bboxes for one in packed])
     others = [one['data_samples'].other_instances.bboxes for one in packed]

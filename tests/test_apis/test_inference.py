@@ -35,7 +35,7 @@ BBOXES = np.array([[2, 3, 22, 21], [4, 5, 24, 21], [26, 8, 40, 38]], dtype=np.fl
 
 
 def predict_maps(predictor, image, bboxes=BBOXES):
-    samples = predictor.predict_packed(predictor.pack(image, bboxes))
+    samples = predictor.predict_packed(list(predictor.pack(image, bboxes)))
     return np.array([sample.pred_maps.get(predictor.output_map)[0].numpy() for sample in samples])
 
 
@@ -175,12 +175,12 @@ def test_one_map_is_predicted_and_the_model_keeps_its_choice(config, image):
     config.model.test_cfg = dict(maps=['weak', 'fused'], threshold=0.4)
     model = init_model(config)
     predictor = BoxCasegPredictor(model, threshold='best')
-    (sample,) = predictor.predict_packed(predictor.pack(image, BBOXES[:1]))
+    (sample,) = predictor.predict_packed(list(predictor.pack(image, BBOXES[:1])))
     assert sample.pred_maps.keys() == ['fused']
     assert sample.threshold == 'best'
     assert model.maps == ('weak', 'fused')
     assert model.threshold == 0.4
-    (sample,) = BoxCasegPredictor(model).predict_packed(predictor.pack(image, BBOXES[:1]))
+    (sample,) = BoxCasegPredictor(model).predict_packed(list(predictor.pack(image, BBOXES[:1])))
     assert sample.threshold == 0.4
 
 
@@ -205,19 +205,19 @@ class TestPipelines:
         config.test_dataloader.dataset.pipeline.pop()
         predictor = BoxCasegPredictor(init_model(config))
         with pytest.raises(InputError, match='must end with mmboxcaseg.PackPatchInputs'):
-            predictor.pack(image, BBOXES)
+            list(predictor.pack(image, BBOXES))
 
     def test_one_that_loads_files(self, config, image):
         config.test_dataloader.dataset.pipeline[0] = dict(type='LoadImageFromFile')
         predictor = BoxCasegPredictor(init_model(config))
         with pytest.raises(InputError, match="asks for 'img_path', .* mmboxcaseg.LoadPatchImage"):
-            predictor.pack(image, BBOXES)
+            list(predictor.pack(image, BBOXES))
 
     def test_one_that_needs_a_mask(self, config, image):
         config.test_dataloader.dataset.pipeline.insert(1, dict(type='mmboxcaseg.BoxFromMask'))
         predictor = BoxCasegPredictor(init_model(config))
         with pytest.raises(InputError, match='BoxFromMask needs samples with a mask'):
-            predictor.pack(image, BBOXES)
+            list(predictor.pack(image, BBOXES))
 
 
 def test_a_flipped_image_gets_flipped_maps(config, image):
@@ -347,7 +347,7 @@ class TestSlack:
             predictor = BoxCasegPredictor(model, tta=tta, **settings)
             predictor.set_image(image)
             masks.append(predictor.predict(BBOXES)[0])
-            (sample, *_) = predictor.predict_packed(predictor.pack(image, BBOXES))
+            (sample, *_) = predictor.predict_packed(list(predictor.pack(image, BBOXES)))
             assert sample.slack == predictor.slack == settings.get('slack', 0.2)
         assert np.array_equal(masks[0], masks[1])
         assert model.slack == 0.2
@@ -462,7 +462,7 @@ def test_threshold_is_that_of_the_config(config, image, monkeypatch):
 def test_quality_is_calibrated_as_the_config_says(config, image, tta):
     config.model.test_cfg = dict(calibration=(2.0, 1.0))
     predictor = BoxCasegPredictor(init_model(with_tta(config)), tta)
-    for sample in predictor.predict_packed(predictor.pack(image, BBOXES)):
+    for sample in predictor.predict_packed(list(predictor.pack(image, BBOXES))):
         prob = sample.pred_maps.get('fused')[0].numpy()
         mask, quality = predictor.mask_of(sample)
         raw = expected_iou(prob, mask.threshold)
@@ -476,7 +476,9 @@ def test_best_threshold_is_looked_for_once_a_map(config, image, monkeypatch):
         'mmboxcaseg.proxy.masks.best_threshold', lambda prob, tight: calls.append(prob) or 0.25
     )
     predictor = BoxCasegPredictor(init_model(config), threshold='best')
-    rated = [predictor.mask_of(s) for s in predictor.predict_packed(predictor.pack(image, BBOXES))]
+    rated = [
+        predictor.mask_of(s) for s in predictor.predict_packed(list(predictor.pack(image, BBOXES)))
+    ]
     assert len(calls) == 3
     assert all(isinstance(mask, BoxMask) and mask.threshold == 0.25 for mask, _ in rated)
 
@@ -521,7 +523,7 @@ def test_no_boxes(model, image):
     masks, quality = predictor.predict([])
     assert masks.shape == (0, 40, 48)
     assert quality.shape == (0,)
-    assert predictor.pack(image, np.zeros((0, 4))) == predictor.predict_packed([]) == []
+    assert list(predictor.pack(image, np.zeros((0, 4)))) == predictor.predict_packed([]) == []
 
 
 def test_weak_only_network_gives_its_weak_map(config, image):
@@ -564,7 +566,7 @@ def test_bad_boxes(model, image, bboxes, sentence):
     with pytest.raises(InputError, match=sentence):
         predictor.predict(bboxes)
     with pytest.raises(InputError, match=sentence):
-        predictor.pack(image, bboxes)
+        list(predictor.pack(image, bboxes))
 
 
 def test_one_box_may_stand_alone(model, image):

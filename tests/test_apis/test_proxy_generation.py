@@ -1,4 +1,5 @@
-import time
+import threading
+import weakref
 from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
 
@@ -110,12 +111,7 @@ def test_workers_do_not_matter(generate, workers):
     assert generate([0, 1, 2], workers=workers) == generate([0, 1, 2])
 
 
-@pytest.mark.parametrize(
-    ('size', 'ahead'),
-    # Four tasks for each of two workers, and one more while it is asked for the first of them.
-    [(1, 9), (0, 9), (64, 9), (100, 6), (500, 2), (5000, 2)],
-)
-def test_what_is_ahead_is_bounded(size, ahead):
+def test_what_is_read_ahead_is_bounded():
     started = []
 
     def tasks():
@@ -124,10 +120,64 @@ def test_what_is_ahead_is_bounded(size, ahead):
             yield number
 
     with ThreadPoolExecutor(2) as pool:
-        results = _map_ahead(pool, lambda number: 2 * number, tasks(), lambda _: size, workers=2)
+        results = _map_ahead(pool, lambda number: 2 * number, tasks(), 8)
         for number, result in enumerate(results):
             assert result == 2 * number
-            assert len(started) == min(number + ahead, 20)
+            assert len(started) == min(number + 9, 20)
+
+
+@pytest.mark.parametrize('workers', [0, 2])
+def test_no_more_patches_than_two_batches_wait(workers):
+    # However many boxes an image has.
+    predictor = Fickle()
+    image, bboxes = np.zeros((40, 40, 3), np.uint8), np.tile([2.0, 2, 30, 30], (50, 1))
+    waiting, most = 0, 0
+    pack, mask_of = predictor.pack, predictor.mask_of
+
+    def counted(*args):
+        nonlocal waiting, most
+        for patch in pack(*args):
+            waiting += 1
+            most = max(most, waiting)
+            yield patch
+
+    def uncounted(sample):
+        nonlocal waiting
+        waiting -= 1
+        return mask_of(sample)
+
+    predictor.pack, predictor.mask_of = counted, uncounted
+    stream = MaskStream(predictor, workers)
+    ((task, count),) = stream.run(
+        [(0, 'a')], lambda _: (image, bboxes), lambda task, rated: (task, len(rated))
+    )
+    assert (task, count, most) == ('a', 50, 8)
+
+
+def test_images_are_let_go_once_their_boxes_are_cut_out():
+    # One box each: many of them share a batch, and would be held in memory together.
+    alive = []
+
+    def load(_):
+        image = np.zeros((40, 40, 3), np.uint8)
+        alive.append(weakref.ref(image))
+        return image, np.array([[2.0, 2, 30, 30]])
+
+    predictor = Fickle()
+    pack, most = predictor.pack, 0
+
+    def counted(*args):
+        nonlocal most
+        most = max(most, sum(ref() is not None for ref in alive))
+        return pack(*args)
+
+    predictor.pack = counted
+    assert len(list(MaskStream(predictor).run(enumerate('abcdefghij'), load, len_of))) == 10
+    assert most <= 2
+
+
+def len_of(_, rated):
+    return len(rated)
 
 
 def test_whole_batches_where_there_is_a_gpu(generate, monkeypatch):
@@ -146,29 +196,51 @@ def test_whole_batches_where_there_is_a_gpu(generate, monkeypatch):
     assert sizes == [2, 2, 2, 2, 1, 2, 2, 2, 2, 1, 2]
 
 
-def test_a_pipeline_has_one_thread_at_a_time(generate, monkeypatch):
-    # mmcv's random transforms are not made for more.
-    running = []
-    pack = Fickle.pack
+def test_pipeline_and_masks_have_the_threads_of_who_asks(generate, monkeypatch):
+    # mmcv's random transforms are not made for several.
+    threads = set()
 
-    def spy(self, image, bboxes):
-        running.append(None)
-        assert len(running) == 1
-        time.sleep(0.002)
-        packed = pack(self, image, bboxes)
-        running.pop()
-        return packed
+    def spied(function):
+        def spy(*args):
+            threads.add(threading.get_ident())
+            return function(*args)
 
-    monkeypatch.setattr(Fickle, 'pack', spy)
+        return spy
+
+    for name in ('pack', 'mask_of'):
+        monkeypatch.setattr(Fickle, name, spied(getattr(Fickle, name)))
     generate([0, 1, 2], workers=4)
+    assert threads == {threading.get_ident()}
+
+
+def test_network_predicts_while_the_next_batch_is_cut_out():
+    predictor = Fickle()
+    pack, predict_packed = predictor.pack, predictor.predict_packed
+    second = threading.Event()
+
+    def packing(*args):
+        for number, patch in enumerate(pack(*args)):
+            if number == predictor.batch_size:
+                second.set()
+            yield patch
+
+    def predicting(packed):
+        assert second.wait(timeout=60)
+        return predict_packed(packed)
+
+    predictor.pack, predictor.predict_packed = packing, predicting
+    image, bboxes = np.zeros((40, 40, 3), np.uint8), np.tile([2.0, 2, 30, 30], (12, 1))
+    assert list(
+        MaskStream(predictor, workers=1).run([(0, 0)], lambda _: (image, bboxes), len_of)
+    ) == [12]
 
 
 def test_time_in_the_network_is_a_part_of_all():
     predictor = Fickle()
     stream = MaskStream(predictor)
     assert stream.network_s == 0
-    packed = predictor.pack(np.zeros((30, 30, 3), np.uint8), [[0, 0, 20, 20]])
-    stream._predict_batch(packed, None)
+    image, bboxes = np.zeros((30, 30, 3), np.uint8), np.array([[0.0, 0, 20, 20]])
+    list(stream.run([(0, 0)], lambda _: (image, bboxes), len_of))
     assert 0 < stream.network_s < 5
 
 

@@ -205,13 +205,14 @@ def test_an_interrupted_run_does_not_go_on_otherwise(trained, data, run, monkeyp
 
 def test_batches_go_across_images(trained, data, run, monkeypatch):
     sizes = []
-    predict_batch = MaskStream._predict_batch
+    batches = MaskStream._batches
 
-    def spy(self, packed, threads):
-        sizes.append(len(packed))
-        return predict_batch(self, packed, threads)
+    def spy(self, images):
+        for batch in batches(self, images):
+            sizes.append(len(batch))
+            yield batch
 
-    monkeypatch.setattr(MaskStream, '_predict_batch', spy)
+    monkeypatch.setattr(MaskStream, '_batches', spy)
     run(arguments(trained, data))
     run(arguments(trained, data, '--batch-size', 3))
     assert sizes == [4, 3, 1]

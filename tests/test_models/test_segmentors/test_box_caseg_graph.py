@@ -42,7 +42,7 @@ def test_gives_what_the_predictor_gives(box_caseg_cfg, test_dataset_cfg, data_ro
     torch.nn.init.normal_(network.backbone.conv1.weight, std=0.3)
     image = cv2.imread(str(data_root / 'coco' / 'train' / '002.png'))
     predictor = BoxCasegPredictor(network)
-    packed = predictor.pack(image, BBOXES)
+    packed = list(predictor.pack(image, BBOXES))
     samples = predictor.predict_packed(packed)
     predictor.set_image(image)
     masks, quality = predictor.predict(BBOXES)
