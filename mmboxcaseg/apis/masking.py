@@ -14,8 +14,14 @@ import numpy as np
 from mmengine.logging import print_log
 
 from mmboxcaseg.coco.annotations import Coco, check_mask, tell_left_out, write_coco
-from mmboxcaseg.coco.checks import check_bboxes, check_true_masks, similar_classes
+from mmboxcaseg.coco.checks import (
+    check_bboxes,
+    check_images,
+    check_true_masks,
+    similar_classes,
+)
 from mmboxcaseg.coco.proxies import Proxy, load_proxy_file, rank_proxies, read_proxies
+from mmboxcaseg.coco.wrong_entries import WrongEntries
 from mmboxcaseg.engine.checkpoint import load_checkpoint_file
 from mmboxcaseg.engine.device import default_device
 from mmboxcaseg.errors import InputError, check_share, listing
@@ -46,6 +52,7 @@ def boxes_to_masks(
     format: str | None = None,
     voc_origin: int = 0,
     trust_boxes: bool = False,
+    skip_bad: bool = False,
     keep_masks: bool = True,
     min_quality: float = 0.75,
     pretrained: str | Path | None = None,
@@ -76,6 +83,8 @@ def boxes_to_masks(
         voc_origin: What VOC and CSV files call the first pixel, 0 or 1.
         trust_boxes: Whether boxes that look wrong are taken all the same; see
             :func:`mmboxcaseg.coco.checks.check_bboxes`.
+        skip_bad: Whether wrong images and boxes are left out of all that is written and listed in
+            ``skipped.json``; by default the first is refused.
         keep_masks: Whether annotations with a true mask keep it.
         min_quality: Masks of a quality above it count as kept, and train the Mask R-CNN.
         pretrained: Checkpoint of mmdet's Mask R-CNN R-50 FPN for the training to begin with.
@@ -122,12 +131,15 @@ def boxes_to_masks(
         raise InputError(f'--pictures must be 0 or more, not {pictures}')
     if out.resolve() in {Path(images).resolve(), Path(boxes).resolve()}:
         raise InputError(f'{out} holds what is read: give another folder to write to')
-    coco, format, left_out = read_boxes(boxes, images, format, voc_origin, reader)
+    wrong = WrongEntries(skip_bad)
+    coco, format, left_out = read_boxes(boxes, images, format, voc_origin, reader, wrong)
     for note in similar_classes(coco):
         print_log(note, 'current', logging.WARNING)
-    check_bboxes(coco, strict=not trust_boxes, trust=trust_boxes)
+    check_bboxes(coco, strict=not trust_boxes, trust=trust_boxes, wrong=wrong)
+    if skip_bad:
+        check_images(coco, images, reader, wrong, workers)
     if keep_masks:
-        check_true_masks(coco)
+        check_true_masks(coco, wrong)
     for to in also:
         check_convertible(coco, out / to, to)
     true = read_boxes(val, images, 'coco', reader=reader).coco if val else None
@@ -141,8 +153,10 @@ def boxes_to_masks(
         _check_val(true, coco)
     make_folder(out)
     raw = out / 'masks_raw.json' if min_part or max_hole else None
-    for name in ('boxes', 'masks', 'masks_raw', 'masks_train', 'masks_val'):
+    for name in ('boxes', 'masks', 'masks_raw', 'masks_train', 'masks_val', 'skipped'):
         check_output(out / f'{name}.json', [boxes, *([val] if val else [])])
+    if skip_bad:
+        wrong.tell(boxes, out / 'skipped.json')
     write_coco(coco.top, (bytes(a.text) for a in coco.annotations), out / 'boxes.json')
     generate_proxy_masks(
         out / 'boxes.json',
@@ -184,7 +198,7 @@ def boxes_to_masks(
     return [
         f'{boxes}: {FORMATS[format][0]}, {_count(coco.annotations, "box", "boxes")} on '
         f'{_count(coco.images, "image")}',
-        *summarize_boxes(coco, left_out),
+        *summarize_boxes(coco, left_out | wrong.counts),
         *summarize_masks(coco, proxies, min_quality, keep_masks),
         f'time: {time.perf_counter() - start:.1f} s on {device}',
         files,

@@ -23,6 +23,7 @@ from mmboxcaseg.coco.groups import ImageGroups
 from mmboxcaseg.coco.proxies import refine_annotations
 from mmboxcaseg.coco.results import mask_result
 from mmboxcaseg.coco.shards import SHARD_IMAGES, ShardFolder, file_hash, text_hash
+from mmboxcaseg.coco.wrong_entries import WrongEntries
 from mmboxcaseg.engine.checks import check_slack
 from mmboxcaseg.engine.config import box_pipeline, load_config
 from mmboxcaseg.engine.device import check_device, default_device
@@ -58,6 +59,7 @@ def generate_proxy_masks(
     launcher: str = 'none',
     reader: ImageReader | None = None,
     trust_boxes: bool = False,
+    skip_bad: bool = False,
 ) -> str:
     """Give every box of a COCO file a proxy mask.
 
@@ -86,6 +88,9 @@ def generate_proxy_masks(
         launcher: ``'pytorch'`` in each of several processes that torchrun started.
         reader: How images are read; by default as the config says.
         trust_boxes: See ``trust`` of :func:`mmboxcaseg.coco.checks.check_bboxes`.
+        skip_bad: Whether wrong images and annotations are left out of ``out`` and listed in the
+            file beside it that is called ``.skipped.json`` in place of ``.json``; by default the
+            first is refused. All images are read once more for it.
 
     Returns:
         How many masks there are and how well they agree with their boxes; empty in the other ones
@@ -115,8 +120,9 @@ def generate_proxy_masks(
         check_share('--max-hole', max_hole)
         if workers < 0:
             raise InputError(f'--workers must be 0 or more, not {workers}')
-        coco = load_coco(ann_file)
-        check_bboxes(coco, trust=trust_boxes)
+        wrong = WrongEntries(skip_bad)
+        coco = load_coco(ann_file, wrong=wrong)
+        check_bboxes(coco, trust=trust_boxes, wrong=wrong)
         inputs = [config.filename or '', checkpoint, ann_file]
         inputs += [img_root / image.file_name for image in coco.images]
         check_output(out, inputs)
@@ -124,9 +130,14 @@ def generate_proxy_masks(
             if Path(raw_out).resolve() == out.resolve():
                 raise InputError(f'--out and --raw-out are both {out}: give different files')
             check_output(raw_out, inputs)
-        check_images(coco, img_root, reader)
+        skipped = out.with_suffix('.skipped.json')
+        if skip_bad:
+            check_output(skipped, inputs)
+        check_images(coco, img_root, reader, wrong, workers)
         if keep_masks:
-            check_true_masks(coco)
+            check_true_masks(coco, wrong)
+        if skip_bad:
+            wrong.tell(ann_file, skipped)
         groups = ImageGroups(coco, keep_masks)
         del coco
         folder = ShardFolder(out, groups)
@@ -144,6 +155,7 @@ def generate_proxy_masks(
                 'slack (--slack)': str(slack),
                 'precision (--amp)': str(amp),
                 'true masks (--keep-masks)': str(keep_masks),
+                'choice of entries (--skip-bad)': text_hash([json.dumps(wrong.found)]),
                 'cleaning (--min-part, --max-hole)': f'{min_part} {max_hole}',
                 'kind of device': torch.device(device).type,
                 'version of mmboxcaseg': mmboxcaseg.__version__,
@@ -152,8 +164,11 @@ def generate_proxy_masks(
             }
         )
     join_processes(launcher)
+    # What is left out, one process has found.
+    shared = [groups if is_first_process() else None]
+    broadcast_object_list(shared)
     if not is_first_process():
-        groups = ImageGroups(load_coco(ann_file), keep_masks)
+        groups = shared[0]
         folder = ShardFolder(out, groups)
     predictor = BoxCasegPredictor(
         init_model(config, checkpoint, device),

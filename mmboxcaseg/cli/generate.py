@@ -15,6 +15,7 @@ from .options import (
     add_launcher_option,
     add_network,
     add_prediction_options,
+    add_skip_option,
     prediction_settings,
 )
 
@@ -52,6 +53,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         '--trust-boxes', action='store_true', help='take boxes that look wrong all the same'
     )
+    add_skip_option(parser, 'OUT.skipped.json')
     add_prediction_options(parser)
     add_cleaning_options(parser)
     add_config_options(parser, 'model.test_cfg.threshold=best')

@@ -14,6 +14,7 @@ from .options import (
     add_cleaning_options,
     add_mask_format_option,
     add_prediction_options,
+    add_skip_option,
     prediction_settings,
 )
 
@@ -95,6 +96,7 @@ def add_arguments(parser: ArgumentParser) -> None:
         '--config', help='config of a BoxCaseg (the network that comes with the package)'
     )
     parser.add_argument('--checkpoint', help='its checkpoint')
+    add_skip_option(parser, 'OUT/skipped.json')
     add_prediction_options(parser)
     add_cleaning_options(parser)
 

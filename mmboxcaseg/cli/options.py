@@ -210,6 +210,16 @@ def add_tta_option(parser: ArgumentParser) -> None:
     )
 
 
+def add_skip_option(parser: ArgumentParser, list_: str) -> None:
+    """``--skip-bad``."""
+    parser.add_argument(
+        '--skip-bad',
+        action='store_true',
+        help='leave wrong entries out, such as broken or missing images and boxes outside their '
+        f'images, and list them in {list_} (refuse the first); all images are read once more',
+    )
+
+
 def add_device_option(parser: ArgumentParser) -> None:
     """``--device``."""
     parser.add_argument(

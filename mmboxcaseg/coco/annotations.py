@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from math import isinf
+from math import isfinite, isnan
 from pathlib import Path
 from typing import Annotated, Any, BinaryIO, Literal, TypeVar, get_args
 
@@ -29,16 +29,16 @@ from mmboxcaseg.proxy import (
     tight_bboxes,
 )
 
+from .wrong_entries import OF_IMAGE, REFUSE, WrongEntries
+
 # Of a box, in pixels: beyond it float32 no longer tells pixels apart.
 _FARTHEST = 10_000_000
 # Masks that are checked together.
 _MASKS_AT_ONCE = 256
 _MOST_DIGITS = 4300
-# Such a number, and one with a large exponent, after what stands before a number.
-_LONG = re.compile(rb'[:,\[\s-][1-9]\d{%d}' % _MOST_DIGITS)
-_LARGE = re.compile(rb'(?:^|[:,\[\s-])\d[\d.]*[eE]\+?\d{3}')
-# A run of digits that is too long holds one block of these.
-_BLOCK = 2000
+# What a number above 1e308 has, or else as many digits; an aligned block of these is among them.
+_LARGE = re.compile(rb'[eE]\+?\d{3,}\s*[,\]}]')
+_BLOCK = 150
 _Edge = (
     Annotated[int, Meta(gt=-_FARTHEST, lt=_FARTHEST)]
     | Annotated[float, Meta(gt=-_FARTHEST, lt=_FARTHEST)]
@@ -104,7 +104,7 @@ class Entry(Struct, gc=False, kw_only=True):
 
     def content(self) -> dict:
         """All fields."""
-        return _loads(self.text)
+        return json.loads(str(self.text, 'utf-8'))
 
 
 class Annotation(Entry, gc=False):
@@ -268,6 +268,7 @@ def load_coco(
     path: str | Path,
     annotation: type[Annotation] = Annotation,
     image: type[Image] = Image,
+    wrong: WrongEntries = REFUSE,
 ) -> Coco:
     """Read a COCO annotation file and check what everything else relies on.
 
@@ -275,6 +276,7 @@ def load_coco(
         path: JSON file.
         annotation: What an annotation is read as; a subclass knows further fields.
         image: What an image is read as.
+        wrong: What is done with images and annotations that are wrong.
 
     Returns:
         The file. Ids are ints or strings and unique, so are the categories' names; images have a
@@ -283,7 +285,7 @@ def load_coco(
     Raises:
         InputError: If the file cannot be read, is not JSON or not COCO; names what is wrong.
     """
-    return parse_coco(read_utf8(path), path, annotation, image)
+    return parse_coco(read_utf8(path), path, annotation, image, wrong)
 
 
 def parse_coco(
@@ -291,6 +293,7 @@ def parse_coco(
     path: str | Path,
     annotation: type[Annotation] = Annotation,
     image: type[Image] = Image,
+    wrong: WrongEntries = REFUSE,
 ) -> Coco:
     """Do what :func:`load_coco` does with a file's content; the path is for messages.
 
@@ -301,16 +304,96 @@ def parse_coco(
         (4, 6)
     """
     types = dict(images=image, annotations=annotation, categories=Category)
-    with explaining(data, path, 'a COCO annotation file', lambda c: _explain(c, types, path)):
-        top = msgspec.json.decode(data, type=dict[str, Raw])
-        rows = {name: decode_rows(top.get(name, b''), type_) for name, type_ in types.items()}
-    coco = Coco(Path(path), top, **rows)
+    try:
+        coco = _decode(data, path, types)
+    except InputError:
+        sound = sound_rows(data, path, types, wrong) if wrong.skip else None
+        if sound is None:
+            raise
+        coco = _decode(sound, path, types)
     coco.root = _find_root(coco)
     if coco.root:
         coco.categories = coco.categories[1:]
-    _check_ids(coco)
-    _check_sizes(coco)
+    _check_ids(coco, wrong)
+    _check_sizes(coco, wrong)
+    leave_out(coco, wrong)
     return coco
+
+
+def leave_out(coco: Coco, wrong: WrongEntries) -> None:
+    """Leave out what was found wrong, and the annotations of such images.
+
+    Args:
+        coco: A COCO file; changed.
+        wrong: What was found.
+
+    Raises:
+        InputError: If no object is left.
+    """
+    if not wrong.found:
+        return
+    texts = msgspec.json.decode(coco.top['images'], type=list[Raw])
+    kept = [
+        (image, text)
+        for image, text in zip(coco.images, texts, strict=True)
+        if not wrong.has(image)
+    ]
+    coco.images = [image for image, _ in kept]
+    coco.top['images'] = Raw(msgspec.json.encode([text for _, text in kept]))
+    there = {image.id for image in coco.images}
+    annotations, coco.annotations = coco.annotations, []
+    for annotation in annotations:
+        if wrong.has(annotation):
+            continue
+        if annotation.image_id in there:
+            coco.annotations.append(annotation)
+            continue
+        with wrong.noting(OF_IMAGE, dict(annotation=annotation.id)):
+            raise InputError(f'image {annotation.image_id} is left out')
+    if not coco.objects:
+        raise InputError(
+            f'{coco.path} holds no box that is right: {wrong.reasons}; the first: '
+            f'{wrong.found[0]["sentence"]}'
+        )
+
+
+def _decode(data: bytes, path: str | Path, types: dict[str, type[Struct]]) -> Coco:
+    with explaining(data, path, 'a COCO annotation file', lambda c: _explain(c, types, path)):
+        top = msgspec.json.decode(data, type=dict[str, Raw])
+        rows = {name: decode_rows(top.get(name, b''), type_) for name, type_ in types.items()}
+    return Coco(Path(path), top, **rows)
+
+
+def sound_rows(
+    data: bytes, path: str | Path, types: Mapping[str, type[Struct]], wrong: WrongEntries
+) -> bytes | None:
+    """Leave images and annotations out of a file that cannot be decoded.
+
+    Args:
+        data: The file's content.
+        path: The file, for messages.
+        types: What its ``images`` and ``annotations`` are; by default anything with fields.
+        wrong: What is done with the others.
+
+    Returns:
+        The content without them; None if it is no COCO file.
+    """
+    try:
+        content = json.loads(data)
+        lists = {name: content[name] for name in ('images', 'annotations')}
+    except (ValueError, RecursionError, LookupError, TypeError):
+        return None
+    if not all(isinstance(entries, list) for entries in lists.values()):
+        return None
+    for name, entries in lists.items():
+        for index, entry in enumerate(entries):
+            where = _where(name, index, entry)
+            id_ = entry.get('id') if isinstance(entry, dict) else None
+            with wrong.noting('entries that cannot be read', {_SINGULAR[name]: id_}, entry):
+                check_finite(entry, f'{where} of {path}')
+                explain_entry(entry, types.get(name, Entry), f'{where} of {path}')
+        content[name] = [entry for entry in entries if not wrong.has(entry)]
+    return json.dumps(content).encode()
 
 
 def decode_rows(data: bytes | Raw, type_: type[Row]) -> list[Row]:
@@ -341,61 +424,74 @@ def explaining(
         explain: Given the content as Python objects; raises the InputError that names the entry.
 
     Raises:
-        InputError: If it cannot be decoded.
+        InputError: If it cannot be decoded, or holds a number that Python cannot read or JSON
+            cannot write.
     """
-    _check_numbers(data, path)
+    reason = None
     try:
         yield
-        return
+        if not _may_overflow(data):
+            return
     except RecursionError:
         raise InputError(f'{path} is nested far deeper than {kind}: give one') from None
     except msgspec.DecodeError as error:
         reason = error
-    literals: list[str] = []
     try:
-        content = json.loads(data, parse_constant=lambda n: literals.append(n) or n)
+        content = json.loads(data)
     except json.JSONDecodeError as error:
         place = f'{error.msg.rstrip(":")} in line {error.lineno}, column {error.colno}'
         raise InputError(f'{path} is not JSON: give {kind} ({place})') from None
     except RecursionError:
         raise InputError(f'{path} is nested far deeper than {kind}: give one') from None
-    explain(content)
-    if literals:
-        raise InputError(
-            f'{path} holds {literals[0]}, which JSON has no word for: leave such fields out or '
-            'write null'
-        )
-    raise InputError(f'{path} is not JSON: {reason}; give {kind}')
-
-
-def _check_numbers(data: bytes, path: str | Path) -> None:
-    # Python does not read longer numbers, which only those find out who look at such a field. They
-    # may be long at work by then. A mask may hold what looks like one.
-    blocks = (data[start : start + _BLOCK] for start in range(0, len(data), _BLOCK))
-    if not any(block.isdigit() for block in blocks) or not _LONG.search(data):
-        return
-    try:
-        json.loads(data)
-    except (json.JSONDecodeError, RecursionError):
-        return  # who reads it says so
     except ValueError:
         raise InputError(
             f'{path} has a number of more than {_MOST_DIGITS} digits: correct or remove it'
         ) from None
+    for name, part in content.items() if isinstance(content, dict) else [('entry', content)]:
+        entries = enumerate(part) if isinstance(part, list) else [(None, part)]
+        for index, entry in entries:
+            check_finite(entry, f'{_where(name, index, entry)} of {path}')
+    if reason:
+        explain(content)
+        raise InputError(f'{path} is not JSON: {reason}; give {kind}')
 
 
-def _loads(text: Raw) -> Any:
-    """Read JSON text that is to be written again."""
-    if not _LARGE.search(text):
-        return json.loads(str(text, 'utf-8'))
-    return json.loads(str(text, 'utf-8'), parse_float=_finite)
+def _may_overflow(data: bytes) -> bool:
+    """Whether a file may hold a number above 1e308; an RLE may look so, once in 100 MB."""
+    blocks = (data[start : start + _BLOCK] for start in range(0, len(data), _BLOCK))
+    if any(block.isdigit() for block in blocks):
+        return True
+    # A regular expression over all of the file would take longer than to read it.
+    signs = np.frombuffer(data, dtype=np.uint8)
+    digits = (signs >= ord('0')) & (signs <= ord('9'))
+    places = ((signs[1:] | 32) == ord('e')) & digits[:-1]
+    return any(_LARGE.match(data, place) for place in (places.nonzero()[0] + 1).tolist())
 
 
-def _finite(text: str) -> float:
-    number = float(text)
-    if isinf(number):  # which JSON has no word for
-        raise InputError(f'the number {text} is above 1e308: correct or remove it')
-    return number
+def check_finite(entry: Any, where: str) -> None:
+    """Check that JSON has words for all numbers of an entry.
+
+    Args:
+        entry: As Python objects.
+        where: What it is, for the message.
+
+    Raises:
+        InputError: If one is NaN or infinite, as Python reads one above 1e308.
+    """
+    fields = entry.items() if isinstance(entry, dict) else [(None, entry)]
+    parts = list(fields)
+    while parts:
+        name, part = parts.pop()
+        if isinstance(part, dict):
+            parts += ((name, value) for value in part.values())
+        elif isinstance(part, list):
+            parts += ((name, value) for value in part)
+        elif isinstance(part, float) and not isfinite(part):
+            word = 'NaN' if isnan(part) else 'Infinity or a number above 1e308'
+            raise InputError(
+                f'{where} holds {word}{f" in {name!r}" if name else ""}, which JSON has no word '
+                'for: correct it, leave it out or write null'
+            )
 
 
 def explain_entry(entry: Any, type_: type[Struct], where: str) -> None:
@@ -607,7 +703,7 @@ def write_coco(top: Mapping[str, Raw], annotations: Iterable[bytes], path: str |
             if key == 'annotations':
                 write_list(annotations, file)
             else:
-                file.write(json.dumps(_loads(text)).encode())
+                file.write(json.dumps(json.loads(str(text, 'utf-8'))).encode())
             opening = b', '
         file.write(b'}')
 
@@ -638,9 +734,16 @@ def _explain(content: Any, types: Mapping[str, type[Struct]], path: str | Path) 
                 f'{path} is not a COCO file: it has no list {name!r}; give a COCO annotation file'
             )
         for index, entry in enumerate(content[name]):
-            has_id = isinstance(entry, dict) and type(entry.get('id')) in (int, str)
-            where = f'{_SINGULAR[name]} {entry["id"]}' if has_id else f'{name}[{index}]'
-            explain_entry(entry, type_, f'{where} of {path}')
+            explain_entry(entry, type_, f'{_where(name, index, entry)} of {path}')
+
+
+def _where(name: str, index: int | None, entry: Any) -> str:
+    if index is None:
+        return repr(name)
+    has_id = isinstance(entry, dict) and type(entry.get('id')) in (int, str)
+    return (
+        f'{_SINGULAR[name]} {entry["id"]}' if has_id and name in _SINGULAR else f'{name}[{index}]'
+    )
 
 
 def _is_empty(segmentation: Any) -> bool:
@@ -658,28 +761,34 @@ def _describe(type_: Any) -> str:
     return next(p.__metadata__[0].description for p in parts if hasattr(p, '__metadata__'))
 
 
-def _check_sizes(coco: Coco) -> None:
-    for image in coco.images:
-        if image.width * image.height > MOST_PIXELS:
-            raise InputError(
-                f'image {image.id} of {coco.path} is said to be {shown(image.width, 20)}x'
-                f'{shown(image.height, 20)}: masks can be written of no more than {MOST_PIXELS} '
-                'pixels, cut it into parts'
-            )
+def _check_sizes(coco: Coco, wrong: WrongEntries) -> None:
     counts = Counter(annotation.image_id for annotation in coco.annotations)
-    for id_, count in counts.most_common(1):
-        if count > _MOST_BOXES:
+    for image in coco.images:
+        too_large = image.width * image.height > MOST_PIXELS
+        if not too_large and counts[image.id] <= _MOST_BOXES:
+            continue
+        with wrong.noting('images that are too large', dict(image=image.id), image):
+            if too_large:
+                raise InputError(
+                    f'image {image.id} of {coco.path} is said to be {shown(image.width, 20)}x'
+                    f'{shown(image.height, 20)}: masks can be written of no more than '
+                    f'{MOST_PIXELS} pixels, cut it into parts'
+                )
             raise InputError(
-                f'image {id_} of {coco.path} has {count} annotations, and more than {_MOST_BOXES} '
-                'do not fit in memory at once: cut the image into parts'
+                f'image {image.id} of {coco.path} has {counts[image.id]} annotations, and more '
+                f'than {_MOST_BOXES} do not fit in memory at once: cut the image into parts'
             )
 
 
-def _check_ids(coco: Coco) -> None:
-    images = _unique([image.id for image in coco.images], "the id {!r} twice in 'images'", coco)
-    _unique([a.id for a in coco.annotations], "the id {!r} twice in 'annotations'", coco)
-    categories = _unique([c.id for c in coco.categories], "the id {!r} twice in 'categories'", coco)
-    _unique([category.name for category in coco.categories], 'two categories named {!r}', coco)
+def _check_ids(coco: Coco, wrong: WrongEntries) -> None:
+    # Whose the boxes of an image are that is there twice nobody knows.
+    images = _check_unique(coco, 'images', wrong)
+    _check_unique(coco, 'annotations', wrong, first_stays=True)
+    categories = _check_unique(coco, 'categories')
+    names = Counter(category.name for category in coco.categories)
+    for name, count in names.items():
+        if count > 1:
+            raise InputError(f'{coco.path} has two categories named {name!r}: rename or join them')
     for annotation in coco.annotations:
         if annotation.image_id not in images:
             owner = f'belongs to image {annotation.image_id!r}'
@@ -687,9 +796,16 @@ def _check_ids(coco: Coco) -> None:
             owner = f'has category {annotation.category_id!r}'
         else:
             continue
-        raise InputError(
-            f'annotation {annotation.id} of {coco.path} {owner}, which the file does not list'
-        )
+        if annotation.image_id in wrong.image_ids:
+            continue  # is left out with it
+        with wrong.noting(
+            'annotations of images or categories that are not there',
+            dict(annotation=annotation.id),
+            annotation,
+        ):
+            raise InputError(
+                f'annotation {annotation.id} of {coco.path} {owner}, which the file does not list'
+            )
 
 
 def _find_root(coco: Coco) -> Category | None:
@@ -704,12 +820,20 @@ def _find_root(coco: Coco) -> Category | None:
     return first[0] if is_root and not used else None
 
 
-def _unique(values: list, twice: str, coco: Coco) -> set:
-    known = set(values)
-    if len(known) < len(values):
-        value = next(value for value, count in Counter(values).items() if count > 1)
-        raise InputError(f'{coco.path} has {twice.format(value)}: rename or join them')
-    return known
+def _check_unique(
+    coco: Coco, name: str, wrong: WrongEntries = REFUSE, first_stays: bool = False
+) -> set[Id]:
+    rows = getattr(coco, name)
+    counts = Counter(row.id for row in rows)
+    seen: set[Id] = set()
+    for row in rows if len(counts) < len(rows) else ():
+        if counts[row.id] > 1 and (row.id in seen or not (wrong.skip and first_stays)):
+            with wrong.noting('ids that are there twice', {_SINGULAR[name]: row.id}, row):
+                raise InputError(
+                    f'{coco.path} has the id {row.id!r} twice in {name!r}: rename or join them'
+                )
+        seen.add(row.id)
+    return set(counts)
 
 
 _SINGULAR = dict(images='image', categories='category', annotations='annotation')

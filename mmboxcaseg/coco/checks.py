@@ -7,6 +7,7 @@ import re
 import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from difflib import get_close_matches
 from itertools import islice
 from pathlib import Path
@@ -18,17 +19,34 @@ from tqdm import tqdm
 from mmboxcaseg.archives import check_folder, file_names, files_below, is_file
 from mmboxcaseg.errors import InputError, warn_once
 from mmboxcaseg.fileio import check_inside
-from mmboxcaseg.images import IMAGE_SUFFIXES, ImageReader
+from mmboxcaseg.images import IMAGE_SUFFIXES, ImageReader, read_image_shape
 
-from .annotations import Coco, Id, Image, annotation_bboxes, read_masks, tell_left_out
+from .annotations import (
+    Annotation,
+    Coco,
+    Id,
+    Image,
+    annotation_bboxes,
+    leave_out,
+    read_masks,
+    tell_left_out,
+)
+from .wrong_entries import REFUSE, WrongEntries
+
+#: The reason of images that are missing, broken, of another size or not to be read.
+UNREADABLE = 'images that are missing or cannot be read'
 
 # Files among which the name of a missing one is looked for: the folder may be all of a disk.
 _MOST_NAMES = 200_000
 # By so much of its image's side a box may leave it by carelessness.
 _CARELESS = 0.05
+# So many of the boxes may be wrong one by one.
+_FEW = 0.1
 
 
-def check_bboxes(coco: Coco, strict: bool = False, trust: bool = False) -> None:
+def check_bboxes(
+    coco: Coco, strict: bool = False, trust: bool = False, wrong: WrongEntries = REFUSE
+) -> None:
     """Check that there are objects, and that their boxes can be meant as they stand.
 
     Args:
@@ -38,6 +56,8 @@ def check_bboxes(coco: Coco, strict: bool = False, trust: bool = False) -> None:
             height the second corner, or the image turned; that lie outside for more than half; or
             that stand there twice, or in one of several entries of an image.
         trust: Whether boxes that all lie between 0 and 1 are warned of, not refused.
+        wrong: What is done with boxes that are wrong; where more than a tenth are, the file is, and
+            is refused.
 
     Raises:
         InputError: If there is none; if all lie between 0 and 1, so are parts of the image; if one
@@ -62,29 +82,47 @@ def check_bboxes(coco: Coco, strict: bool = False, trust: bool = False) -> None:
         if not trust:
             raise InputError(sentence)
         warn_once(sentence)
-    cause = _why_outside(bboxes, sides)
+    cause, leave = _why_outside(bboxes, sides)
+    leaving = [objects[index] for index in leave.nonzero()[0].tolist()]
     outside = (bboxes[:, :2] >= sides).any(axis=1) | (bboxes[:, 2:] <= 0).any(axis=1)
+    # Where many are wrong the file is.
+    most = max(_FEW * len(objects), 1)
+    of_outside = wrong if outside.sum() <= most else REFUSE
+    for index in outside.nonzero()[0].tolist():
+        own = objects[index]
+        image = images[own.image_id]
+        with of_outside.noting('boxes outside their images', dict(annotation=own.id), own):
+            raise InputError(
+                f'annotation {own.id} of {coco.path} has its box {list(own.bbox)} outside its '
+                f'image {image.file_name} ({image.width}x{image.height}): '
+                + (cause or 'correct or remove it')
+            )
     if outside.any():
-        first = objects[outside.argmax()]
-        image = images[first.image_id]
-        raise InputError(
-            f'annotation {first.id} of {coco.path} has its box {list(first.bbox)} outside its '
-            f'image {image.file_name} ({image.width}x{image.height}): '
-            + (cause or 'correct or remove it')
-        )
-    for suspicion in _suspicions(coco, bboxes, sides, cause):
-        if strict:
+        leave_out(coco, wrong)
+        check_bboxes(coco, strict, trust, wrong)
+        return
+    for suspicion, suspects in _suspicions(coco, bboxes, sides, cause, leaving):
+        if not strict:
+            warn_once(suspicion)
+            continue
+        of_suspects = wrong if len(suspects) <= most else REFUSE
+        for own in suspects:
+            if wrong.has(own):
+                continue
+            with of_suspects.noting('boxes that look wrong', dict(annotation=own.id), own):
+                raise InputError(suspicion)
+        if not suspects:
             raise InputError(suspicion)
-        warn_once(suspicion)
+    leave_out(coco, wrong)
 
 
-def _why_outside(bboxes: np.ndarray, sides: np.ndarray) -> str:
-    """What boxes are that leave their images together; empty if they do not, or it is not clear."""
+def _why_outside(bboxes: np.ndarray, sides: np.ndarray) -> tuple[str, np.ndarray]:
+    """What boxes are that leave their images together, empty if it is not clear; and which do."""
     first, size = bboxes[:, :2], bboxes[:, 2:] - bboxes[:, :2]
     limits = sides * (1 + _CARELESS)
     leave = (bboxes[:, 2:] > limits).any(axis=1)
     if not leave.any():
-        return ''
+        return '', leave
     causes = []
     if ((size > first) & (size <= limits)).all():
         causes.append(
@@ -97,43 +135,53 @@ def _why_outside(bboxes: np.ndarray, sides: np.ndarray) -> str:
             'they are probably of photographs as EXIF turns them: write width and height of the '
             'turned photographs, and give --exif'
         )
-    return '; or '.join(causes)
+    return '; or '.join(causes), leave
 
 
-def _suspicions(coco: Coco, bboxes: np.ndarray, sides: np.ndarray, cause: str) -> Iterator[str]:
+def _suspicions(
+    coco: Coco, bboxes: np.ndarray, sides: np.ndarray, cause: str, leaving: list[Annotation]
+) -> Iterator[tuple[str, list[Annotation]]]:
+    """What looks wrong, and the boxes that do; none where it is the whole file."""
     if cause:
-        yield f'boxes of {coco.path} leave their images, and {cause}'
+        yield f'boxes of {coco.path} leave their images, and {cause}', leaving
     inside = np.clip(np.minimum(bboxes[:, 2:], sides) - np.maximum(bboxes[:, :2], 0), 0, None)
     areas = (bboxes[:, 2:] - bboxes[:, :2]).prod(axis=1)
     outside = (inside.prod(axis=1) < areas / 2).nonzero()[0]
     if len(outside):
         images = {image.id: image for image in coco.images}
-        first = coco.objects[outside[0]]
+        suspects = [coco.objects[index] for index in outside.tolist()]
+        first = suspects[0]
         image = images[first.image_id]
-        yield (
+        sentence = (
             f'{len(outside)} boxes of {coco.path} lie outside their images for more than half, the '
             f'first {list(first.bbox)} (annotation {first.id}) of {image.file_name} '
             f'({image.width}x{image.height}): do they belong to images of another size, or are '
             'they x, y of the centre?'
         )
+        yield sentence, suspects
     names = Counter(image.file_name for image in coco.images)
     for name, count in names.items():
         if count > 1:
-            yield (
+            sentence = (
                 f'{coco.path} has {count} entries of image {name}: give it one, so that its boxes '
                 'know of each other'
             )
+            yield sentence, []
             break
     seen: dict[tuple, Id] = {}
+    again = []
     for annotation in coco.objects:
         key = annotation.image_id, annotation.category_id, tuple(annotation.bbox)
         first = seen.setdefault(key, annotation.id)
         if first != annotation.id:
-            yield (
-                f'annotations {first} and {annotation.id} of {coco.path} are the same box twice: '
-                'remove one of each such pair, or they would share its mask'
-            )
-            break
+            again.append((first, annotation))
+    if again:
+        first, annotation = again[0]
+        sentence = (
+            f'annotations {first} and {annotation.id} of {coco.path} are the same box twice: '
+            'remove one of each such pair, or they would share its mask'
+        )
+        yield sentence, [annotation for _, annotation in again]
 
 
 def similar_classes(coco: Coco) -> list[str]:
@@ -153,27 +201,37 @@ def similar_classes(coco: Coco) -> list[str]:
     ]
 
 
-def check_true_masks(coco: Coco) -> None:
+def check_true_masks(coco: Coco, wrong: WrongEntries = REFUSE) -> None:
     """Check that the true masks of a file can be read.
 
     Args:
         coco: A COCO file.
+        wrong: What is done with annotations whose mask cannot.
 
     Raises:
         InputError: If one is broken or of another size than its image; names the annotation.
     """
     for image, objects in coco.objects_by_image():
-        masks = {annotation.id: annotation.true_mask for annotation in objects}
-        read_masks({id_: m for id_, m in masks.items() if m is not None}, image.shape, coco.path)
+        for annotation in objects:
+            with wrong.noting('broken masks', dict(annotation=annotation.id), annotation):
+                if (mask := annotation.true_mask) is not None:
+                    read_masks({annotation.id: mask}, image.shape, coco.path)
+    leave_out(coco, wrong)
 
 
-def image_paths(images: Iterable[Image], folder: str | Path, ann_file: str | Path) -> dict[Id, str]:
+def image_paths(
+    images: Iterable[Image],
+    folder: str | Path,
+    ann_file: str | Path,
+    wrong: WrongEntries = REFUSE,
+) -> dict[Id, str]:
     """Find the files of images.
 
     Args:
         images: Of a COCO file.
         folder: Where they lie.
         ann_file: The file, for the message.
+        wrong: What is done with images that are missing.
 
     Returns:
         Image id to path.
@@ -191,17 +249,22 @@ def image_paths(images: Iterable[Image], folder: str | Path, ann_file: str | Pat
         parent, name = os.path.split(image.file_name)
         if parent not in present:
             present[parent] = _names_of_own(folder, parent)
-        path = os.path.join(folder, image.file_name)
         if name not in present[parent]:
-            check_inside(folder, image.file_name, f'image {image.file_name} of {ann_file}')
-            if not is_file(path):
-                near = nearest_name(image.file_name, folder)
-                hint = f': {near} lies in {folder}; correct the file_name, or rename the file'
-                if os.path.islink(path):
-                    near, hint = path, ': it is a link that leads nowhere'
-                raise InputError(f'image {path} of {ann_file} does not exist{hint if near else ""}')
-        paths[image.id] = path
+            with wrong.noting(UNREADABLE, dict(image=image.id), image):
+                _check_present(image.file_name, folder, ann_file)
+        paths[image.id] = os.path.join(folder, image.file_name)
     return paths
+
+
+def _check_present(name: str, folder: Path, ann_file: str | Path) -> None:
+    check_inside(folder, name, f'image {name} of {ann_file}')
+    path = os.path.join(folder, name)
+    if not is_file(path):
+        near = nearest_name(name, folder)
+        hint = f': {near} lies in {folder}; correct the file_name, or rename the file'
+        if os.path.islink(path):
+            near, hint = path, ': it is a link that leads nowhere'
+        raise InputError(f'image {path} of {ann_file} does not exist{hint if near else ""}')
 
 
 def _names_of_own(folder: Path, parent: str) -> set[str]:
@@ -253,7 +316,13 @@ def images_of_objects(coco: Coco) -> list[Image]:
     return [image for image in coco.images if image.id in used]
 
 
-def check_images(coco: Coco, folder: str | Path, reader: ImageReader) -> None:
+def check_images(
+    coco: Coco,
+    folder: str | Path,
+    reader: ImageReader,
+    wrong: WrongEntries = REFUSE,
+    workers: int = 1,
+) -> None:
     """Check that the images that have an object are there and of the size that the file says.
 
     Warns, once, of photographs that EXIF turns, and of images of more than 8 bits.
@@ -262,14 +331,39 @@ def check_images(coco: Coco, folder: str | Path, reader: ImageReader) -> None:
         coco: A COCO file.
         folder: Of the images.
         reader: How they are read.
+        wrong: What is done with images that are wrong; if they are left out, all are read as a
+            whole first, because only that tells those that are cut off.
+        workers: Threads that read them.
 
     Raises:
         InputError: If the folder or an image is missing, a file is no image, too large, or of
             another size; says so if its boxes are of the photograph as EXIF turns it.
     """
     images = images_of_objects(coco)
-    paths = image_paths(images, folder, coco.path)
+    paths = image_paths(images, folder, coco.path, wrong)
+    if wrong.skip:
+        _note_unreadable([i for i in images if not wrong.has(i)], paths, reader, wrong, workers)
+        leave_out(coco, wrong)
+        images = images_of_objects(coco)
     check_headers({paths[image.id]: image.shape for image in images}, coco.path, reader)
+
+
+def _note_unreadable(
+    images: list[Image],
+    paths: Mapping[Id, str],
+    reader: ImageReader,
+    wrong: WrongEntries,
+    workers: int,
+) -> None:
+    def read(image: Image) -> None:
+        reader.read(paths[image.id], image.shape)
+        read_image_shape(paths[image.id], reader)  # OpenCV takes a file that is cut off
+
+    with ThreadPoolExecutor(max(workers, 1)) as pool:
+        tasks = [pool.submit(read, image) for image in images]
+        for image, task in zip(tqdm(images, 'read', unit='image', leave=False), tasks, strict=True):
+            with wrong.noting(UNREADABLE, dict(image=image.id), image):
+                task.result()
 
 
 def check_headers(

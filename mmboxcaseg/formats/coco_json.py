@@ -9,7 +9,8 @@ from urllib.parse import urlsplit
 import msgspec
 from msgspec import Raw
 
-from mmboxcaseg.coco.annotations import Coco, parse_coco, write_coco
+from mmboxcaseg.coco.annotations import Coco, parse_coco, sound_rows, write_coco
+from mmboxcaseg.coco.checks import UNREADABLE
 from mmboxcaseg.errors import InputError
 from mmboxcaseg.fileio import read_utf8, write_json
 from mmboxcaseg.images import read_image_shape
@@ -36,20 +37,32 @@ def read_coco(source: Source) -> Coco:
         InputError: If it is no COCO file, see :func:`mmboxcaseg.coco.load_coco`, or an image is
             missing.
     """
-    path = source.path
+    path, wrong = source.path, source.wrong
     data = read_utf8(path)
     try:
-        top = msgspec.json.decode(data, type=dict[str, Raw])
-        entries = msgspec.json.decode(top['images'], type=list[dict])
+        top, entries = _decode(data)
     except (msgspec.DecodeError, KeyError, RecursionError):
-        return parse_coco(data, path)  # says what is wrong
-    top['images'] = _raw([_with_place(entry, source.images, path) for entry in entries])
-    coco = parse_coco(msgspec.json.encode(top), path)
+        data = wrong.skip and sound_rows(data, path, {}, wrong) or data
+        try:
+            top, entries = _decode(data)
+        except (msgspec.DecodeError, KeyError, RecursionError):
+            return parse_coco(data, path)  # says what is wrong
+    images = []
+    for entry in entries:
+        with wrong.noting(UNREADABLE, dict(image=entry.get('id'))):
+            images.append(_with_place(entry, source.images, path))
+    top['images'] = Raw(json.dumps(images).encode())
+    coco = parse_coco(msgspec.json.encode(top), path, wrong=wrong)
     if coco.root:
         categories = msgspec.json.decode(coco.top['categories'], type=list[Raw])
         coco.top['categories'] = Raw(msgspec.json.encode(categories[1:]))
         coco.root = None
     return coco
+
+
+def _decode(data: bytes) -> tuple[dict[str, Raw], list[dict]]:
+    top = msgspec.json.decode(data, type=dict[str, Raw])
+    return top, msgspec.json.decode(top['images'], type=list[dict])
 
 
 def _with_place(image: dict, folder: ImageFolder, path: Path) -> dict:
@@ -62,10 +75,6 @@ def _with_place(image: dict, folder: ImageFolder, path: Path) -> dict:
         height, width = read_image_shape(folder.path / name, folder.reader)
         sizes = dict(width=width, height=height)
     return image | dict(file_name=name) | sizes
-
-
-def _raw(content: list[dict]) -> Raw:
-    return Raw(json.dumps(content).encode())
 
 
 def write_coco_polygons(export: MaskExport) -> None:

@@ -39,7 +39,8 @@ def read_cvat(source: Source) -> Coco:
             f'{source.path} is no export of CVAT for images but {kind}: export it as "CVAT for '
             'images 1.1"'
         )
-    return as_coco((_read_image(image, source) for image in root.iter('image')), source.path)
+    images = root.iter('image')
+    return as_coco(source.pictures(images, lambda image: _read_image(image, source)), source)
 
 
 def _read_image(image: Element, source: Source) -> Picture:
@@ -52,14 +53,19 @@ def _read_image(image: Element, source: Source) -> Picture:
                 source.left_out[f'shapes of kind {shape.tag!r}'] += 1
             continue
         where = f'{shape.tag} {number} of {name} in {source.path}'
-        label = (shape.get('label') or '').strip()
-        if not label:
-            raise InputError(f'{where} has no label')
-        fields = dict(occluded=int(shape.get('occluded') == '1'))
-        attributes = {a.get('name'): a.text for a in shape.findall('attribute')}
-        fields |= dict(attributes=attributes) if attributes else {}
-        picture.boxes.append(_READERS[shape.tag](shape, label, fields, picture, where))
+        with source.box(where):
+            picture.boxes.append(_read_shape(shape, picture, where))
     return picture
+
+
+def _read_shape(shape: Element, picture: Picture, where: str) -> Drawn:
+    label = (shape.get('label') or '').strip()
+    if not label:
+        raise InputError(f'{where} has no label')
+    fields = dict(occluded=int(shape.get('occluded') == '1'))
+    attributes = {a.get('name'): a.text for a in shape.findall('attribute')}
+    fields |= dict(attributes=attributes) if attributes else {}
+    return _READERS[shape.tag](shape, label, fields, picture, where)
 
 
 def _read_box(shape: Element, label: str, fields: dict, picture: Picture, where: str) -> Drawn:

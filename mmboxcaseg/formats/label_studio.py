@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import re
 from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import parse_qs, quote, unquote, urlsplit
 from xml.sax.saxutils import quoteattr
@@ -38,9 +40,15 @@ def read_label_studio(source: Source) -> Coco:
         InputError: If the file is no such export, an image is missing or of another size, or a
             rectangle is turned.
     """
+    with _explaining(source.path):
+        tasks = list(json.loads(read_text(source.path)))
+    return as_coco(source.pictures(tasks, lambda task: _read_task(task, source)), source)
+
+
+@contextmanager
+def _explaining(path: Path) -> Iterator[None]:
     try:
-        tasks = json.loads(read_text(source.path))
-        pictures = [_read_task(task, source) for task in tasks]
+        yield
     except (
         LookupError,
         TypeError,
@@ -52,13 +60,23 @@ def read_label_studio(source: Source) -> Coco:
         if isinstance(error, InputError):
             raise
         raise InputError(
-            f"{source.path} is no JSON export of Label Studio, a list of tasks with 'data' and "
+            f"{path} is no JSON export of Label Studio, a list of tasks with 'data' and "
             f"'annotations' ({type(error).__name__}: {error})"
         ) from None
-    return as_coco(pictures, source.path)
 
 
 def _read_task(task: dict, source: Source) -> Picture:
+    with _explaining(source.path):
+        picture, shapes = _read_shapes(task, source)
+    for key, shape in shapes.items():
+        where = f'{key} of {picture.file_name} in {source.path}'
+        with source.box(where), _explaining(source.path):
+            drawn = _draw(shape, picture, where, source)
+            picture.boxes += [drawn] if drawn else []
+    return picture
+
+
+def _read_shapes(task: dict, source: Source) -> tuple[Picture, dict[str, dict]]:
     if 'image_id' in task:
         raise InputError(
             f'{source.path} is a list of COCO results or annotations: give a COCO file, which has '
@@ -84,10 +102,7 @@ def _read_task(task: dict, source: Source) -> Picture:
         key = result.get('id', number)
         shapes[key] |= {k: v for k, v in result.items() if k.startswith('original_')}
         shapes[key] |= result.get('value', {})
-    for key, shape in shapes.items():
-        drawn = _draw(shape, picture, f'{key} of {picture.file_name} in {source.path}', source)
-        picture.boxes += [drawn] if drawn else []
-    return picture
+    return picture, shapes
 
 
 def _draw(shape: dict, picture: Picture, where: str, source: Source) -> Drawn | None:

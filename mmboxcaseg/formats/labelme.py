@@ -70,7 +70,7 @@ def read_labelme(source: Source) -> Coco:
     files = list(labelme_files(source.path))
     if not files:
         raise InputError(f'{source.path} has no JSON file of LabelMe, one with "shapes"')
-    return as_coco((_read_file(file, source) for file in files), source.path)
+    return as_coco(source.pictures(files, lambda file: _read_file(file, source)), source)
 
 
 def _read_file(path: Path, source: Source) -> Picture:
@@ -82,18 +82,19 @@ def _read_file(path: Path, source: Source) -> Picture:
     groups: dict[Any, Drawn] = {}
     for number, shape in enumerate(file.shapes, 1):
         where = f'shape {number} of {path}'
-        if not shape.label.strip():
-            raise InputError(f'{where} has no label')
-        if shape.shape_type not in _READERS:
-            source.left_out[f'shapes of kind {shape.shape_type!r}'] += 1
-            continue
-        drawn = _READERS[shape.shape_type](shape, picture.shape, where)
-        is_part = shape.shape_type == 'polygon' and shape.group_id is not None
-        key = (shape.label, shape.group_id) if is_part else number
-        if key in groups:
-            outlines = groups[key].fields['segmentation'] + drawn.fields['segmentation']
-            drawn = outlined(drawn.category, outlines, where)
-        groups[key] = drawn
+        with source.box(where):
+            if not shape.label.strip():
+                raise InputError(f'{where} has no label')
+            if shape.shape_type not in _READERS:
+                source.left_out[f'shapes of kind {shape.shape_type!r}'] += 1
+                continue
+            drawn = _READERS[shape.shape_type](shape, picture.shape, where)
+            is_part = shape.shape_type == 'polygon' and shape.group_id is not None
+            key = (shape.label, shape.group_id) if is_part else number
+            if key in groups:
+                outlines = groups[key].fields['segmentation'] + drawn.fields['segmentation']
+                drawn = outlined(drawn.category, outlines, where)
+            groups[key] = drawn
     picture.boxes += groups.values()
     return picture
 

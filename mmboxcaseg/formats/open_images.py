@@ -10,7 +10,7 @@ from mmboxcaseg.errors import InputError
 from mmboxcaseg.fileio import read_text
 
 from .corners import read_number
-from .pictures import Drawn, Source, as_coco, in_pixels, named_groups
+from .pictures import Drawn, Picture, Source, as_coco, in_pixels, named_groups
 from .table import read_rows
 
 _EDGES = ('XMin', 'YMin', 'XMax', 'YMax')
@@ -39,14 +39,23 @@ def read_open_images(source: Source) -> Coco:
     missing = [name for name in ('ImageID', 'LabelName', *_EDGES) if name not in columns]
     if missing:
         raise InputError(f'{path} has no column {missing[0]!r}, which boxes of Open Images have')
-    pictures = []
-    for image_id, rows in named_groups((row['ImageID'], (n, row)) for n, row in listed):
-        if source.images.find_if_there(image_id) is None:
-            source.left_out['images that are not in the folder'] += 1
-            continue
-        picture = source.images.picture(image_id, path)
-        for line, row in rows:
-            where = f'line {line} of {path}'
+    groups = named_groups((row['ImageID'], (n, row)) for n, row in listed)
+    pictures = list(source.pictures(groups, lambda group: _read_group(*group, names, source)))
+    if not pictures:
+        raise InputError(f'no image of {path} is in {source.images.path}')
+    return as_coco(pictures, source)
+
+
+def _read_group(
+    image_id: str, rows: list[tuple[int, dict[str, str]]], names: dict[str, str], source: Source
+) -> Picture | None:
+    if source.images.find_if_there(image_id) is None:
+        source.left_out['images that are not in the folder'] += 1
+        return None
+    picture = source.images.picture(image_id, source.path)
+    for line, row in rows:
+        where = f'line {line} of {source.path}'
+        with source.box(where):
             bbox = tuple(read_number(row[edge], edge, where) for edge in _EDGES)
             if not all(0 <= edge <= 1 for edge in bbox):
                 raise InputError(f'{where} has numbers outside 0 to 1, are these pixels?')
@@ -54,10 +63,7 @@ def read_open_images(source: Source) -> Coco:
             fields |= dict(iscrowd=fields.get('IsGroupOf', 0))
             category = names.get(row['LabelName'], row['LabelName'])
             picture.boxes.append(Drawn(category, in_pixels(bbox, picture.shape), fields))
-        pictures.append(picture)
-    if not pictures:
-        raise InputError(f'no image of {path} is in {source.images.path}')
-    return as_coco(pictures, path)
+    return picture
 
 
 def _read_names(path: Path) -> dict[str, str]:

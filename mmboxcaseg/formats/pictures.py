@@ -5,18 +5,22 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 from unicodedata import normalize
 from urllib.parse import unquote
 
 from mmboxcaseg.archives import check_folder, file_names, is_file
 from mmboxcaseg.coco.annotations import Coco, parse_coco
-from mmboxcaseg.coco.checks import nearest_name
+from mmboxcaseg.coco.checks import UNREADABLE, nearest_name
+from mmboxcaseg.coco.wrong_entries import REFUSE, WrongEntries
 from mmboxcaseg.errors import InputError
 from mmboxcaseg.images import DEFAULT_READER, IMAGE_SUFFIXES, ImageReader, read_image_shape
+
+Entry = TypeVar('Entry')
 
 #: To this part of a pixel boxes are rounded that a file gives in parts of the image: whole pixels
 #: come back whole from six decimals.
@@ -146,12 +150,40 @@ class Source:
         images: Folder of their images.
         origin: What VOC and CSV files call the first pixel, 0 or 1.
         left_out: How many shapes or images the reader leaves out, by what they are.
+        wrong: What is done with images and boxes that are wrong.
     """
 
     path: Path
     images: ImageFolder
     origin: int = 0
     left_out: Counter[str] = field(default_factory=Counter)
+    wrong: WrongEntries = REFUSE
+
+    def pictures(
+        self, entries: Iterable[Entry], read: Callable[[Entry], Picture | None]
+    ) -> Iterator[Picture]:
+        """Read picture after picture; what is done with one that is wrong, ``wrong`` says.
+
+        Args:
+            entries: What stands for each.
+            read: Makes a picture of one, or None where there is none to be made.
+
+        Yields:
+            The pictures.
+
+        Raises:
+            InputError: What ``read`` raises.
+        """
+        for number, entry in enumerate(entries, 1):
+            picture = None
+            with self.wrong.noting(UNREADABLE, dict(picture=number)):
+                picture = read(entry)
+            if picture:
+                yield picture
+
+    def box(self, where: str) -> AbstractContextManager[None]:
+        """Within it a box is read; what is done with one that is wrong, ``wrong`` says."""
+        return self.wrong.noting('boxes that cannot be read', dict(box=where))
 
 
 def named_groups(rows: Iterable[tuple[str, Any]]) -> Iterator[tuple[str, list]]:
@@ -163,14 +195,14 @@ def named_groups(rows: Iterable[tuple[str, Any]]) -> Iterator[tuple[str, list]]:
 
 
 def as_coco(
-    pictures: Iterable[Picture], path: str | Path, categories: Iterable[str] | None = None
+    pictures: Iterable[Picture], source: Source, categories: Iterable[str] | None = None
 ) -> Coco:
     """Make a COCO file of pictures.
 
     Args:
         pictures: Their order does not matter: images are sorted by name, and several of one name
             become one.
-        path: What was read, for messages.
+        source: What was read.
         categories: All names, in order; by default those of the boxes, sorted.
 
     Returns:
@@ -181,7 +213,8 @@ def as_coco(
 
     Example:
         >>> picture = Picture('a.jpg', (40, 60), [Drawn('cat', (3, 4, 13, 24))])
-        >>> as_coco([picture], 'boxes.csv').annotations[0].bbox
+        >>> source = Source(Path('boxes.csv'), ImageFolder('.'))
+        >>> as_coco([picture], source).annotations[0].bbox
         (3, 4, 10, 20)
     """
     by_name: dict[str, Picture] = {}
@@ -200,17 +233,19 @@ def as_coco(
         for box in picture.boxes:
             x1, y1, x2, y2 = box.bbox
             if x2 < x1 or y2 < y1:
-                raise InputError(
-                    f'a box of {picture.file_name} in {path} ends before it begins, at '
-                    f'{x2:g}, {y2:g} after {x1:g}, {y1:g}: are the last two numbers its width and '
-                    'height, or its corners the other way round?'
-                )
+                with source.box(picture.file_name):
+                    raise InputError(
+                        f'a box of {picture.file_name} in {source.path} ends before it begins, at '
+                        f'{x2:g}, {y2:g} after {x1:g}, {y1:g}: are the last two numbers its width '
+                        'and height, or its corners the other way round?'
+                    )
+                continue
             own = dict(id=len(annotations) + 1, image_id=number, category_id=ids[box.category])
             own |= dict(bbox=[x1, y1, x2 - x1, y2 - y1], area=(x2 - x1) * (y2 - y1), iscrowd=0)
             annotations.append(own | box.fields)
     listed = [dict(id=number, name=name) for name, number in ids.items()]
     content = dict(images=images, annotations=annotations, categories=listed)
-    return parse_coco(json.dumps(content).encode(), path)
+    return parse_coco(json.dumps(content).encode(), source.path, wrong=source.wrong)
 
 
 def outlined(

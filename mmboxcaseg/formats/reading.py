@@ -10,6 +10,7 @@ import msgspec
 from msgspec import Raw
 
 from mmboxcaseg.coco.annotations import Coco
+from mmboxcaseg.coco.wrong_entries import REFUSE, WrongEntries
 from mmboxcaseg.errors import InputError, listing
 from mmboxcaseg.fileio import read_text, read_utf8
 from mmboxcaseg.images import DEFAULT_READER, ImageReader
@@ -62,6 +63,7 @@ def read_boxes(
     format: str | None = None,
     origin: int = 0,
     reader: ImageReader = DEFAULT_READER,
+    wrong: WrongEntries = REFUSE,
 ) -> Reading:
     """Read boxes of any format.
 
@@ -72,6 +74,7 @@ def read_boxes(
         origin: What VOC and CSV files call the first pixel, 0 or 1; see
             :func:`mmboxcaseg.formats.corners.read_corners`.
         reader: How images are read.
+        wrong: What is done with images and boxes that are wrong.
 
     Returns:
         The boxes, the format and what was left out.
@@ -88,7 +91,7 @@ def read_boxes(
     format = format or recognise(path)
     if format not in FORMATS:
         raise InputError(f'there is no format {format!r}: take one of {", ".join(FORMATS)}')
-    source = Source(path, ImageFolder(images, reader), origin)
+    source = Source(path, ImageFolder(images, reader), origin, wrong=wrong)
     coco = FORMATS[format][1](source)
     return Reading(coco, format, +source.left_out)
 

@@ -12,7 +12,7 @@ from mmboxcaseg.errors import InputError
 from mmboxcaseg.fileio import read_text
 
 from .corners import CORNERS, read_corners
-from .pictures import NO_CLASS, Drawn, Source, as_coco, named_groups, said_shape
+from .pictures import NO_CLASS, Drawn, Picture, Source, as_coco, named_groups, said_shape
 
 # Other names of the columns, in lower case.
 _NAMES = dict(
@@ -87,14 +87,18 @@ def read_table(source: Source) -> Coco:
             f'{path} has no column {missing[0]!r} but {", ".join(names)}: its first line must name '
             f'filename, class, {_LISTED}'
         )
-    pictures = []
-    for name, group in named_groups((row['filename'].strip(), (n, row)) for n, row in rows):
-        first = group[0][1]
-        said = said_shape(*(first.get(side, '').strip() for side in ('height', 'width')))
-        picture = source.images.picture(name, path, said)
-        for line, row in group:
-            if any(row[corner].strip() for corner in CORNERS):
-                bbox = read_corners(row, source.origin, f'line {line} of {path}')
+    groups = named_groups((row['filename'].strip(), (n, row)) for n, row in rows)
+    return as_coco(source.pictures(groups, lambda group: _read_group(*group, source)), source)
+
+
+def _read_group(name: str, rows: list[tuple[int, dict[str, str]]], source: Source) -> Picture:
+    first = rows[0][1]
+    said = said_shape(*(first.get(side, '').strip() for side in ('height', 'width')))
+    picture = source.images.picture(name, source.path, said)
+    for line, row in rows:
+        where = f'line {line} of {source.path}'
+        if any(row[corner].strip() for corner in CORNERS):
+            with source.box(where):
+                bbox = read_corners(row, source.origin, where)
                 picture.boxes.append(Drawn(row.get('class', '').strip() or NO_CLASS, bbox))
-        pictures.append(picture)
-    return as_coco(pictures, path)
+    return picture

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,7 +14,7 @@ from mmboxcaseg.errors import InputError, listing
 from mmboxcaseg.fileio import read_text
 
 from .corners import read_number
-from .pictures import NO_CLASS, Drawn, Source, as_coco, named_groups, outlined
+from .pictures import NO_CLASS, Drawn, Picture, Source, as_coco, named_groups, outlined
 from .table import read_rows
 
 # What people call the attribute that has the class.
@@ -47,22 +48,31 @@ def read_via(source: Source) -> Coco:
     """
     path = source.path
     read = _read_csv if path.suffix.lower() == '.csv' else _read_json
-    try:
+    with _explaining(path):
         groups = list(named_groups(read(path)))
         regions = [region for _, group in groups for region in group if region]
         key = _class_key(regions, path)
-        pictures = []
-        for name, group in groups:
-            picture = source.images.picture(name, path)
-            for number, region in enumerate(filter(None, group), 1):
-                drawn = _draw(region, key, f'region {number} of {name} in {path}', source.left_out)
-                picture.boxes += [drawn] if drawn else []
-            pictures.append(picture)
+    return as_coco(source.pictures(groups, lambda group: _read_group(*group, key, source)), source)
+
+
+def _read_group(name: str, regions: list[_Region], key: str | None, source: Source) -> Picture:
+    picture = source.images.picture(name, source.path)
+    for number, region in enumerate(filter(None, regions), 1):
+        where = f'region {number} of {name} in {source.path}'
+        with source.box(where), _explaining(source.path):
+            drawn = _draw(region, key, where, source.left_out)
+            picture.boxes += [drawn] if drawn else []
+    return picture
+
+
+@contextmanager
+def _explaining(path: Path) -> Iterator[None]:
+    try:
+        yield
     except (KeyError, TypeError, AttributeError, ValueError, RecursionError) as error:
         if isinstance(error, InputError):
             raise
         raise InputError(f'{path} {_NOT_VIA} ({type(error).__name__}: {error})') from None
-    return as_coco(pictures, path)
 
 
 def _read_json(path: Path) -> Iterator[tuple[str, _Region | None]]:

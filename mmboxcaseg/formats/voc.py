@@ -37,7 +37,7 @@ def read_voc(source: Source) -> Coco:
         raise InputError(
             f'{source.path} has no XML file: give the folder of the Pascal VOC annotations'
         )
-    return as_coco((_read_file(file, source) for file in files), source.path)
+    return as_coco(source.pictures(files, lambda file: _read_file(file, source)), source)
 
 
 def read_xml(path: Path) -> ElementTree.Element:
@@ -70,12 +70,17 @@ def _read_file(file: Path, source: Source) -> Picture:
     picture = source.images.picture(name, file, shape)
     for number, entry in enumerate(root.findall('object'), 1):
         where = f'object {number} of {file}'
-        name = (entry.findtext('name') or '').strip()
-        if not name:
-            raise InputError(f'{where} has no <name>')
-        box = entry.find('bndbox')
-        corners = {} if box is None else {corner.tag: corner.text for corner in box}
-        flags = {key: entry.findtext(key) for key in ('difficult', 'truncated')}
-        fields = {key: int(text == '1') for key, text in flags.items() if text is not None}
-        picture.boxes.append(Drawn(name, read_corners(corners, source.origin, where), fields))
+        with source.box(where):
+            picture.boxes.append(_read_object(entry, source.origin, where))
     return picture
+
+
+def _read_object(entry: ElementTree.Element, origin: int, where: str) -> Drawn:
+    name = (entry.findtext('name') or '').strip()
+    if not name:
+        raise InputError(f'{where} has no <name>')
+    box = entry.find('bndbox')
+    corners = {} if box is None else {corner.tag: corner.text for corner in box}
+    flags = {key: entry.findtext(key) for key in ('difficult', 'truncated')}
+    fields = {key: int(text == '1') for key, text in flags.items() if text is not None}
+    return Drawn(name, read_corners(corners, origin, where), fields)

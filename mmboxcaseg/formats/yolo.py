@@ -18,7 +18,7 @@ from mmboxcaseg.images import IMAGE_SUFFIXES
 
 from .mask_export import Instance, MaskExport
 from .outlines import join, mask_parts
-from .pictures import DECIMALS, Drawn, Source, as_coco, in_pixels, outlined, tidy
+from .pictures import DECIMALS, Drawn, Picture, Source, as_coco, in_pixels, outlined, tidy
 
 _NAME_FILES = ('data.yaml', 'data.yml', 'dataset.yaml', 'classes.txt')
 # Where in its pixel an outline that is written runs, whether its reader rounds it or cuts it off.
@@ -61,22 +61,25 @@ def read_yolo(source: Source) -> Coco:
         )
     names = _read_names(listing)
     root = path if path.is_dir() else path.parent
-    pictures, found = [], 0
-    for name in sorted(files_below(images)):
-        if not name.lower().endswith(IMAGE_SUFFIXES):
-            continue
-        picture = source.images.picture(name, path)
-        places = _label_places(images / name, name, root)
-        labels = next((place for place in places if is_file(place)), None)
-        if labels is not None:
-            found += 1
-            picture.boxes += _read_labels(labels, names, picture.shape)
-        pictures.append(picture)
-    if not found:
+    files = [name for name in sorted(files_below(images)) if name.lower().endswith(IMAGE_SUFFIXES)]
+    labels = {name: _label_file(name, images, root) for name in files}
+    if not any(labels.values()):
         raise InputError(
             f'no image of {images} has a label file: those of images/a.jpg are labels/a.txt'
         )
-    return as_coco(pictures, path, names.values())
+
+    def read(name: str) -> Picture:
+        picture = source.images.picture(name, path)
+        if labels[name]:
+            _read_labels(labels[name], names, picture, source)
+        return picture
+
+    return as_coco(source.pictures(files, read), source, names.values())
+
+
+def _label_file(name: str, images: Path, root: Path) -> Path | None:
+    places = _label_places(images / name, name, root)
+    return next((place for place in places if is_file(place)), None)
 
 
 def _label_places(file: Path, name: str, root: Path) -> Iterator[Path]:
@@ -118,39 +121,42 @@ def _as_name(name: object) -> str:
     return str(name)
 
 
-def _read_labels(path: Path, names: dict[int, str], shape: tuple[int, int]) -> Iterator[Drawn]:
+def _read_labels(path: Path, names: dict[int, str], picture: Picture, source: Source) -> None:
     for number, line in enumerate(read_text(path).splitlines(), 1):
-        if not line.strip():
-            continue
         where = f'line {number} of {path}'
-        try:
-            label, *parts = map(float, line.split())
-        except ValueError:
-            label, parts = -1.0, []
-        # A box may have a confidence too; an outline has three corners at least.
-        is_outline = len(parts) >= 6 and len(parts) % 2 == 0
-        if not (is_outline or len(parts) in (4, 5)) or not all(map(isfinite, parts)):
-            raise InputError(
-                f'{where} is {line.strip()!r}, not a class with x, y, width, height or an outline'
-            )
-        if label not in names:
-            raise InputError(f'{where} has class {label:g}, but there are {len(names)} names')
-        if not all(-_MOST + 1 <= part <= _MOST for part in parts[: None if is_outline else 4]):
-            raise InputError(
-                f"{where} has numbers outside 0 to 1: YOLO's are parts of the image's width and "
-                'height, are these pixels?'
-            )
-        height, width = shape
-        category = names[int(label)]
-        if is_outline:
-            sides = [width, height] * (len(parts) // 2)
-            outline = [part * side for part, side in zip(parts, sides, strict=True)]
-            drawn = outlined(category, [outline], where)
-            yield drawn._replace(bbox=tuple(tidy(round(edge, DECIMALS)) for edge in drawn.bbox))
-        else:
-            x, y, w, h = parts[:4]
-            box = x - w / 2, y - h / 2, x + w / 2, y + h / 2
-            yield Drawn(category, in_pixels(box, shape))
+        if line.strip():
+            with source.box(where):
+                picture.boxes.append(_read_line(line, names, picture.shape, where))
+
+
+def _read_line(line: str, names: dict[int, str], shape: tuple[int, int], where: str) -> Drawn:
+    try:
+        label, *parts = map(float, line.split())
+    except ValueError:
+        label, parts = -1.0, []
+    # A box may have a confidence too; an outline has three corners at least.
+    is_outline = len(parts) >= 6 and len(parts) % 2 == 0
+    if not (is_outline or len(parts) in (4, 5)) or not all(map(isfinite, parts)):
+        raise InputError(
+            f'{where} is {line.strip()!r}, not a class with x, y, width, height or an outline'
+        )
+    if label not in names:
+        raise InputError(f'{where} has class {label:g}, but there are {len(names)} names')
+    if not all(-_MOST + 1 <= part <= _MOST for part in parts[: None if is_outline else 4]):
+        raise InputError(
+            f"{where} has numbers outside 0 to 1: YOLO's are parts of the image's width and "
+            'height, are these pixels?'
+        )
+    height, width = shape
+    category = names[int(label)]
+    if is_outline:
+        sides = [width, height] * (len(parts) // 2)
+        outline = [part * side for part, side in zip(parts, sides, strict=True)]
+        drawn = outlined(category, [outline], where)
+        return drawn._replace(bbox=tuple(tidy(round(edge, DECIMALS)) for edge in drawn.bbox))
+    x, y, w, h = parts[:4]
+    box = x - w / 2, y - h / 2, x + w / 2, y + h / 2
+    return Drawn(category, in_pixels(box, shape))
 
 
 def write_yolo_seg(export: MaskExport) -> None:

@@ -1,4 +1,5 @@
 import copy
+import json
 import re
 
 import cv2
@@ -6,7 +7,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mmboxcaseg.coco.checks import check_bboxes, check_images, image_paths
+from mmboxcaseg.coco.annotations import parse_coco
+from mmboxcaseg.coco.checks import check_bboxes, check_images, check_true_masks, image_paths
+from mmboxcaseg.coco.wrong_entries import WrongEntries
 from mmboxcaseg.errors import InputError
 from mmboxcaseg.images import DEFAULT_READER, ImageReader
 
@@ -219,3 +222,51 @@ def test_names_of_many_folders_are_looked_up_once_a_folder(as_coco, tmp_path, mo
     assert list(image_paths(coco.images, tmp_path, 'x').values()) == [
         str(tmp_path / name) for name in names
     ]
+
+
+def test_few_boxes_that_are_wrong_are_left_out_many_are_refused(as_coco):
+    def boxes(*changed):
+        own = [*changed, *([n % 5, 0, 2, 3 + n / 20] for n in range(len(changed), 40))]
+        rows = [dict(id=n, image_id=7, category_id=1, bbox=box) for n, box in enumerate(own)]
+        return as_coco(dict(COCO, annotations=rows))
+
+    outside, beside = [9, 0, 2, 2], [7, 0, 4, 2]
+    # The same box twice: the first one stays.
+    wrong_ones = [outside, [0, -4, 2, 2], beside, [1, 0, 2, 2], [1, 0, 2, 2]]
+    for strict, gone in ((False, {0, 1}), (True, {0, 1, 2, 4})):
+        coco, wrong = boxes(*wrong_ones), WrongEntries(skip=True)
+        check_bboxes(coco, strict=strict, wrong=wrong)
+        assert {a.id for a in coco.annotations} == {*range(40)} - gone
+        assert [entry['annotation'] for entry in wrong.found] == sorted(gone)
+    for wrong_one in (outside, beside):
+        with pytest.raises(InputError, match='outside'):
+            check_bboxes(boxes(*[wrong_one] * 5), strict=True, wrong=WrongEntries(skip=True))
+
+
+def test_annotations_with_a_broken_mask_are_left_out(as_coco):
+    coco = as_coco(coco_with(segmentation=dict(size=[6, 8], counts=[1, 2])))
+    with pytest.raises(InputError, match='mask of annotation 10 in boxes.json is broken'):
+        check_true_masks(coco)
+    wrong = WrongEntries(skip=True)
+    check_true_masks(coco, wrong)
+    assert [a.id for a in coco.annotations] == [12, 11]
+    assert [entry['reason'] for entry in wrong.found] == ['broken masks']
+
+
+def test_what_has_one_id_is_left_out():
+    content = copy.deepcopy(COCO)
+    content['images'].append(dict(id=7, file_name='c.jpg', width=8, height=6))
+    content['annotations'].append(dict(content['annotations'][1], bbox=[0, 0, 3, 3]))
+    data = json.dumps(content).encode()
+    with pytest.raises(InputError, match="the id 7 twice in 'images'"):
+        parse_coco(data, 'a.json')
+    wrong = WrongEntries(skip=True)
+    coco = parse_coco(data, 'a.json', wrong=wrong)
+    assert [image.id for image in coco.images] == [3]
+    assert json.loads(bytes(coco.top['images'])) == COCO['images'][1:]
+    # Whose the boxes of image 7 are is not known; of the others the first one stays.
+    assert [(a.id, list(a.bbox)) for a in coco.annotations] == [(12, [1, 1, 2, 2])]
+    assert len(wrong.found) == 5
+    content['annotations'] = content['annotations'][::2]
+    with pytest.raises(InputError, match='a.json holds no box that is right: 2 ids that are ther'):
+        parse_coco(json.dumps(content).encode(), 'a.json', wrong=WrongEntries(skip=True))

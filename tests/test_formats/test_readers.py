@@ -3,12 +3,14 @@
 import base64
 import csv
 import json
+import re
 import unicodedata
 
 import cv2
 import numpy as np
 import pytest
 
+from mmboxcaseg.coco.wrong_entries import WrongEntries
 from mmboxcaseg.errors import InputError
 from mmboxcaseg.formats import read_boxes
 from mmboxcaseg.proxy import decode_rle
@@ -728,3 +730,67 @@ def test_a_format_may_be_said(tmp_path, images):
         read_boxes(tmp_path / 'boxes.txt', images, 'xls')
     with pytest.raises(InputError, match='image folder .*none does not exist'):
         read_boxes(tmp_path / 'boxes.txt', tmp_path / 'none', 'csv')
+
+
+def boxes_of(coco):
+    files = {image.id: image.file_name for image in coco.images}
+    names = {category.id: category.name for category in coco.categories}
+    return [(files[a.image_id], names[a.category_id], list(a.bbox)) for a in coco.annotations]
+
+
+@pytest.mark.parametrize('name', WRITERS)
+def test_an_image_that_is_wrong_can_be_left_out(tmp_path, images, name):
+    path = WRITERS[name][0](tmp_path)
+    picture = images / 'b.png'
+    if WRITERS[name][1] == 'coco':  # whose images are not read
+        picture.unlink()
+    else:
+        picture.write_bytes(picture.read_bytes()[:50])
+    with pytest.raises(InputError, match='b.png'):
+        read_boxes(path, images)
+    wrong = WrongEntries(skip=True)
+    coco = read_boxes(path, images, wrong=wrong).coco
+    assert boxes_of(coco) == EXPECTED[:2]
+    assert 'b.png' not in [image.file_name for image in coco.images]
+    first, *others = [entry['reason'] for entry in wrong.found]
+    assert first == 'images that are missing or cannot be read'
+    assert 'b.png' in wrong.found[0]['sentence']
+    # Only of COCO boxes are known whose image is not.
+    assert others == ['annotations of images that are left out'] * (WRITERS[name][1] == 'coco')
+
+
+@pytest.mark.parametrize(
+    ('write', 'message'),
+    [
+        (edit(write_csv, '', '4,5,24', '4,x,24'), "line 3 of .*boxes.csv has ymin 'x'"),
+        (edit(write_csv, '', '4,5,24', '4,5,2'), 'a box of a.png in .*boxes.csv ends before'),
+        (edit(write_voc, 'Annotations/a.xml', 'dog', ''), 'object 1 of .*a.xml has no <name>'),
+        (edit(write_yolo, 'labels/a.txt', '0.35', '14'), 'line 1 of .*a.txt has numbers outside'),
+        (edit(write_cvat, '', 'label="dog"', ''), 'box 2 of a.png in .*xml has no label'),
+        (edit(write_labelme, 'labelme/a.json', '"dog"', '" "'), 'shape 1 of .*a.json has no label'),
+        (edit(write_via, '', '"x": 4', '"x": "y"'), "region 1 of a.png in .* has x 'y', not a"),
+        (edit(write_via, '', '"x": 4', '"z": 4'), 'via.json is no annotation file of VIA 2|has x'),
+        (edit(write_open_images, '', '0.1,', '1.1,'), 'line . of .* has numbers outside 0 to 1'),
+        (
+            edit(write_label_studio, '', '"y": 25, "width": 50, "height": 50, "rotation": 0',
+                 '"y": 25, "width": 50, "height": 50, "rotation": 9'),
+            'rectangle r10 of a.png in .*export.json is turned',
+        ),
+        (coco_writer(lambda c: c['annotations'][0].pop('bbox')), "annotation 1 .* has no 'bbox'"),
+        (
+            coco_writer(lambda c: c['annotations'][0].update(bbox=[1, 2, 3, float('nan')])),
+            "annotation 1 .* holds NaN in 'bbox'",
+        ),
+        (coco_writer(lambda c: c['annotations'].insert(0, 7)), 'tations.0. of .* is not a d'),
+    ],
+)  # fmt: skip
+def test_a_box_that_is_wrong_can_be_left_out(tmp_path, images, write, message):
+    path = write(tmp_path)
+    with pytest.raises(InputError, match=message):
+        read_boxes(path, images)
+    wrong = WrongEntries(skip=True)
+    coco = read_boxes(path, images, wrong=wrong).coco
+    assert [box for box in EXPECTED if box in boxes_of(coco)] == boxes_of(coco)
+    assert len(coco.annotations) == (3 if 'not a d' in message else 2)
+    (found,) = wrong.found
+    assert re.search(message, found['sentence'])

@@ -117,6 +117,31 @@ def test_boxes_to_masks(masks, data):
     assert lines[9] == f'next: {report}, then mmboxcaseg train out/mask_rcnn.py'
 
 
+def test_wrong_boxes_and_images_can_be_left_out(masks, data):
+    rows = (data / 'boxes.csv').read_text().splitlines()
+    right = [row for row in rows if not row.startswith('c.png')]
+    (data / 'right.csv').write_text('\n'.join(right))
+    code, _, err = masks('right.csv')
+    assert code == 0, err
+    expected = {path.name: path.read_bytes() for path in Path('out').glob('*.json')}
+    # Read in the middle, where it would take the pixels of others.
+    wrong = ['b.png,cat,1,2,x,30', *rows[1:], 'b.png,dog,60,3,62,23', 'none.png,cat,1,1,9,9']
+    (data / 'boxes.csv').write_text('\n'.join([rows[0], *wrong]))
+    picture = data / 'img' / 'c.png'
+    picture.write_bytes(picture.read_bytes()[:200])
+    code, _, err = masks()
+    assert code == 2 and 'boxes.csv has xmax' in err
+    code, out, err = masks('boxes.csv', '--skip-bad')
+    assert code == 0, err
+    got = {path.name: path.read_bytes() for path in Path('out').glob('*.json')}
+    listed = json.loads(got.pop('skipped.json'))
+    assert got == expected
+    named = re.compile('line 2|c.png|none.png|annotation 4 ')
+    found = [named.search(entry['sentence'])[0] for entry in listed]
+    assert sorted(found) == ['annotation 4 ', 'c.png', 'line 2', 'none.png']
+    assert 'left out: 1 boxes that cannot be read, 2 images that are missing or cannot be' in out
+
+
 def test_the_next_commands_can_be_pasted(trained, data, run):
     config, checkpoint = trained
     Path('img').rename("Ann's images")
