@@ -256,6 +256,9 @@ def test_rows_change_one_thing(name):
         changed = changes(load(base), load_row(name, ROOT / base))
         assert changed == expected | BESIDE.get(name, set())
     # The value is the one that the row's name gives.
+    if table == '3':
+        _, salient = row.train_dataloader.dataset.datasets
+        assert salient.ann_file == f'salient_{key}.txt'
     if table == '5' and key != 'random':
         assert row.train_dataloader.sampler.ratio == [int(part) for part in key.split(':')]
     if table == '6' and key not in ('0.0', '1.0'):
@@ -343,6 +346,15 @@ def test_settings_of_the_paper(name, alpha, lr):
     assert model.loss_mil.smooth_weight == 0.05
     optimizer = cfg.optim_wrapper.optimizer
     assert optimizer == dict(type='SGD', lr=lr, momentum=0.9, weight_decay=1e-4)
+    (poly,) = cfg.param_scheduler
+    assert (poly.type, poly.power) == ('PolyLR', 0.9)
+    heads = (model.weak_head, model.salient_head, model.transferred_head)
+    assert [part.norm_cfg.momentum for part in (model.backbone, *heads)] == 4 * [0.01]
+    # ImageNet's red, green and blue; images are read as blue, green and red.
+    scales = model.data_preprocessor
+    assert scales.mean == pytest.approx([255 * share for share in (0.485, 0.456, 0.406)])
+    assert scales.std == pytest.approx([255 * share for share in (0.229, 0.224, 0.225)])
+    assert scales.bgr_to_rgb
     assert cfg.train_dataloader.batch_size == 16
     box = pipeline_of(cfg, 0)['mmboxcaseg.RandomBoxPatch']
     assert (box.size, box['shift'], tuple(box.scale)) == (288, 0.25, (0.5, 1.5))
@@ -571,7 +583,9 @@ def test_sampling_of_the_paper():
     assert voc.train_cfg.max_epochs == 40
     coco = load('boxcaseg/hrnet_w48_coco.py')
     assert tuple(coco.train_dataloader.sampler.ratio) == (9, 7)
-    assert coco.train_dataloader.sampler.overlap_skip == 0.75
+    sampler = coco.train_dataloader.sampler
+    assert (sampler.overlap_iou, sampler.overlap_skip) == (0.5, 0.75)
+    assert coco.train_cfg.max_epochs == 65
 
 
 @pytest.mark.parametrize(

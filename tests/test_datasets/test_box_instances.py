@@ -203,6 +203,14 @@ def test_overlapping(build, coco):
     assert not dataset.overlapping(0.74).any()
 
 
+def test_overlap_must_be_above_the_threshold(build, coco):
+    coco['annotations'] = coco['annotations'][:2]
+    for annotation, width in zip(coco['annotations'], (8, 16), strict=True):
+        annotation['bbox'] = [2, 2, width, 10]
+    dataset = build(coco)
+    assert dataset.overlapping(0.499).all() and not dataset.overlapping(0.5).any()
+
+
 def test_overlap_counts_within_an_image_only(build, coco):
     coco['annotations'] = [a for a in coco['annotations'] if a['id'] % 10 == 0]
     assert not build(coco).overlapping(0.1).any()

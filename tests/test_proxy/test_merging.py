@@ -55,6 +55,23 @@ def test_fraction_of_a_pixel_decides():
     assert merged.sum(axis=(1, 2)).tolist() == [0, 16]
 
 
+@pytest.mark.parametrize(
+    ('first', 'second', 'winner'),
+    [
+        # 4097 * 4097 is one above 4096 * 4098, and no number of float32.
+        ([0, 0, 4097, 4097], [0, 0, 4096, 4098], 1),
+        # Boxes are float32 in mmdet, in which these are the same: the earlier one wins.
+        ([0, 0, 4, 3.3 + 1e-8], [0, 0, 4, 3.3], 0),
+    ],
+)
+def test_boxes_of_almost_one_area(first, second, winner):
+    masks = np.ones((2, 2, 3), bool)
+    merged = merge_masks(masks, np.array([first, second]))
+    assert merged.all(axis=(1, 2)).tolist() == [winner == 0, winner == 1]
+    rles = merge_rles([encode_rle(mask) for mask in masks], np.array([first, second]))
+    assert rles == [encode_rle(mask) for mask in merged]
+
+
 @pytest.mark.parametrize('seed', range(5))
 def test_against_brute_force(seed):
     rng = np.random.default_rng(seed)

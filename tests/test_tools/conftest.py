@@ -64,7 +64,8 @@ def processes():
     context.set_forkserver_preload(
         [
             *(f'mmboxcaseg.apis.{name}' for name in apis),
-            *('mmboxcaseg.converters.duts_single', 'mmboxcaseg.testing', 'pytest'),
+            *(f'mmboxcaseg.converters.{name}' for name in ('duts_single', 'voc_sbd')),
+            *('mmboxcaseg.testing', 'pytest'),
             *('mmdet.models', 'mmdet.visualization', 'mmdet.engine', 'mmseg.models'),
         ]
     )

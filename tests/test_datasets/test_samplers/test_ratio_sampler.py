@@ -202,6 +202,8 @@ def test_overlap_is_not_asked_for_by_default():
     dataset = sources()
     RatioSampler(dataset, seed=0)
     assert dataset.datasets[0].asked_for is None
+    RatioSampler(dataset, overlap_skip=0.75, seed=0)
+    assert dataset.datasets[0].asked_for == 0.5  # the release's
 
 
 def test_all_boxes_may_overlap():

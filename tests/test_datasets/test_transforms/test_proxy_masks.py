@@ -93,6 +93,16 @@ def test_drop():
     assert flags(DropProxyMasks(min_agreement=0.2)(loaded())) == dict.fromkeys(range(6), True)
 
 
+def test_drop_by_the_threshold_of_the_paper():
+    results = loaded()
+    for instance, value in zip(
+        results['instances'], (1.0, 0.951, 0.95, 0.949, 0.0, 0.96), strict=True
+    ):
+        instance['box_agreement'] = value
+    expected = dict(enumerate([True, True, False, False, False, True]))
+    assert flags(DropProxyMasks()(results)) == expected
+
+
 def test_drop_by_inclusive_boxes():
     # Kept masks fill their box of 10x10, 16x12 and 5x4 pixels: of w x h they agree by
     # wh / ((w + 1) (h + 1)), 0.83, 0.87 and 0.67.

@@ -211,10 +211,13 @@ def test_neck(build, make_batch):
 class TestTraining:
     def test_pixel_heads_run_on_mask_patches_only(self, build, make_batch):
         model = build()
+        by_lines = batch_sizes_of(model.loss_mil)
         weak, salient = batch_sizes_of(model.weak_head), batch_sizes_of(model.salient_head)
         transferred = batch_sizes_of(model.transferred_head)
         model(*make_batch(('box', 'mask', 'box', 'box', 'mask')), mode='loss')
         assert (weak, salient, transferred) == ([5], [2], [2])
+        # Salient patches have the loss of the weak head too (Sec. 3.3.1: S in {S_s, S_w}).
+        assert by_lines == [5]
 
     def test_box_patches_do_not_touch_the_norms_of_pixel_heads(self, build, make_batch):
         model = build()
@@ -250,7 +253,8 @@ class TestTraining:
                 model.transferred_head(features, model.weak_head),
             )
         )
-        torch.testing.assert_close(logits, model.alpha * salient + (1 - model.alpha) * transferred)
+        # The best alpha of Table 6.
+        torch.testing.assert_close(logits, 0.7 * salient + 0.3 * transferred)
 
     @pytest.mark.parametrize('heads', HEADS)
     @pytest.mark.parametrize('supervisions', [BOXES, MASKS, MIXED])

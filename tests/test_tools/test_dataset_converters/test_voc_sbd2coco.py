@@ -1,4 +1,5 @@
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ from pycocotools.coco import COCO
 from scipy.io import savemat
 from scipy.sparse import csc_matrix
 
+from mmboxcaseg import cli
 from mmboxcaseg.converters.voc_sbd import count_lines
 from mmboxcaseg.datasets import BoxInstanceDataset
 from mmboxcaseg.proxy import decode_rle
@@ -276,6 +278,31 @@ def test_goes_on_after_an_interruption(tree, run, tmp_path):
     run(*tree[:2], half)
     (half / 'images' / '2008_000003.jpg.1.tmp').unlink()
     assert content(half) == content(tree[2])
+
+
+def convert(voc, sbd, out):
+    cli.main(['convert', 'voc-sbd', str(voc), str(sbd), str(out)])
+
+
+@pytest.mark.slow
+def test_conversion_survives_kills(tree, tmp_path, seconds_of, survives_kills):
+    voc, sbd, killed = tree
+    more = [f'2010_{number:06}' for number in range(100)]
+    for name in more:
+        for folder, suffix in ((sbd / 'dataset/inst', 'mat'), (sbd / 'dataset/img', 'jpg')):
+            shutil.copy(folder / f'2008_000004.{suffix}', folder / f'{name}.{suffix}')
+        write_xml(voc / 'VOC2012/Annotations' / f'{name}.xml', SBD_XML['2008_000004'])
+    with open(sbd / 'dataset/train.txt', 'a') as file:
+        file.write('\n'.join(more))
+    whole = tmp_path / 'whole'
+    seconds = seconds_of(convert, (voc, sbd, whole))
+    assert len(load(whole, 'train')[1]) == 3 + 100
+
+    def check():
+        assert content(killed) == content(whole)
+
+    # The files of both splits are renamed; images are linked.
+    survives_kills(convert, (voc, sbd, killed), seconds, 2, check, lambda: shutil.rmtree(killed))
 
 
 def test_loads(tree, run):
