@@ -154,6 +154,16 @@ def test_learning_rate_falls_until_the_last_epoch(name, data_root, tmp_path, qui
     assert getattr(decay, 'T_max', iters) == iters
 
 
+def test_learning_rate_falls_until_the_last_iteration(data_root, tmp_path, quiet_runner):
+    name = 'baselines/bbtp-salient_effnet-lite0_coco-mini.py'
+    cfg = load_config(ROOT / name, {'train_cfg.max_iters': 70})
+    shrink(cfg, data_root, tmp_path)
+    runner = Runner.from_cfg(cfg)
+    runner.optim_wrapper = runner.build_optim_wrapper(cfg.optim_wrapper)
+    *_, decay = runner.build_param_scheduler(cfg.param_scheduler)
+    assert (decay.end, decay.T_max) == (70, 70)
+
+
 def load_row(name, base=None):
     config, options = ROWS[name]
     cfg = load_config(base or ROOT / config)
@@ -575,6 +585,13 @@ def test_segmenters_are_those_of_mmdet_on_other_masks(name, stock, head):
         ]
         drop = transforms[3]
         assert (drop.min_agreement, drop.min_quality) == (0, 0.75)
+
+
+@pytest.mark.parametrize('name', ['mask2former_r50_coco', 'mask2former_effnet-lite0_coco-mini'])
+def test_mask2former_is_not_asked_for_more_than_its_queries_give(name):
+    model = load(f'proxy_segmenters/{name}.py').model
+    head = model.panoptic_head
+    assert model.test_cfg.max_per_image <= head.num_queries * head.num_things_classes
 
 
 def test_sampling_of_the_paper():

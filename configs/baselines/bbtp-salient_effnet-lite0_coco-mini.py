@@ -44,7 +44,7 @@ train_cfg = dict(
 )
 param_scheduler = [
     dict(type='LinearLR', start_factor=0.1, by_epoch=False, end=50),
-    dict(type='CosineAnnealingLR', by_epoch=False, T_max=max_iters),
+    dict(type='CosineAnnealingLR', by_epoch=False),
 ]
 default_hooks = dict(checkpoint=dict(by_epoch=False, interval=max_iters))
 log_processor = dict(by_epoch=False)

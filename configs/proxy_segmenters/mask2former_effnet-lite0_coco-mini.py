@@ -5,6 +5,7 @@ _base_ = ['./mask2former_r50_coco.py', '../_base_/datasets/coco-mini_persons.py'
 
 classes = _base_.persons.metainfo.classes
 max_epochs = 36
+queries = 30
 size = (320, 320)
 
 model = dict(
@@ -13,13 +14,15 @@ model = dict(
     panoptic_head=dict(
         in_channels=[24, 40, 112, 320],
         num_things_classes=len(classes),
-        num_queries=30,
+        num_queries=queries,
         pixel_decoder=dict(encoder=dict(num_layers=2)),
         transformer_decoder=dict(num_layers=3),
         loss_cls=dict(class_weight=[1.0, 0.1]),
     ),
     panoptic_fusion_head=dict(num_things_classes=len(classes)),
     train_cfg=dict(num_points=3136),
+    # One class: there are no more detections than queries.
+    test_cfg=dict(max_per_image=queries),
 )
 
 resize = dict(_base_.resize, scale=size)
@@ -38,7 +41,7 @@ val_dataloader = dict(
     dataset=dict(_base_.val_persons, pipeline=test_pipeline),
 )
 test_dataloader = val_dataloader
-val_evaluator = dict(ann_file=_base_.val_persons_file)
+val_evaluator = _base_.person_evaluator
 test_evaluator = val_evaluator
 
 train_cfg = dict(

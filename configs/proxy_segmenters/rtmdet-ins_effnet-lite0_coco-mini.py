@@ -46,7 +46,7 @@ val_dataloader = dict(
     dataset=dict(_base_.val_persons, pipeline=test_pipeline),
 )
 test_dataloader = val_dataloader
-val_evaluator = dict(ann_file=_base_.val_persons_file)
+val_evaluator = _base_.person_evaluator
 test_evaluator = val_evaluator
 
 train_cfg = dict(max_epochs=max_epochs, val_interval=max_epochs, dynamic_intervals=None)

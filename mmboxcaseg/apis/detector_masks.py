@@ -88,11 +88,11 @@ def make_detector_masks(
     images = images_of_objects(coco)
     paths = image_paths(images, img_root, ann_file)
     check_output(out, [config.filename or '', checkpoint, ann_file, *paths.values()])
+    model = build_model(config)  # before the pipeline: it sets the scope of names
     with config_errors(config):
         transforms = [t for t in box_pipeline(config) if class_name(t) != 'LoadAnnotations']
         pipeline = Compose(transforms)
     check_loaded(transforms, {paths[image.id]: image.shape for image in images}, ann_file)
-    model = build_model(config)
     if not getattr(getattr(model, 'roi_head', None), 'with_mask', False):
         raise InputError(
             f'{config.filename or "the config"} is of no Mask R-CNN: its model, '

@@ -1,8 +1,10 @@
 import json
+from collections import OrderedDict
 from pathlib import Path
 
 import pytest
 import torch
+from mmengine.registry import DefaultScope
 
 from mmboxcaseg.coco import load_coco
 from mmboxcaseg.engine.config import build_model, load_config
@@ -58,6 +60,13 @@ def test_masks_are_those_of_the_boxes_and_classes(call, data_root):
         expected &= names[annotation.category_id] == 'cat'
         mask = decode_rle(results[annotation.id]['segmentation'], (40, 48))
         assert (mask == expected).all(), annotation.id
+
+
+def test_nothing_was_built_before(call, monkeypatch):
+    """As in a fresh process: names are looked up in mmdet though no model has set the scope."""
+    monkeypatch.setattr(DefaultScope, '_instance_dict', OrderedDict())
+    (code, out, err), _ = call()
+    assert code == 0 and 'raw.json: 12 masks' in out, err
 
 
 def edited(data_root, tmp_path, **changes):

@@ -12,7 +12,10 @@ val_persons = dict(
     ann_file='annotations/instances_val.json',
     data_prefix=dict(img='val/'),
 )
-val_persons_file = 'data/coco_mini/annotations/instances_val.json'
+# Table 1's thresholds too.
+person_evaluator = dict(
+    type='mmboxcaseg.CocoAPMetric', ann_file='data/coco_mini/annotations/instances_val.json'
+)
 short_schedule = [
     dict(type='LinearLR', start_factor=0.1, by_epoch=False, end=50),
     dict(type='CosineAnnealingLR', by_epoch=True, convert_to_iter_based=True),

@@ -32,6 +32,9 @@ val_dataloader = dict(
     dataset=dict(metainfo=dict(classes=classes), pipeline=test_pipeline),
 )
 test_dataloader = val_dataloader
+# Table 1's thresholds too.
+val_evaluator = dict(type='mmboxcaseg.CocoAPMetric')
+test_evaluator = val_evaluator
 
 train_cfg = dict(max_epochs=max_epochs, val_interval=max_epochs)
 optim_wrapper = dict(optimizer=dict(lr=5e-4))
