@@ -12,7 +12,6 @@ import re
 import secrets
 import shutil
 import stat
-import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -24,6 +23,9 @@ from mmboxcaseg.errors import InputError
 _FOLLOW_LINKS = 'MMBOXCASEG_FOLLOW_LINKS'
 # What no text has, in UTF-8, Latin-1 or GBK.
 _CONTROL = re.compile(rb'[\x00-\x08\x0e-\x1a\x1c-\x1f]')
+# Of names aside, for glob; and what is in a folder aside.
+_TOKEN = '[0-9a-f]' * 16
+_LOCK, _PART = '.lock', 'part'
 #: What stands in a file whose content Git LFS keeps elsewhere.
 GIT_LFS = b'version https://git-lfs'
 
@@ -95,8 +97,9 @@ def check_inside(folder: str | Path, name: str, who: str) -> None:
             '/ for any absolute name'
         )
     raise InputError(
-        f'{who} is or lies behind a link from {folder} to {real}: put the files themselves there, '
-        f'or set {_FOLLOW_LINKS}=1 in the environment if the link is yours'
+        f'{who} is or lies behind a link from {folder} to {real}: set {_FOLLOW_LINKS}=1 in the '
+        'environment if you know the link, as one of DVC, git-annex or a set made of links, or put '
+        'the files themselves there'
     )
 
 
@@ -154,6 +157,8 @@ def replacing(path: str | Path) -> Iterator[BinaryIO]:
 def replacing_folder(path: str | Path) -> Iterator[Path]:
     """Make a folder aside; it takes the place of what is there when all is written.
 
+    What runs that were killed have left of it goes.
+
     Args:
         path: The folder to make; its parent must be there.
 
@@ -161,13 +166,31 @@ def replacing_folder(path: str | Path) -> Iterator[Path]:
         The empty folder aside, which goes when something fails.
     """
     path = Path(path)
-    with tempfile.TemporaryDirectory(dir=path.parent, prefix=f'{path.name}.') as aside:
-        # Within it: a temporary folder is its owner's alone.
-        part = Path(aside, 'part')
-        part.mkdir()
-        yield part
-        shutil.rmtree(path, ignore_errors=True)
-        os.replace(part, path)
+    for left in path.parent.glob(f'{glob.escape(path.name)}.{_TOKEN}.tmp'):
+        _remove_aside_folder(left)
+    aside = path.with_name(f'{path.name}.{secrets.token_hex(8)}.tmp')
+    aside.mkdir()
+    try:
+        with lock(aside / _LOCK, path):
+            part = aside / _PART
+            part.mkdir()
+            yield part
+            shutil.rmtree(path, ignore_errors=True)
+            os.replace(part, path)
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
+
+
+def _remove_aside_folder(path: Path) -> None:
+    """Remove a folder that :func:`replacing_folder` has left, no other one and no one's at work."""
+    with suppress(OSError, InputError):
+        if path.is_symlink() or not {entry.name for entry in path.iterdir()} <= {_LOCK, _PART}:
+            return
+        if not (path / _LOCK).exists():
+            path.rmdir()  # was left before anything was in it
+            return
+        with lock(path / _LOCK, path):
+            shutil.rmtree(path)
 
 
 def remove_asides(path: str | Path) -> None:
@@ -185,7 +208,7 @@ def remove_asides_of(folder: str | Path, suffix: str = '') -> None:
 
 
 def _remove_all(folder: Path, names: str) -> None:
-    for aside in folder.glob(f'{names}.{"[0-9a-f]" * 16}.tmp'):
+    for aside in folder.glob(f'{names}.{_TOKEN}.tmp'):
         with suppress(OSError), open(aside, 'ab', opener=_open_no_link) as file:
             if _try_lock(file):
                 aside.unlink()

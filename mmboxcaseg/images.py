@@ -167,7 +167,7 @@ class ImageReader:
             pixels = _decode(data, flag, path)
         if pixels.ndim == 2:
             pixels = pixels[..., None].repeat(3, axis=2)
-        image = self._turn(_as_bytes(pixels[..., :3]), header)
+        image = self._turn(_as_bytes(pixels[..., :3], path), header)
         if said not in (None, image.shape[:2]):
             raise InputError(self.explain_shape(path, said, 'its annotation file'))
         return image
@@ -440,7 +440,7 @@ def _why_broken(start: bytes) -> str:
     return 'cannot be decoded: replace it or remove it from the set'
 
 
-def _as_bytes(pixels: np.ndarray) -> np.ndarray:
+def _as_bytes(pixels: np.ndarray, path: str | Path) -> np.ndarray:
     """Scale pixels of more than 8 bits; see :meth:`ImageReader.read`."""
     if pixels.dtype == np.uint8:
         return pixels
@@ -448,8 +448,12 @@ def _as_bytes(pixels: np.ndarray) -> np.ndarray:
     flat = values.reshape(-1, values.shape[-1])
     flat = flat[:: max(len(flat) // _SAMPLE, 1)]
     known = flat[np.isfinite(flat)]
-    low, high = np.percentile(known, _PERCENTILES) if known.size else (0, 0)
-    if low == high and known.size:
+    if not known.size:
+        known = values[np.isfinite(values)]
+    if not known.size:
+        raise InputError(f'{path} holds no number but NaN or infinity: replace it or remove it')
+    low, high = np.percentile(known, _PERCENTILES)
+    if low == high:
         low, high = known.min(), known.max()
     scale = 255 / (high - low) if high > low else 0
     values = np.nan_to_num(values, nan=low, posinf=high, neginf=low)

@@ -3,7 +3,10 @@ import gzip
 import json
 import os
 import re
+import signal
 import stat
+import subprocess
+import sys
 
 import pytest
 
@@ -186,7 +189,7 @@ def test_links_that_lead_out_of_a_folder(tmp_path, monkeypatch):
     (tmp_path / 'img' / 'own.png').symlink_to('a.png')
     check_inside(tmp_path / 'img', 'own.png', 'image 1')
     for name in ('file.png', 'folder/a.png'):
-        with pytest.raises(InputError, match='link from .*img to .*other/a.png: put the files'):
+        with pytest.raises(InputError, match='img to .*a.png: set MMBOXCASEG_FOLLOW_LINKS=1 .*DVC'):
             check_inside(tmp_path / 'img', name, 'image 1')
         with monkeypatch.context() as patch:
             patch.setenv('MMBOXCASEG_FOLLOW_LINKS', '1')
@@ -208,6 +211,33 @@ def test_folder_is_replaced_whole(tmp_path):
     assert [path.name for path in folder.iterdir()] == ['newer']
     assert list(tmp_path.iterdir()) == [folder]
     assert stat.S_IMODE(folder.stat().st_mode) != 0o700
+
+
+def test_what_killed_runs_left_of_a_folder_goes(tmp_path, held_elsewhere):
+    code = (
+        'import os, sys; from mmboxcaseg.fileio import replacing_folder\n'
+        'with replacing_folder(sys.argv[1]) as part:\n'
+        '    (part / "half").touch(); os.kill(os.getpid(), 9)'
+    )
+    folder = tmp_path / 'out'
+    ended = subprocess.run([sys.executable, '-c', code, folder])
+    assert ended.returncode == -signal.SIGKILL
+    (left,) = tmp_path.iterdir()
+    assert (left / 'part' / 'half').exists() and left.name.startswith('out.')
+    # Others' folders, whatever they are called, and one of a run that is at work.
+    for name in ('out.mine', f'out.{"0" * 16}.tmp', f'other.{"0" * 16}.tmp'):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / 'mine').touch()
+    (tmp_path / f'out.{"2" * 16}.tmp').symlink_to('out.mine')
+    (tmp_path / f'out.{"3" * 16}.tmp').mkdir()  # was killed before anything was in it
+    at_work = tmp_path / f'out.{"1" * 16}.tmp'
+    (at_work / 'part').mkdir(parents=True)
+    kept = {path.name for path in tmp_path.iterdir()} - {left.name, f'out.{"3" * 16}.tmp'}
+    with held_elsewhere(at_work / '.lock'), replacing_folder(folder) as part:
+        (part / 'new').touch()
+    assert {path.name for path in tmp_path.iterdir()} == kept | {'out'}
+    assert [path.name for path in folder.iterdir()] == ['new']
+    assert (tmp_path / 'out.mine' / 'mine').exists()
 
 
 @pytest.mark.parametrize('encoding', ['utf-8', 'utf-8-sig'])

@@ -88,6 +88,25 @@ def test_16_bits_are_stretched_to_8(tmp_path, factor):
     assert np.array_equal(load(dict(img_path=str(tmp_path / 'deep.png')))['img'], pixels)
 
 
+def test_values_that_are_no_numbers(tmp_path):
+    values = np.full((2, 600), np.nan, np.float32)
+    tifffile.imwrite(tmp_path / 'none.tif', values)
+    with pytest.raises(InputError, match='none.tif holds no number but NaN or infinity: repl'):
+        STORED.read(tmp_path / 'none.tif')
+    values[0, :3] = 7, np.inf, 9
+    tifffile.imwrite(tmp_path / 'some.tif', values)
+    # Of two numbers the 0.1th and the 99.9th percentile lie 0.2% of their distance inside.
+    row = STORED.read(tmp_path / 'some.tif')[0, :4, 0].tolist()
+    assert row == [0, 255, 255, 0]
+
+
+def test_one_number_among_millions_that_are_none(tmp_path):
+    values = np.full((2048, 2048), np.nan, np.float32)
+    values[5, 6] = 3
+    tifffile.imwrite(tmp_path / 'a.tif', values)
+    assert STORED.read(tmp_path / 'a.tif').shape == (2048, 2048, 3)
+
+
 def test_deep_images_of_all_kinds(tmp_path):
     ramp = np.linspace(-3, 5, 2000, dtype=np.float32).reshape(40, 50)
     tifffile.imwrite(tmp_path / 'float.tif', ramp)

@@ -13,7 +13,7 @@ from types import MappingProxyType
 import numpy as np
 from mmengine.logging import print_log
 
-from mmboxcaseg.coco.annotations import Coco, check_mask, tell_left_out, write_coco
+from mmboxcaseg.coco.annotations import Coco, check_mask, load_coco, tell_left_out, write_coco
 from mmboxcaseg.coco.checks import (
     check_bboxes,
     check_images,
@@ -157,6 +157,7 @@ def boxes_to_masks(
         check_output(out / f'{name}.json', [boxes, *([val] if val else [])])
     if skip_bad:
         wrong.tell(boxes, out / 'skipped.json')
+    _check_own(out, coco)
     write_coco(coco.top, (bytes(a.text) for a in coco.annotations), out / 'boxes.json')
     generate_proxy_masks(
         out / 'boxes.json',
@@ -206,6 +207,26 @@ def boxes_to_masks(
         f'{out}/mask_rcnn.py: {training}',
         f'next: {report}, then {training_step}',
     ]
+
+
+def _check_own(out: Path, coco: Coco) -> None:
+    """Refuse a folder that holds masks of other boxes: they are someone's work."""
+    if not (out / 'masks.json').is_file():
+        return
+    try:
+        is_same = _boxes_of(load_coco(out / 'boxes.json')) == _boxes_of(coco)
+    except InputError:
+        is_same = False
+    if not is_same:
+        raise InputError(
+            f'{out} holds masks of other boxes than {coco.path} has: give another --out, or remove '
+            f'{out / "masks.json"} if you need them no more'
+        )
+
+
+def _boxes_of(coco: Coco) -> tuple[list, list, list]:
+    boxes = [(a.id, a.image_id, a.category_id, a.bbox, a.left_out) for a in coco.annotations]
+    return coco.images, [(c.id, c.name) for c in coco.categories], boxes
 
 
 def _check_val(true: Coco, coco: Coco) -> None:

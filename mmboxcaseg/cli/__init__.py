@@ -11,10 +11,11 @@ from __future__ import annotations
 import sys
 from argparse import ArgumentParser, RawDescriptionHelpFormatter
 from collections.abc import Sequence
+from difflib import get_close_matches
 from importlib import import_module
 
 import mmboxcaseg
-from mmboxcaseg.errors import run_tool
+from mmboxcaseg.errors import run_tool, shown
 
 #: Modules of the subcommands and what each is for, in the order of the work.
 COMMANDS = {
@@ -94,6 +95,21 @@ def run(module: str, arguments: Sequence[str] | None = None, program: str | None
     command = import_module(f'mmboxcaseg.cli.{module}')
     parser = ArgumentParser(program, description=command.__doc__.split('\n\n')[0])
     command.add_arguments(parser)
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    _check_options(parser, arguments)
     # Intermixed: options may stand between words that may be left out.
     goes_on = getattr(command, 'GOES_ON', '')
     run_tool(lambda: command.main(parser.parse_intermixed_args(arguments)), goes_on)
+
+
+def _check_options(parser: ArgumentParser, arguments: Sequence[str]) -> None:
+    """End where an option is mistyped; argparse would name one that is missing, or say no more."""
+    known = [option for option in parser._option_string_actions if option.startswith('--')]
+    words = arguments[: arguments.index('--')] if '--' in arguments else arguments
+    for word in words:
+        name = word.split('=')[0]
+        if not name.startswith('--') or ' ' in word or any(o.startswith(name) for o in known):
+            continue
+        near = get_close_matches(name, known, n=1)
+        hint = f': did you mean {near[0]}?' if near else ''
+        parser.error(f'there is no option {shown(name)}{hint}')

@@ -263,7 +263,7 @@ def _check_present(name: str, folder: Path, ann_file: str | Path) -> None:
         near = nearest_name(name, folder)
         hint = f': {near} lies in {folder}; correct the file_name, or rename the file'
         if os.path.islink(path):
-            near, hint = path, ': it is a link that leads nowhere'
+            near, hint = path, ': it is a link that leads nowhere (dvc pull, git annex get?)'
         raise InputError(f'image {path} of {ann_file} does not exist{hint if near else ""}')
 
 

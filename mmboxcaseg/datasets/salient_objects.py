@@ -9,7 +9,7 @@ from pathlib import Path
 from mmengine.dataset import BaseDataset
 
 from mmboxcaseg.errors import InputError, check_count
-from mmboxcaseg.fileio import read_text
+from mmboxcaseg.fileio import check_inside, read_text
 from mmboxcaseg.images import IMAGE_SUFFIXES
 from mmboxcaseg.registry import DATASETS
 
@@ -34,7 +34,8 @@ class SalientObjectDataset(BaseDataset):
         **kwargs: As in mmengine's ``BaseDataset``.
 
     Raises:
-        InputError: If a folder, an image or a mask is missing, the list file names an image
+        InputError: If a folder, an image or a mask is missing, or is a link that leads out of its
+            folder (:func:`mmboxcaseg.fileio.check_inside`), the list file names an image
             twice, or there is no image.
     """
 
@@ -118,6 +119,8 @@ def _files_by_stem(folder: Path, suffixes: Collection[str]) -> dict[str, Path]:
     files = {}
     for path in sorted(folder.iterdir()):
         if path.suffix.lower() in suffixes:
+            if path.is_symlink():
+                check_inside(folder, path.name, f'{path}')
             first = files.setdefault(path.stem, path)
             if first is not path:
                 raise InputError(

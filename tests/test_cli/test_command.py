@@ -64,6 +64,8 @@ def test_version(call):
         (['convert', 'voc'], "argument COMMAND: invalid choice: 'convert voc' (choose from "),
         (['--verbose', 'train'], 'the following arguments are required: COMMAND'),
         (['plot-curves'], 'the following arguments are required: work_dirs'),
+        (['plot-curves', '--outt', 'a'], 'there is no option --outt: did you mean --out?'),
+        (['plot-curves', '--zebra=\x1b'], 'there is no option --zebra'),
     ],
 )
 def test_wrong_words_are_one_sentence(call, words, message):

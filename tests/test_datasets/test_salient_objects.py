@@ -141,3 +141,16 @@ def test_level_of_masks(root):
         SalientObjectDataset(str(root), **load)[0]
     with pytest.raises(InputError, match='level must be in 0 to 254, not 255'):
         SalientObjectDataset(str(root), level=255)
+
+
+@pytest.mark.parametrize('kind', ['images', 'masks'])
+def test_links_that_lead_out_are_followed_where_that_is_asked_for(root, monkeypatch, kind):
+    file = root / kind / 's2.png'
+    file.rename(root / 's2.png')
+    file.symlink_to('../s2.png')
+    (root / kind / 's3.png').rename(root / kind / 'own.bin')
+    (root / kind / 's3.png').symlink_to('own.bin')  # stays inside
+    with pytest.raises(InputError, match=f'{kind}/s2.png is or lies behind a link .* git-annex'):
+        SalientObjectDataset(str(root))
+    monkeypatch.setenv('MMBOXCASEG_FOLLOW_LINKS', '1')
+    assert len(SalientObjectDataset(str(root))) == 6

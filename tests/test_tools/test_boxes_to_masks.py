@@ -142,6 +142,23 @@ def test_wrong_boxes_and_images_can_be_left_out(masks, data):
     assert 'left out: 1 boxes that cannot be read, 2 images that are missing or cannot be' in out
 
 
+def test_masks_of_other_boxes_are_not_overwritten(masks, data):
+    assert masks()[0] == 0
+    before = {path.name: path.read_bytes() for path in Path('out').iterdir()}
+    assert masks('boxes.csv', '--min-quality', '0.2')[0] == 0  # the same boxes
+    lines = (data / 'boxes.csv').read_text().splitlines()
+    (data / 'other.csv').write_text('\n'.join(lines[:-1]))
+    code, _, err = masks('other.csv')
+    assert code == 2
+    assert 'out holds masks of other boxes than other.csv has: give another --out, or rem' in err
+    assert Path('out/masks.json').read_bytes() == before['masks.json']
+    assert Path('out/boxes.json').read_bytes() == before['boxes.json']
+    Path('out/boxes.json').unlink()  # whose the masks are is not known
+    assert masks()[0] == 2
+    Path('out/masks.json').unlink()
+    assert masks('other.csv')[0] == 0
+
+
 def test_the_next_commands_can_be_pasted(trained, data, run):
     config, checkpoint = trained
     Path('img').rename("Ann's images")
