@@ -64,6 +64,27 @@ lint: $(READY) ## check the code and its format
 	$(PY) -m ruff check
 	$(PY) -m ruff format --check
 
+# In an environment of their own: neither is a part of what is locked.
+LOCKING := $(VENV)/locking
+$(LOCKING):
+	@$(BASE_PYTHON) -m venv $@
+	@$@/bin/pip install --quiet pip-audit uv
+
+.PHONY: audit
+audit: $(LOCKING) ## ask PyPI for known vulnerabilities of what requirements/lock.txt names
+	$(LOCKING)/bin/pip-audit --require-hashes --disable-pip -r requirements/lock.txt
+
+.PHONY: lock
+lock: $(LOCKING) ## write requirements/lock.txt anew: the newest releases beside the pins of tested.txt
+	@sed '/^#/!d' requirements/lock.txt > $(LOCKING)/lock.txt
+	@grep -v '^torch==' requirements/tested.txt > $(LOCKING)/pins.txt
+	@echo "torch; python_version < '3'" > $(LOCKING)/no-torch.txt
+	$(LOCKING)/bin/uv pip compile --quiet --generate-hashes --no-header --no-annotate \
+	    --python-version 3.11 --python-platform x86_64-manylinux_2_28 \
+	    --extra openmmlab --extra test -c $(LOCKING)/pins.txt --override $(LOCKING)/no-torch.txt \
+	    pyproject.toml >> $(LOCKING)/lock.txt
+	@mv $(LOCKING)/lock.txt requirements/lock.txt
+
 .PHONY: format
 format: $(READY) ## format the code
 	$(PY) -m ruff check --fix

@@ -11,6 +11,7 @@ from importlib import metadata
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
 
 import mmboxcaseg
 from mmboxcaseg import InputError, config_path
@@ -153,11 +154,32 @@ def test_installed_elsewhere_its_command_answers(site, tmp_path):
         assert help_.startswith(f'usage: mmboxcaseg {name} [-h]')
 
 
+def pins_of(name):
+    lines = (ROOT / 'requirements' / name).read_text().splitlines()
+    return dict(line.split()[0].split('==') for line in lines if '==' in line)
+
+
 def test_tested_versions_are_the_pins():
-    lines = (ROOT / 'requirements/tested.txt').read_text().splitlines()
-    pins = dict(line.split('==') for line in lines if '==' in line)
+    pins = pins_of('tested.txt')
     pins['mmcv'] = pins.pop('mmcv-lite')
     assert pins == {name: versions[0] for name, versions in mmboxcaseg.TESTED_VERSIONS.items()}
+
+
+def test_the_lock_is_of_the_tested_versions_and_whole():
+    locked, tested = pins_of('lock.txt'), pins_of('tested.txt')
+    # Its builds for CPUs and for CUDA are files of other indexes.
+    assert tested.pop('torch') and 'torch' not in locked
+    assert tested.items() <= locked.items()
+    tomllib = pytest.importorskip('tomllib')  # Python 3.11
+    project = tomllib.loads((ROOT / 'pyproject.toml').read_text())['project']
+    extras = project['optional-dependencies']
+    groups = [project['dependencies'], *(extras[name] for name in ('openmmlab', 'export', 'test'))]
+    for requirement in map(Requirement, sum(groups, [])):
+        if requirement.name not in ('torch', 'mmboxcaseg'):
+            assert requirement.specifier.contains(locked[requirement.name]), requirement
+    text = (ROOT / 'requirements' / 'lock.txt').read_text()
+    entries = re.findall(r'^\S+==\S+( \\\n    --hash=sha256:[0-9a-f]{64})+$', text, re.MULTILINE)
+    assert len(entries) == len(locked) == text.count('==')
 
 
 @pytest.mark.parametrize(

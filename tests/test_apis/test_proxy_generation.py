@@ -1,6 +1,7 @@
 import threading
 import weakref
 from concurrent.futures import ThreadPoolExecutor
+from random import Random
 from types import SimpleNamespace
 
 import cv2
@@ -44,6 +45,13 @@ class Fickle(BoxCasegPredictor):
         return samples
 
 
+class Steady(Fickle):
+    """Its maps depend on their patch alone."""
+
+    def predict_packed(self, packed):
+        return [sample for one in packed for sample in super(Steady, self).predict_packed([one])]
+
+
 class Collected:
     """Stands in for the folder: keeps what is written."""
 
@@ -69,13 +77,14 @@ def generate(tmp_path, monkeypatch, as_coco):
             bbox = [*rng.uniform(0, 9, 2).tolist(), *rng.uniform(5, 11, 2).tolist()]
             fields = dict(image_id=index, category_id=1, bbox=bbox)
             annotations.append(dict(id=len(annotations), **fields))
-    categories = [dict(id=1, name='cat')]
-    groups = ImageGroups(
-        as_coco(dict(images=images, annotations=annotations, categories=categories))
-    )
+    coco = dict(images=images, annotations=annotations, categories=[dict(id=1, name='cat')])
 
-    def run(numbers, **settings):
-        generator = ProxyGenerator(groups, tmp_path, Fickle(), **settings)
+    def run(numbers, predictor=Fickle, shuffle=None, **settings):
+        if shuffle is not None:
+            Random(shuffle).shuffle(images)
+            Random(shuffle).shuffle(annotations)
+        groups = ImageGroups(as_coco(coco))
+        generator = ProxyGenerator(groups, tmp_path, predictor(), **settings)
         collected = Collected(shards.ShardFolder(tmp_path / 'out.json', groups))
         counts = list(generator.run(collected, numbers))
         assert counts == [
@@ -109,6 +118,17 @@ def test_threads_do_not_matter(generate, threads):
 @pytest.mark.parametrize('workers', [1, 2, 5])
 def test_workers_do_not_matter(generate, workers):
     assert generate([0, 1, 2], workers=workers) == generate([0, 1, 2])
+
+
+def test_order_of_the_file_changes_the_order_of_the_output_alone(generate):
+    outputs, orders = [], []
+    for shuffle in (None, 0, 1):
+        written = generate([0, 1, 2], Steady, shuffle)
+        proxies, raw = (sum((written[shard][part] for shard in range(3)), []) for part in (0, 1))
+        outputs.append([{a['id']: a for a in proxies}, {r['ann_id']: r for r in raw}])
+        orders.append([a['id'] for a in proxies])
+    assert outputs[0] == outputs[1] == outputs[2]
+    assert len(outputs[0][0]) == 20 and len(set(map(tuple, orders))) == 3
 
 
 def test_what_is_read_ahead_is_bounded():

@@ -132,10 +132,11 @@ def run_rank(rank, world_size, folder, metric, samples):
     torch.distributed.destroy_process_group()
 
 
+METRICS = [make_box_mask_iou, make_salient_object, make_voc_instance, make_coco_ap]
+
+
 @pytest.mark.parametrize('world_size', [2, 3, 8])
-@pytest.mark.parametrize(
-    'make', [make_box_mask_iou, make_salient_object, make_voc_instance, make_coco_ap]
-)
+@pytest.mark.parametrize('make', METRICS)
 def test_same_figures_with_any_number_of_ranks(make, world_size, tmp_path):
     metric, samples = make(np.random.default_rng(3), tmp_path / 'ann.json')
     context = multiprocessing.get_context('fork')  # nothing is imported again
@@ -153,3 +154,18 @@ def test_same_figures_with_any_number_of_ranks(make, world_size, tmp_path):
     assert len(set(expected.values())) > 2
     for rank in range(world_size):
         assert json.loads((tmp_path / f'{rank}.json').read_text()) == expected
+
+
+@pytest.mark.parametrize('make', METRICS)
+def test_order_of_the_samples_changes_nothing(make, tmp_path):
+    """Where no scores are equal: of equal ones the first counts first."""
+    rng = np.random.default_rng(3)
+    metric, samples = make(rng, tmp_path / 'ann.json')
+    for sample in samples:
+        if 'pred_instances' in sample:
+            sample['pred_instances']['scores'] = torch.from_numpy(rng.random(4))
+    expected = score(metric, samples)
+    assert score(metric, samples) == expected
+    for _ in range(3):
+        shuffled = [samples[index] for index in rng.permutation(NUM_SAMPLES)]
+        assert score(metric, shuffled) == pytest.approx(expected, abs=1e-9)

@@ -39,6 +39,8 @@ def test_precision_and_recall_are_averaged_before_f():
     assert summary['maxF'] == pytest.approx(1.3 * 0.5 / (0.15 + 1))
     assert summary['MAE'] == pytest.approx(0.5)
     assert summarize_salient_scores([perfect]) == pytest.approx(dict(maxF=1, MAE=0, Sm=1))
+    # Where nothing that is found is right, F is 0.
+    assert summarize_salient_scores([missed])['maxF'] == pytest.approx(1.3 * 0.5 / (0.15 + 1))
 
 
 def test_s_measure_of_a_flat_map_worked_out_by_hand():

@@ -88,6 +88,16 @@ def test_against_brute_force(seed):
     assert (masks == before).all()
 
 
+def test_order_decides_among_equal_boxes_alone():
+    rng = np.random.default_rng(0)
+    for _ in range(10):
+        masks = rng.random((6, 9, 11)) > 0.5
+        bboxes = np.array([[0, 0, width, 2] for width in rng.permutation(6) + 1])
+        order = rng.permutation(6)
+        merged = merge_masks(masks, bboxes)
+        assert (merge_masks(masks[order], bboxes[order]) == merged[order]).all()
+
+
 def test_no_masks():
     assert merge_masks(np.zeros((0, 4, 5), bool), np.zeros((0, 4))).shape == (0, 4, 5)
 

@@ -26,6 +26,10 @@ def test_by_hand():
     assert [expected_iou(prob, 0.5) for prob in probs] == pytest.approx([1.6 / 2.6, 1])
     # Normalised above 0.8: the first pixel alone. 0.9 / (1 + 1.3).
     assert expected_iou(probs[0], 0.8) == pytest.approx(0.9 / 2.3)
+    # Calibrated: of 1.6 / 2.6 the odds are 1.6.
+    odds = 1.6**2 * np.exp(-1)
+    calibrated = expected_iou(probs[0], 0.5, calibration=(2, -1))
+    assert calibrated == pytest.approx(odds / (1 + odds))
 
 
 def test_flat_maps_are_not_normalised():

@@ -326,6 +326,7 @@ def test_areas_of_more_masks_than_pycocotools_counts_at_once():
         ([[0, 255, 255, 0, 255, 0]] * 3, 'a bitmap as lists of rows'),
         # Of 2 x 6 pixels, each partly of the object.
         ([[0, 0.5, 1, 1, 0.25, 0], [0, 0, 1, 0.75, 0, 0]], 'a bitmap as lists of rows'),
+        ([[0, 0, 0.5, 0, 0.5, 1]], 'its polygons lie between 0 and 1'),
     ],
 )
 def test_lists_that_are_no_polygons_are_told_apart(segmentation, message):
@@ -336,3 +337,6 @@ def test_lists_that_are_no_polygons_are_told_apart(segmentation, message):
 def test_two_polygons_of_the_corners_of_an_image_are_no_bitmap():
     square = [[0, 0, 255, 0, 255, 255, 0, 255], [0, 0, 255, 0, 255, 255, 0, 0]]
     assert decode_rle(square, (255, 255)).all()
+    # A pixel in the corner of an image, by two polygons of several lengths.
+    pixel = [[0, 0, 1, 0, 1, 1], [0, 0, 1, 0, 1, 1, 0, 1]]
+    assert decode_rle(pixel, (3, 4)).sum() == 1

@@ -44,7 +44,7 @@ def test_worker_seeds_all_generators_from_that_of_torch():
 def train(box_caseg_cfg, train_dataset_cfg, quiet_runner):
     """Train the tiny network; returns its weights."""
 
-    def run(work_dir, epochs, resume=False):
+    def run(work_dir, epochs, resume=False, seed=0):
         cfg = Config(
             dict(
                 model=box_caseg_cfg(),
@@ -62,7 +62,7 @@ def train(box_caseg_cfg, train_dataset_cfg, quiet_runner):
                 default_hooks=dict(logger=None, checkpoint=dict(type='CheckpointHook')),
                 custom_hooks=[dict(type='mmboxcaseg.EpochSeedHook')],
                 default_scope='mmdet',
-                randomness=dict(seed=0),
+                randomness=dict(seed=seed),
                 experiment_name=f'{work_dir.name}_{epochs}',
                 log_level='ERROR',
                 resume=resume,
@@ -83,3 +83,11 @@ def test_resumed_training_ends_with_the_same_weights(train, tmp_path):
     assert any(not torch.equal(first[key], straight[key]) for key in straight)
     for key, value in straight.items():
         assert torch.equal(resumed[key], value), key
+
+
+def test_seed_decides_the_weights(train, tmp_path):
+    first, again, other = (
+        train(tmp_path / name, 1, seed=seed) for name, seed in (('a', 3), ('b', 3), ('c', 4))
+    )
+    assert all(torch.equal(again[key], value) for key, value in first.items())
+    assert not all(torch.equal(other[key], value) for key, value in first.items())

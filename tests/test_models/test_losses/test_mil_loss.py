@@ -21,6 +21,8 @@ BBOXES = {
     'within a pixel': [2.2, 3.3, 2.6, 3.9],
     'empty': [0, 0, 0, 0],
     'a line': [2, 0, 2, HEIGHT],
+    'a line within pixels': [1.5, 1, 1.5, 4],
+    'a flat line within pixels': [1, 1.5, 4, 1.5],
 }
 
 #: Those whose edges are pixel edges.
