@@ -113,7 +113,7 @@ def shrink(config: Config, data_root: Path, work_dir: Path) -> None:
     """Make a config small, and as it is otherwise: narrow networks, small patches, tiny data.
 
     Args:
-        config: Config of a BoxCaseg, Mask R-CNN, BoxInst, RTMDet-Ins or Mask2Former; it is changed.
+        config: Config of a BoxCaseg, R-CNN, BoxInst, RTMDet-Ins or Mask2Former; it is changed.
         data_root: What :func:`make_tiny_data` drew.
         work_dir: Its work dir, which also gets the annotation files that it needs.
     """
@@ -197,7 +197,7 @@ def shrink_model(model: Any) -> None:
         model.neck.out_channels = 16
         model.bbox_head.update(in_channels=16, feat_channels=16)
     # Untrained, every class is as unlikely.
-    if model.type in ('MaskRCNN', 'mmboxcaseg.SalientMaskRCNN'):
+    if model.type in ('FasterRCNN', 'MaskRCNN', 'mmboxcaseg.SalientMaskRCNN'):
         model.train_cfg.rcnn.sampler.num = 16
         model.test_cfg.rpn.update(nms_pre=20, max_per_img=20)
         model.test_cfg.rcnn.update(max_per_img=5, score_thr=0.0)

@@ -94,7 +94,8 @@ def test_builds_trains_and_tests(name, data_root, tmp_path, quiet_runner):
 
     metrics = runner.test()
     output_map = getattr(runner.model, 'output_map', None)
-    expected = f'{output_map}/mIoU' if output_map else 'coco/segm_mAP'
+    kind = 'segm' if hasattr(runner.model, 'with_mask') and runner.model.with_mask else 'bbox'
+    expected = f'{output_map}/mIoU' if output_map else f'coco/{kind}_mAP'
     expected = 'fused/maxF' if name.startswith('salient/') else expected
     assert 0 <= metrics[expected] <= 1 or metrics[expected] == -1
 
@@ -521,6 +522,32 @@ def test_sdi_changes_the_masks_alone():
     assert changes(first, second) == {file, PIPELINE + 'mmboxcaseg.DenoiseProxyMasks.ignore'}
     (denoise,) = (t for t in first.train_dataloader.dataset.pipeline if 'Denoise' in t.type)
     assert denoise.ignore and denoise.min_iou == 0.5
+
+
+def test_bbam_changes_the_masks_alone():
+    """The detector has no mask head, the Mask R-CNN other masks."""
+    supervised, detector, proxy, row = (
+        load(name)
+        for name in (
+            'baselines/mask_rcnn_r101_fpn_voc.py',
+            'baselines/faster_rcnn_r101_fpn_voc.py',
+            'proxy_mask_rcnn/r101_fpn_voc.py',
+            'baselines/bbam_mask_rcnn_r101_fpn_voc.py',
+        )
+    )
+    found = {key for key in changes(supervised, detector) if 'evaluator' not in key}
+    assert found == {
+        'model.type',
+        *(f'model.roi_head.mask_{part}' for part in ('roi_extractor', 'head')),
+        *(
+            f'{kind}_dataloader.dataset.pipeline.LoadAnnotations.with_mask'
+            for kind in ('train', 'val', 'test')
+        ),
+    }
+    kinds = {PIPELINE + f'mmboxcaseg.{kind}ProxyMasks' for kind in ('Merge', 'Drop', 'Denoise')}
+    assert changes(proxy, row) == {'train_dataloader.dataset.ann_file', *kinds}
+    (denoise,) = (t for t in row.train_dataloader.dataset.pipeline if 'Denoise' in t.type)
+    assert denoise == dict(type='mmboxcaseg.DenoiseProxyMasks', min_iou=0.2)
 
 
 @pytest.mark.parametrize('backbone', ['r50', 'r101'])

@@ -23,6 +23,7 @@ LAYERS = [
     ('pretrained',),
     ('images',),
     ('fileio', 'ops'),
+    ('archives',),
     ('errors', 'registry'),
 ]
 LEVELS = {part: level for level, parts in enumerate(reversed(LAYERS)) for part in parts}

@@ -93,12 +93,24 @@ class Row:
             yield train(self.mask_rcnn, num_gpus)
             yield self.mask_rcnn.test(num_gpus)
 
+    @property
+    def boxes(self) -> dict[str, Any]:
+        """The data set whose boxes get masks."""
+        dataset = self.proxy_maker.config.train_dataloader.dataset
+        return dataset.get('datasets', [dataset])[0]
+
     def _proxy_steps(self, num_gpus: int) -> Iterator[Step]:
-        boxes = self.proxy_maker.config.train_dataloader.dataset.datasets[0]
+        boxes = self.boxes
         boxes_file = Path(boxes.data_root, boxes.ann_file)
+        images = Path(boxes.data_root, boxes.data_prefix.img)
         raw = self.proxy_file.with_name('raw.json')
-        if self.source:
-            images = Path(boxes.data_root, boxes.data_prefix.img)
+        if self.source == 'bbam':
+            yield train(self.proxy_maker, num_gpus)
+            arguments = [self.proxy_maker.config_file, self.proxy_maker.checkpoint]
+            arguments += ['--source', self.source, '--ann', boxes_file]
+            arguments += ['--images', images, '--out', raw]
+            yield Step('masks', launch('detector-masks', arguments), raw)
+        elif self.source:
             arguments = [boxes_file, raw, '--source', self.source, '--images', images]
             yield Step('masks', launch('baseline-masks', arguments), raw)
         else:
@@ -269,10 +281,9 @@ def prepare(rows: list[Row]) -> None:
             if training is None or training.work_dir in checked:
                 continue
             checked.add(training.work_dir)
-            if training is row.proxy_maker and row.source:
+            if training is row.proxy_maker and row.source not in (None, 'bbam'):
                 # It lends its boxes alone.
-                boxes = training.config.train_dataloader.dataset.datasets[0]
-                check_data(Config(dict(train_dataloader=dict(dataset=boxes))), ('train',))
+                check_data(Config(dict(train_dataloader=dict(dataset=row.boxes))), ('train',))
                 continue
             made_here = training is row.mask_rcnn and row.proxy_file
             check_data(training.config, ('test',) if made_here else ('train', 'val', 'test'))

@@ -1,9 +1,10 @@
-"""Raw masks of a trained Mask R-CNN in given boxes."""
+"""Raw masks of a trained detector in given boxes."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -35,7 +36,10 @@ from mmboxcaseg.engine.reading import set_reading
 from mmboxcaseg.errors import InputError, listing
 from mmboxcaseg.fileio import check_output, write_json
 from mmboxcaseg.images import ImageReader
+from mmboxcaseg.models import BBAM
 from mmboxcaseg.proxy import box_mask, encode_rle
+
+from .attribution_masks import masks_by_attribution
 
 
 def make_detector_masks(
@@ -45,21 +49,26 @@ def make_detector_masks(
     img_root: str | Path,
     out: str | Path,
     *,
+    source: str = 'mask-head',
     device: str | None = None,
     reader: ImageReader | None = None,
 ) -> int:
-    """Draw a mask into every box of a COCO file by the mask head of a trained Mask R-CNN.
+    """Draw a mask into every box of a COCO file by a trained detector.
 
     The boxes take the place of the detector's own; each mask is that of the box's category and ends
     at the box. Boxes of categories that are none of the config's classes are left out. Images are
     seen as in the config's test.
 
     Args:
-        config: Config of a Mask R-CNN of mmdet's, or its file.
+        config: Config of a two-stage detector of mmdet's, or its file.
         checkpoint: Its checkpoint.
         ann_file: COCO file with boxes; its masks are not read.
         img_root: Folder of its images.
         out: COCO results file to write, raw masks for ``mmboxcaseg refine``.
+        source: What draws them: ``'mask-head'``, the mask head of a Mask R-CNN, or ``'bbam'``, what
+            any detector needs of an image to find its objects, see
+            :class:`mmboxcaseg.models.BBAM`, whose settings are ``model.test_cfg.bbam``. It looks at
+            an image some hundred times for each box.
         device: Where the network runs; by default the GPU if there is one.
         reader: How images are read; by default as the config says.
 
@@ -67,9 +76,9 @@ def make_detector_masks(
         How many masks there are.
 
     Raises:
-        InputError: If a file cannot be read or written or an entry of it is wrong, the model has
-            no mask head for given boxes, the checkpoint does not fit it, or no category of the
-            boxes is one of its classes.
+        InputError: If a file cannot be read or written or an entry of it is wrong, the model does
+            not have the head for given boxes, a setting is wrong, the checkpoint does not fit it,
+            or no category of the boxes is one of its classes.
 
     Example:
         >>> from mmboxcaseg.apis import make_detector_masks
@@ -93,11 +102,7 @@ def make_detector_masks(
         transforms = [t for t in box_pipeline(config) if class_name(t) != 'LoadAnnotations']
         pipeline = Compose(transforms)
     check_loaded(transforms, {paths[image.id]: image.shape for image in images}, ann_file)
-    if not getattr(getattr(model, 'roi_head', None), 'with_mask', False):
-        raise InputError(
-            f'{config.filename or "the config"} is of no Mask R-CNN: its model, '
-            f'{type(model).__name__}, has no mask head that takes given boxes'
-        )
+    draw = _drawer(source, model, config)
     model = revert_sync_batchnorm(model)
     load_model_weights(model, checkpoint)
     model = model.to(device).eval()
@@ -108,7 +113,7 @@ def make_detector_masks(
             objects = [annotation for annotation in objects if annotation.category_id in labels]
             if not objects:
                 continue
-            masks = masks_in_boxes(
+            masks = draw(
                 model,
                 pipeline(dict(img_path=paths[image.id], img_id=image.id)),
                 annotation_bboxes(objects),
@@ -116,7 +121,7 @@ def make_detector_masks(
             )
             for annotation, mask in zip(objects, masks, strict=True):
                 results.append(mask_result(annotation, encode_rle(mask)))
-            progress.update(len(objects))
+                progress.update()
     write_json(results, out)
     return len(results)
 
@@ -149,6 +154,28 @@ def masks_in_boxes(
     return np.stack(
         [mask & box_mask(bbox, masks.shape[1:]) for mask, bbox in zip(masks, bboxes, strict=True)]
     )
+
+
+def _drawer(
+    source: str, model: nn.Module, config: Config
+) -> Callable[[nn.Module, dict, np.ndarray, Sequence[int]], Iterable[np.ndarray]]:
+    """What draws masks as :func:`masks_in_boxes` does, if the model has the head for it."""
+    head = getattr(model, 'roi_head', None)
+    if source == 'mask-head':
+        draw, kind, part = masks_in_boxes, 'Mask R-CNN', 'mask head'
+        fits = getattr(head, 'with_mask', False)
+    else:
+        draw, kind, part = masks_by_attribution, 'two-stage detector', 'single box head'
+        fits = hasattr(getattr(head, 'bbox_head', None), 'bbox_coder')
+    if not fits:
+        raise InputError(
+            f'{config.filename or "the config"} is of no {kind}: its model, '
+            f'{type(model).__name__}, has no {part} that takes given boxes'
+        )
+    if source == 'bbam':
+        with config_errors(config):
+            draw = partial(draw, bbam=BBAM(**(model.test_cfg.get('bbam') or {})))
+    return draw
 
 
 def _labels(coco: Coco, config: Config) -> dict[Id, int]:

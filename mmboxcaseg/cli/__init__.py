@@ -28,7 +28,7 @@ COMMANDS = {
     'adapt': ('adapt', 'go on from the network that comes with the package, with boxes alone'),
     'combine-quality': ('combine_quality', 'rate proxy masks by the judgement of several rounds'),
     'baseline-masks': ('baseline_masks', 'boxes, ellipses or GrabCut as raw masks'),
-    'detector-masks': ('detector_masks', 'masks of a trained Mask R-CNN in given boxes'),
+    'detector-masks': ('detector_masks', 'masks of a trained detector in given boxes'),
     'draw': ('draw', 'draw the best and worst masks of a file or a network'),
     'report': ('report', 'show the masks of a file on an HTML page'),
     'review': ('review', 'the masks of the lowest quality to people to correct'),

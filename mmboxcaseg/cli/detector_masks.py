@@ -1,4 +1,4 @@
-"""Draw a raw mask into every box of a COCO file by the mask head of a trained Mask R-CNN."""
+"""Draw a raw mask into every box of a COCO file by a trained detector."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from .options import (
 
 def add_arguments(parser: ArgumentParser) -> None:
     """What it takes."""
-    parser.add_argument('config', help='config of a Mask R-CNN')
+    parser.add_argument('config', help='config of a Mask R-CNN, or for bbam any R-CNN')
     parser.add_argument('checkpoint', help='its checkpoint')
     parser.add_argument(
         '--ann', type=Path, required=True, help='COCO file with boxes; its masks are not read'
@@ -27,6 +27,14 @@ def add_arguments(parser: ArgumentParser) -> None:
         type=Path,
         required=True,
         help='raw masks to write, a COCO results list for mmboxcaseg refine',
+    )
+    parser.add_argument(
+        '--source',
+        choices=('mask-head', 'bbam'),
+        default='mask-head',
+        help='what draws the masks: the mask head (default), or what the detector needs of an '
+        'image to find each object (BBAM), which takes seconds a box; its settings are '
+        'model.test_cfg.bbam',
     )
     add_device_option(parser)
     add_image_options(parser)
@@ -40,5 +48,6 @@ def main(args: Namespace) -> None:
 
     config = load_config(args.config, parse_options(args.cfg_options))
     paths = args.checkpoint, args.ann, args.img_root, args.out
-    count = make_detector_masks(config, *paths, device=args.device, reader=given_reader(args))
+    options = dict(source=args.source, device=args.device, reader=given_reader(args))
+    count = make_detector_masks(config, *paths, **options)
     print(f'{args.out}: {count} masks')

@@ -3,7 +3,7 @@
 from .backbones import EfficientNetLite, TIMMBackbone
 from .data_preprocessors import PatchPreprocessor
 from .dense_heads import ProxyMask2FormerHead, ProxyRTMDetInsSepBNHead
-from .detectors import SalientMaskRCNN
+from .detectors import BBAM, SalientMaskRCNN
 from .heads import PatchHead, TransferredHead
 from .layers import BoxPrompt, WeightTransfer
 from .losses import MILLoss, PixelLoss
@@ -12,6 +12,7 @@ from .roi_heads import MILMaskHead, ProxyMaskHead, ShapePropMaskHead, ShapePropR
 from .segmentors import BoxCaseg, BoxCasegTTAModel
 
 __all__ = [
+    'BBAM',
     'BoxCaseg',
     'BoxCasegTTAModel',
     'BoxPrompt',

@@ -236,6 +236,22 @@ def test_baseline_masks_need_no_training(tmp_path, ablate):
     assert '--source box' in done.stdout
 
 
+def test_masks_of_a_detector(tmp_path, ablate):
+    done = ablate('1', '--dry-run', '--rows', 'bbam', cwd=tmp_path)
+    assert subcommands(done.stdout) == ['train', 'detector-masks', 'refine', 'train', 'test']
+    train, masks, refine, *_ = (line.split() for line in done.stdout.splitlines() if ' -m ' in line)
+    # What the first writes the second reads; what that writes the third reads.
+    detector = train[train.index('--work-dir') + 1]
+    config, checkpoint = masks[4:6]
+    assert config == f'{detector}.py' and checkpoint == f'{detector}/iter_45000.pth'
+    assert masks[masks.index('--source') + 1] == 'bbam'
+    boxes = masks[masks.index('--ann') + 1]
+    assert boxes == refine[4] == 'data/voc_sbd/annotations/instances_train.json'
+    assert masks[masks.index('--images') + 1] == 'data/voc_sbd/images'
+    assert masks[masks.index('--out') + 1] == refine[5]
+    assert refine[-1] == '--no-merge'
+
+
 @pytest.mark.parametrize(
     ('metrics', 'shown'),
     [

@@ -12,6 +12,7 @@ from mmboxcaseg.proxy import box_mask, decode_rle
 from mmboxcaseg.testing import shrink
 
 CONFIG = 'baselines/mask_rcnn_r50_fpn_voc.py'
+BOXES_ALONE = 'baselines/faster_rcnn_r101_fpn_voc.py'
 #: The logits of the mask head, the same everywhere: of cats object, of dogs ground.
 LOGITS = dict(cat=5.0, dog=-5.0)
 
@@ -35,11 +36,16 @@ def detector(data_root, tmp_path_factory):
 
 @pytest.fixture
 def call(run, data_root, detector, tmp_path):
-    def call(*more, ann=data_root / 'coco/annotations/instances.json', config=detector[0]):
+    def call(
+        *more,
+        ann=data_root / 'coco/annotations/instances.json',
+        config=detector[0],
+        checkpoint=detector[1],
+    ):
         out = tmp_path / 'raw.json'
         images = data_root / 'coco/train'
         paths = ('--ann', ann, '--images', images, '--out', out)
-        return run(config, detector[1], *paths, *more), out
+        return run(config, checkpoint, *paths, *more), out
 
     return call
 
@@ -96,9 +102,60 @@ def test_image_of_another_size(call, data_root, tmp_path):
 
 
 @pytest.mark.parametrize(
-    'config', ['demo/boxcaseg_toy.py', 'proxy_segmenters/rtmdet-ins_s_coco.py']
+    ('config', 'source', 'kind'),
+    [
+        ('demo/boxcaseg_toy.py', 'mask-head', 'Mask R-CNN'),
+        ('proxy_segmenters/rtmdet-ins_s_coco.py', 'mask-head', 'Mask R-CNN'),
+        (BOXES_ALONE, 'mask-head', 'Mask R-CNN'),
+        ('proxy_segmenters/rtmdet-ins_s_coco.py', 'bbam', 'two-stage detector'),
+    ],
 )
-def test_other_models(call, config, data_root, tmp_path):
-    (code, _, err), _ = call(config=config)
+def test_other_models(call, config, source, kind):
+    (code, _, err), _ = call('--source', source, config=config)
     assert code == 2
-    assert 'is of no Mask R-CNN: its model, ' in err
+    assert f'is of no {kind}: its model, ' in err
+
+
+@pytest.fixture(scope='module')
+def boxes_alone(data_root, tmp_path_factory):
+    """Config and checkpoint of a tiny Faster R-CNN that takes any proposal for a cat's box."""
+    folder = tmp_path_factory.mktemp('boxes_alone')
+    config = load_config(BOXES_ALONE)
+    shrink(config, data_root, folder)
+    model = build_model(config)
+    head = model.roi_head.bbox_head
+    for layer in (head.fc_cls, head.fc_reg):
+        torch.nn.init.zeros_(layer.weight)
+        torch.nn.init.zeros_(layer.bias)
+    head.fc_cls.bias.data[config.test_dataloader.dataset.metainfo.classes.index('cat')] = 5
+    torch.save(dict(state_dict=model.state_dict(), meta={}), folder / 'detector.pth')
+    config.dump(folder / 'detector.py')
+    return dict(config=folder / 'detector.py', checkpoint=folder / 'detector.pth')
+
+
+def test_masks_by_attribution(call, boxes_alone, data_root):
+    # Nothing of the image is needed: two steps take as much from each cell, and leave the box.
+    settings = dict(iterations=2, samples=50, proposals=3)
+    options = [f'model.test_cfg.bbam.{key}={value}' for key, value in settings.items()]
+    (code, out, err), raw = call('--source', 'bbam', '--cfg-options', *options, **boxes_alone)
+    assert code == 0 and 'raw.json: 12 masks' in out and '12/12' in err
+    coco = load_coco(data_root / 'coco/annotations/instances.json')
+    names = {category.id: category.name for category in coco.categories}
+    results = {result['ann_id']: result for result in json.loads(raw.read_text())}
+    assert results.keys() == {annotation.id for annotation in coco.objects}
+    for annotation in coco.objects:
+        x, y, w, h = annotation.bbox
+        box = box_mask([x, y, x + w, y + h], (40, 48))
+        box &= names[annotation.category_id] == 'cat'
+        mask = decode_rle(results[annotation.id]['segmentation'], (40, 48))
+        assert not (mask & ~box).any() and mask.sum() >= 0.8 * box.sum(), annotation.id
+
+
+@pytest.mark.parametrize(
+    ('setting', 'message'),
+    [('steps=3', "unexpected keyword argument 'steps'"), ('threshold=2', 'threshold must be in')],
+)
+def test_wrong_settings_of_attribution(call, boxes_alone, setting, message):
+    options = ('--cfg-options', f'model.test_cfg.bbam.{setting}')
+    (code, _, err), raw = call('--source', 'bbam', *options, **boxes_alone)
+    assert code == 2 and message in err and not raw.exists()
