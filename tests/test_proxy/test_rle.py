@@ -161,6 +161,15 @@ def test_read_rles_writes_them_one_way():
     assert read_rles([], (3, 4)) == []
 
 
+def test_sixteen_pixels_less_than_the_run_before_the_last():
+    # The difference of the fourth run to the second, -16, is '@', or '`O' with its sign again.
+    rle = coco_mask.frPyObjects(dict(size=(7, 6), counts=[3, 20, 15, 4]), 7, 6)
+    text = rle['counts'].decode()
+    assert text.endswith('@')
+    padded = dict(size=[7, 6], counts=text[:-1] + '`O')
+    assert read_rles([padded], (7, 6)) == [dict(size=[7, 6], counts=text)]
+
+
 def test_read_rles_of_polygons():
     rng = np.random.default_rng(0)
     for _ in range(100):
@@ -340,3 +349,5 @@ def test_two_polygons_of_the_corners_of_an_image_are_no_bitmap():
     # A pixel in the corner of an image, by two polygons of several lengths.
     pixel = [[0, 0, 1, 0, 1, 1], [0, 0, 1, 0, 1, 1, 0, 1]]
     assert decode_rle(pixel, (3, 4)).sum() == 1
+    # And one that is drawn within the image's first four pixels, with parts of pixels.
+    assert decode_rle([[0.2, 0.2, 1.9, 0.2, 1.9, 1.9, 0.2, 1.9]], (3, 4)).any()
