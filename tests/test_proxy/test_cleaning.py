@@ -67,5 +67,10 @@ def test_shares_are_of_the_box_wherever_it_lies():
     assert (clean_mask(full, [7, 6, 11, 10], 0.2) == full).all()
 
 
+def test_nothing_is_cleaned_unless_asked_for():
+    mask = pixels(MASK)
+    assert (clean_mask(mask, [0, 0, 10, 6]) == mask).all()
+
+
 def test_an_empty_mask_stays():
     assert not clean_mask(np.zeros((4, 4), bool), [0, 0, 4, 4], 0.1, 0.1).any()

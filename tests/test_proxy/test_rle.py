@@ -331,7 +331,8 @@ def test_areas_of_more_masks_than_pycocotools_counts_at_once():
         ([[5, 5, 9, 9]], 'a polygon has 4 numbers, not x and y'),
         (None, 'there are neither polygons nor'),
         ([[5, 5, 9, 5, 9, 9, 7]], 'a polygon has 7 numbers, not x and y'),
-        # Rows of the object alone, or of the image turned.
+        # Rows of the image; of the object alone, or of the image turned.
+        ([[0, 255, 255, 0, 255, 0]] * 2, 'a bitmap as lists of rows'),
         ([[0, 255, 255, 0, 255, 0]] * 3, 'a bitmap as lists of rows'),
         # Of 2 x 6 pixels, each partly of the object.
         ([[0, 0.5, 1, 1, 0.25, 0], [0, 0, 1, 0.75, 0, 0]], 'a bitmap as lists of rows'),
