@@ -48,3 +48,4 @@ def test_rank_correlation_is_spearman_s(seed):
     # Rounded: many are alike.
     values, others = rng.random((2, 50)).round(1)
     assert rank_correlation(values, others) == pytest.approx(spearmanr(values, others).statistic)
+    assert np.isnan(rank_correlation(values, np.ones(50)))  # all of one rank

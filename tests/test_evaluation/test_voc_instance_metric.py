@@ -224,6 +224,11 @@ def test_many_equal_scores_stay_in_their_order():
     assert average_precision(matches, 0, 0.5) == pytest.approx(expected)
 
 
+def test_a_class_without_objects_has_no_precision():
+    no_objects = Matches(*(np.array([value]) for value in (0, 0.9, 0.0, 0, False)), np.zeros(0))
+    assert np.isnan(average_precision(no_objects, 0, 0.5))
+
+
 def test_mean_over_the_classes_that_have_objects(evaluate):
     images = [
         ([(0, A), (2, B, DIFFICULT)], None, [(0, 0.9, A), (2, 0.9, A)]),

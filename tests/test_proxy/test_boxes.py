@@ -4,6 +4,7 @@ import pytest
 from mmboxcaseg.proxy import (
     bbox_areas,
     bbox_iou,
+    bboxes_in_window,
     grow_bboxes,
     inclusive_bboxes,
     mask_windows,
@@ -170,3 +171,9 @@ def test_pixel_bboxes_of_several_images():
     bboxes, shapes = rng.uniform(-5, 30, (9, 4)), rng.integers(1, 25, (9, 2)).tolist()
     alone = [pixel_bboxes(bbox, shape)[0] for bbox, shape in zip(bboxes, shapes, strict=True)]
     assert (pixel_bboxes(bboxes, shapes) == alone).all()
+
+
+def test_bboxes_in_window():
+    # A window of 10 x 5 pixels, shown twice as large.
+    found = bboxes_in_window([[4, 2, 8, 6], [2, 2, 12, 7], [0, 8, 3, 9]], [2, 2, 12, 7], (10, 20))
+    assert found.tolist() == [[4, 0, 12, 8], [0, 0, 20, 10], [-4, 12, 2, 14]]

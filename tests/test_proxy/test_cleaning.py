@@ -56,5 +56,21 @@ def test_what_is_a_hole(text):
     assert filled.sum() == mask.sum() + is_closed and filled[1, 1] == (is_closed or mask[1, 1])
 
 
+def test_shares_are_of_the_box_wherever_it_lies():
+    # Of 4 x 4 pixels a part of 3 is less than a fifth, one of 4 is not.
+    full = np.zeros((12, 14), bool)
+    full[6:10, 7:11] = pixels('.... ###. .... ####')
+    kept = np.zeros_like(full)
+    kept[9, 7:11] = True
+    assert (clean_mask(full, [7, 6, 11, 10], 0.2) == kept).all()
+    full[7, 10] = True
+    assert (clean_mask(full, [7, 6, 11, 10], 0.2) == full).all()
+
+
+def test_nothing_is_cleaned_unless_asked_for():
+    mask = pixels(MASK)
+    assert (clean_mask(mask, [0, 0, 10, 6]) == mask).all()
+
+
 def test_an_empty_mask_stays():
     assert not clean_mask(np.zeros((4, 4), bool), [0, 0, 4, 4], 0.1, 0.1).any()

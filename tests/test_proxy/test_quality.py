@@ -8,6 +8,7 @@ from mmboxcaseg.proxy import (
     check_threshold,
     combined_quality,
     expected_iou,
+    log_odds,
     mask_of,
     normalize_probability,
     threshold_probability,
@@ -30,6 +31,12 @@ def test_by_hand():
     odds = 1.6**2 * np.exp(-1)
     calibrated = expected_iou(probs[0], 0.5, calibration=(2, -1))
     assert calibrated == pytest.approx(odds / (1 + odds))
+
+
+def test_log_odds_are_finite():
+    values = log_odds(np.array([0, 0.5, 0.8, 1]))
+    assert values[1:3] == pytest.approx([0, np.log(4)])
+    assert np.isfinite(values).all() and values[0] == pytest.approx(-values[3])
 
 
 def test_flat_maps_are_not_normalised():
@@ -136,6 +143,11 @@ def test_best_threshold_of_a_flat_map_is_a_half():
 def test_wrong_threshold_is_refused(value):
     with pytest.raises(InputError, match=r"threshold must be in \[0, 1\], 'best' or 'tight', not"):
         check_threshold('threshold', value)
+
+
+@pytest.mark.parametrize('value', [0, 0.5, 1, 'best', 'tight'])
+def test_threshold_is_a_share_or_a_name(value):
+    check_threshold('threshold', value)
 
 
 def test_combined_quality_by_hand():

@@ -161,6 +161,15 @@ def test_read_rles_writes_them_one_way():
     assert read_rles([], (3, 4)) == []
 
 
+def test_sixteen_pixels_less_than_the_run_before_the_last():
+    # The difference of the fourth run to the second, -16, is '@', or '`O' with its sign again.
+    rle = coco_mask.frPyObjects(dict(size=(7, 6), counts=[3, 20, 15, 4]), 7, 6)
+    text = rle['counts'].decode()
+    assert text.endswith('@')
+    padded = dict(size=[7, 6], counts=text[:-1] + '`O')
+    assert read_rles([padded], (7, 6)) == [dict(size=[7, 6], counts=text)]
+
+
 def test_read_rles_of_polygons():
     rng = np.random.default_rng(0)
     for _ in range(100):
@@ -322,7 +331,8 @@ def test_areas_of_more_masks_than_pycocotools_counts_at_once():
         ([[5, 5, 9, 9]], 'a polygon has 4 numbers, not x and y'),
         (None, 'there are neither polygons nor'),
         ([[5, 5, 9, 5, 9, 9, 7]], 'a polygon has 7 numbers, not x and y'),
-        # Rows of the object alone, or of the image turned.
+        # Rows of the image; of the object alone, or of the image turned.
+        ([[0, 255, 255, 0, 255, 0]] * 2, 'a bitmap as lists of rows'),
         ([[0, 255, 255, 0, 255, 0]] * 3, 'a bitmap as lists of rows'),
         # Of 2 x 6 pixels, each partly of the object.
         ([[0, 0.5, 1, 1, 0.25, 0], [0, 0, 1, 0.75, 0, 0]], 'a bitmap as lists of rows'),
@@ -340,3 +350,5 @@ def test_two_polygons_of_the_corners_of_an_image_are_no_bitmap():
     # A pixel in the corner of an image, by two polygons of several lengths.
     pixel = [[0, 0, 1, 0, 1, 1], [0, 0, 1, 0, 1, 1, 0, 1]]
     assert decode_rle(pixel, (3, 4)).sum() == 1
+    # And one that is drawn within the image's first four pixels, with parts of pixels.
+    assert decode_rle([[0.2, 0.2, 1.9, 0.2, 1.9, 1.9, 0.2, 1.9]], (3, 4)).any()
