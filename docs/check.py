@@ -50,7 +50,7 @@ NOT_RUN = {
     'configs/proxy_segmenters/README.md': 'COCO and GPUs, and data that is not in the repository',
 }
 # Programs whose words are not ours to check.
-PROGRAMS = ('cat', 'cd', 'git', 'ln', 'md5sum', 'mkdir', 'sha256sum', 'source', 'unzip')
+PROGRAMS = ('cat', 'cd', 'git', 'ln', 'md5sum', 'mkdir', 'sbatch', 'sha256sum', 'source', 'unzip')
 MODULES = ('pytest', 'venv')
 # Words that stand for a number.
 NUMBERS = ('SEED',)

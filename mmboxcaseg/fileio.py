@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import codecs
 import errno
-import fcntl
 import glob
 import json
 import os
@@ -20,6 +19,11 @@ from typing import BinaryIO
 from mmboxcaseg.archives import PACKED, open_packed
 from mmboxcaseg.errors import InputError
 
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None
+
 _FOLLOW_LINKS = 'MMBOXCASEG_FOLLOW_LINKS'
 # What no text has, in UTF-8, Latin-1 or GBK.
 _CONTROL = re.compile(rb'[\x00-\x08\x0e-\x1a\x1c-\x1f]')
@@ -28,6 +32,10 @@ _TOKEN = '[0-9a-f]' * 16
 _LOCK, _PART = '.lock', 'part'
 #: What stands in a file whose content Git LFS keeps elsewhere.
 GIT_LFS = b'version https://git-lfs'
+
+
+class Busy(InputError):
+    """Another process is at work there."""
 
 
 class _OnlyATrial(Exception):
@@ -214,43 +222,52 @@ def _remove_all(folder: Path, names: str) -> None:
                 aside.unlink()
 
 
-def _try_lock(file: BinaryIO) -> bool:
+def _try_lock(file: BinaryIO, shared: bool = False) -> bool:
     """Lock a file that no other process has locked; where there are no locks, all are free."""
+    if fcntl is None:
+        return True
     try:
         # Of the two kinds of locks the one that loader workers, which outlive a killed parent for
         # some seconds, do not inherit.
-        fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.lockf(file, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
     except OSError as error:
         return error.errno not in (errno.EACCES, errno.EAGAIN)
     return True
 
 
-def lock(path: str | Path, place: str | Path) -> BinaryIO:
+def lock(path: str | Path, place: str | Path, shared: bool = False) -> BinaryIO:
     """Keep other processes out until the file is closed or this process ends, however that is.
 
     Args:
         path: An empty file that stands for the work; it is made, and stays.
         place: What the work is on, for the message.
+        shared: Whether those that share it too may be at work at once. A lock that this process has
+            already becomes one of the kind that is asked for.
 
     Returns:
         The open file: whoever drops it lets others in.
 
     Raises:
-        InputError: If another process is at work, or the file cannot be made.
+        Busy: If another process is at work.
+        InputError: If the file cannot be made.
     """
     try:
-        file = open(path, 'ab', opener=_open_no_link)
+        file = open(path, 'a+b', opener=_open_no_link)
     except OSError as error:
         raise InputError(f'cannot write {path}: {error.strerror}') from None
-    if not _try_lock(file):
+    if not _try_lock(file, shared):
         file.close()
-        raise InputError(f'another call is at work on {place}: wait for it')
+        raise Busy(f'another call is at work on {place}: wait for it')
     return file
 
 
 def _open_no_link(path: str, flags: int) -> int:
     # Nor does it wait for who reads a pipe.
-    return os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK, 0o666)
+    return os.open(path, flags | _flag('O_NOFOLLOW') | _flag('O_NONBLOCK'), 0o666)
+
+
+def _flag(name: str) -> int:
+    return getattr(os, name, 0)  # Windows lacks some, and what they are for
 
 
 def link_file(source: Path, target: Path) -> bool:
@@ -317,7 +334,7 @@ def _open(path: str | Path) -> BinaryIO:
 
 def _open_regular(path: str, flags: int) -> int:
     # Of a pipe even opening would wait, and a device may never end.
-    descriptor = os.open(path, flags | os.O_NONBLOCK)
+    descriptor = os.open(path, flags | _flag('O_NONBLOCK'))
     if stat.S_ISREG(os.fstat(descriptor).st_mode):
         return descriptor
     os.close(descriptor)

@@ -78,16 +78,17 @@ def held_elsewhere():
     """Lock a file in another process, as a call that is at work does."""
 
     @contextmanager
-    def held(path):
+    def held(path, shared=False):
         code = (
-            'import fcntl, sys; file = open(sys.argv[1], "ab"); fcntl.lockf(file, fcntl.LOCK_EX);'
+            'import fcntl, sys; file = open(sys.argv[1], "a+b");'
+            f'fcntl.lockf(file, fcntl.{"LOCK_SH" if shared else "LOCK_EX"});'
             'print(flush=True); sys.stdin.read()'
         )
         command = [sys.executable, '-S', '-c', code, str(path)]
         pipe = subprocess.PIPE
         with subprocess.Popen(command, stdin=pipe, stdout=pipe) as process:
             process.stdout.readline()
-            yield
+            yield process
             process.stdin.close()
 
     return held

@@ -10,10 +10,12 @@ import sys
 
 import pytest
 
+from mmboxcaseg import fileio
 from mmboxcaseg.errors import InputError
 from mmboxcaseg.fileio import (
     check_inside,
     check_output,
+    read_bytes,
     read_text,
     remove_asides,
     remove_asides_of,
@@ -276,3 +278,17 @@ def test_other_text_is_named(tmp_path, data, message):
     path.write_bytes(data)
     with pytest.raises(InputError, match=message):
         read_text(path)
+
+
+def test_what_windows_lacks(tmp_path, monkeypatch):
+    """It stands for it: no module of locks, and fewer ways to open a file."""
+    monkeypatch.setattr(fileio, 'fcntl', None)
+    for name in ('O_NOFOLLOW', 'O_NONBLOCK'):
+        monkeypatch.delattr(fileio.os, name)
+    path = tmp_path / 'x.json'
+    check_output(path)
+    write_json([1], path)
+    assert read_bytes(path) == b'[1]'
+    with fileio.lock(tmp_path / '.lock', tmp_path), fileio.lock(tmp_path / '.lock', tmp_path):
+        pass
+    assert sorted(file.name for file in tmp_path.iterdir()) == ['.lock', 'x.json']

@@ -5,8 +5,12 @@ from __future__ import annotations
 import gc
 import json
 import time
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
+from itertools import tee
 from pathlib import Path
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -40,7 +44,7 @@ from .mask_stream import MaskStream, cpu_threads
 
 
 def generate_proxy_masks(
-    ann_file: str | Path,
+    ann_file: str | Path | Sequence[str | Path],
     img_root: str | Path,
     out: str | Path,
     *,
@@ -60,14 +64,19 @@ def generate_proxy_masks(
     reader: ImageReader | None = None,
     trust_boxes: bool = False,
     skip_bad: bool = False,
+    shared: bool = False,
 ) -> str:
     """Give every box of a COCO file a proxy mask.
 
     Finished parts lie beside ``out`` until it is written: called again with the same arguments,
     this goes on where it was.
 
+    Of several files each is masked as if it were alone. What says that one is finished stays beside
+    it, and it is left as it is when this is called again; so does what several calls share.
+
     Args:
-        ann_file: COCO file with boxes; its masks are not read unless they are kept.
+        ann_file: COCO file with boxes; its masks are not read unless they are kept. Several, or a
+            folder of them, where ``out`` and ``raw_out`` are folders, for files of the same names.
         img_root: Folder of its images.
         out: COCO file to write: the boxes with ``segmentation``, ``box_agreement`` and ``quality``,
             and with a slack ``mask_bbox``, the mask's own tight box.
@@ -91,10 +100,14 @@ def generate_proxy_masks(
         skip_bad: Whether wrong images and annotations are left out of ``out`` and listed in the
             file beside it that is called ``.skipped.json`` in place of ``.json``; by default the
             first is refused. All images are read once more for it.
+        shared: Whether other calls with the same arguments, on this machine or others that see the
+            same folders, do parts of the work. Each takes what nobody is at work on, any may end or
+            begin at any time, and the last one writes ``out``; of those that are lost a further
+            call does the rest.
 
     Returns:
-        How many masks there are and how well they agree with their boxes; empty in the other ones
-        of several processes.
+        How many masks there are and how well they agree with their boxes, in a line for each file,
+        or what others are still at work on; empty in the other ones of several processes.
 
     Raises:
         InputError: If something that was given cannot be used; before the network runs.
@@ -109,7 +122,12 @@ def generate_proxy_masks(
         set_reading(config, reader)
     reader = reading_of(box_pipeline(config, tta))
     device = device or default_device()
-    ann_file, img_root, out = Path(ann_file), Path(img_root), Path(out)
+    img_root = Path(img_root)
+    jobs = _jobs(ann_file, Path(out), raw_out)
+    if shared and launcher != 'none':
+        raise InputError('--shared is for calls without a launcher: start each by itself')
+    folder = None
+    total = 0
     if is_first_process():
         check_slack(config, box_pipeline(config, tta), slack)
         if not Path(checkpoint).is_file():
@@ -120,56 +138,31 @@ def generate_proxy_masks(
         check_share('--max-hole', max_hole)
         if workers < 0:
             raise InputError(f'--workers must be 0 or more, not {workers}')
-        wrong = WrongEntries(skip_bad)
-        coco = load_coco(ann_file, wrong=wrong)
-        check_bboxes(coco, trust=trust_boxes, wrong=wrong)
-        inputs = [config.filename or '', checkpoint, ann_file]
-        inputs += [img_root / image.file_name for image in coco.images]
-        check_output(out, inputs)
-        if raw_out:
-            if Path(raw_out).resolve() == out.resolve():
-                raise InputError(f'--out and --raw-out are both {out}: give different files')
-            check_output(raw_out, inputs)
-        skipped = out.with_suffix('.skipped.json')
-        if skip_bad:
-            check_output(skipped, inputs)
-        check_images(coco, img_root, reader, wrong, workers)
-        if keep_masks:
-            check_true_masks(coco, wrong)
-        if skip_bad:
-            wrong.tell(ann_file, skipped)
-        groups = ImageGroups(coco, keep_masks)
-        del coco
-        folder = ShardFolder(out, groups)
-        paths = (img_root / groups.image(i).file_name for i in groups.num_boxes.nonzero()[0])
         # All that the masks depend on; not how many processes make them, which changes nothing.
-        folder.open(
-            {
-                'annotation file': file_hash(ann_file),
-                # To read the whole set would take minutes.
-                'state of the images': text_hash(map(state, paths)),
-                'checkpoint': file_hash(checkpoint),
-                'config': text_hash([json.dumps(config.to_dict(), default=repr)]),
-                'batch size': str(batch_size),
-                'choice of views (--tta)': str(tta),
-                'slack (--slack)': str(slack),
-                'precision (--amp)': str(amp),
-                'true masks (--keep-masks)': str(keep_masks),
-                'choice of entries (--skip-bad)': text_hash([json.dumps(wrong.found)]),
-                'cleaning (--min-part, --max-hole)': f'{min_part} {max_hole}',
-                'kind of device': torch.device(device).type,
-                'version of mmboxcaseg': mmboxcaseg.__version__,
-                'version of torch': torch.__version__,
-                'version of opencv': cv2.__version__,
-            }
+        settings = {
+            'checkpoint': file_hash(checkpoint),
+            'config': text_hash([json.dumps(config.to_dict(), default=repr)]),
+            'batch size': str(batch_size),
+            'choice of views (--tta)': str(tta),
+            'slack (--slack)': str(slack),
+            'precision (--amp)': str(amp),
+            'true masks (--keep-masks)': str(keep_masks),
+            'cleaning (--min-part, --max-hole)': f'{min_part} {max_hole}',
+            'kind of device': torch.device(device).type,
+            'version of mmboxcaseg': mmboxcaseg.__version__,
+            'version of torch': torch.__version__,
+            'version of opencv': cv2.__version__,
+        }
+        inputs = [config.filename or '', checkpoint, *(job.ann_file for job in jobs)]
+        checked = partial(
+            _checked, inputs, img_root, reader, workers, keep_masks, trust_boxes, skip_bad
         )
+        for job in reversed(jobs):  # the first one's boxes are wanted first
+            groups, manifest = checked(job)
+            total += int(groups.num_boxes.sum())
+        folder = ShardFolder(jobs[0].out, groups)
+        is_left = folder.open(manifest | settings, shared)
     join_processes(launcher)
-    # What is left out, one process has found.
-    shared = [groups if is_first_process() else None]
-    broadcast_object_list(shared)
-    if not is_first_process():
-        groups = shared[0]
-        folder = ShardFolder(out, groups)
     predictor = BoxCasegPredictor(
         init_model(config, checkpoint, device),
         batch_size=batch_size,
@@ -177,62 +170,170 @@ def generate_proxy_masks(
         amp=amp,
         slack=slack,
     )
-    generator = ProxyGenerator(
-        groups,
-        img_root,
-        predictor,
-        workers,
-        cpu_threads(device),
-        reader,
-        min_part=min_part,
-        max_hole=max_hole,
-    )
-    # What is there stays: to look through it for garbage again and again takes a tenth of the time.
-    gc.freeze()
-    try:
-        _write_shards(generator, folder)
-    finally:
-        gc.unfreeze()
-    if not is_first_process():
-        return ''
+    cleaning = dict(min_part=min_part, max_hole=max_hole)
+    summaries = []
+    with tqdm(total=total, desc='predict', unit='box', disable=not is_first_process()) as progress:
+        for job in jobs:
+            if folder is None and is_first_process():  # of several only one is held at a time
+                groups, manifest = checked(job)
+                folder = ShardFolder(job.out, groups)
+                is_left = folder.open(manifest | settings, shared)
+            # What is left out, one process has found.
+            sent = [(groups, is_left) if is_first_process() else None]
+            broadcast_object_list(sent)
+            groups, is_left = sent[0]
+            if folder is None:
+                folder = ShardFolder(job.out, groups)
+            generator = ProxyGenerator(
+                groups, img_root, predictor, workers, cpu_threads(device), reader, **cleaning
+            )
+            # What is there stays: to look through it for garbage again and again takes a tenth of
+            # the time.
+            gc.freeze()
+            try:
+                _write_shards(generator, folder, progress, is_left, shared)
+            finally:
+                gc.unfreeze()
+            if is_first_process():
+                summary = _join(folder, job, is_left, shared or len(jobs) > 1)
+                summaries.append(f'{job.out}: {summary}' if len(jobs) > 1 else summary)
+            folder = None
+    return '\n'.join(summaries)
+
+
+class _Job(NamedTuple):
+    """An annotation file, and the files that are made of it."""
+
+    ann_file: Path
+    out: Path
+    raw_out: Path | None
+
+
+def _checked(
+    inputs: Sequence[str | Path],
+    img_root: Path,
+    reader: ImageReader,
+    workers: int,
+    keep_masks: bool,
+    trust_boxes: bool,
+    skip_bad: bool,
+    job: _Job,
+) -> tuple[ImageGroups, dict[str, str]]:
+    """The boxes of a job, and what its masks depend on beside what all jobs have in common."""
+    wrong = WrongEntries(skip_bad)
+    coco = load_coco(job.ann_file, wrong=wrong)
+    check_bboxes(coco, trust=trust_boxes, wrong=wrong)
+    inputs = [*inputs, *(img_root / image.file_name for image in coco.images)]
+    check_output(job.out, inputs)
+    if job.raw_out:
+        if job.raw_out.resolve() == job.out.resolve():
+            raise InputError(f'--out and --raw-out are both {job.out}: give different files')
+        check_output(job.raw_out, inputs)
+    skipped = job.out.with_suffix('.skipped.json')
+    if skip_bad:
+        check_output(skipped, inputs)
+    check_images(coco, img_root, reader, wrong, workers)
+    if keep_masks:
+        check_true_masks(coco, wrong)
+    if skip_bad:
+        wrong.tell(job.ann_file, skipped)
+    groups = ImageGroups(coco, keep_masks)
+    paths = (img_root / groups.image(i).file_name for i in groups.num_boxes.nonzero()[0])
+    return groups, {
+        'annotation file': file_hash(job.ann_file),
+        # To read the whole set would take minutes.
+        'state of the images': text_hash(map(state, paths)),
+        'choice of entries (--skip-bad)': text_hash([json.dumps(wrong.found)]),
+    }
+
+
+def _jobs(
+    ann_file: str | Path | Sequence[str | Path], out: Path, raw_out: str | Path | None
+) -> list[_Job]:
+    raw_out = Path(raw_out) if raw_out else None
+    given = [ann_file] if isinstance(ann_file, str | Path) else ann_file
+    files: list[Path] = []
+    for path in map(Path, given):
+        files += sorted(path.glob('*.json')) if path.is_dir() else [path]
+    if len(given) == 1 and files == [Path(given[0])]:
+        return [_Job(files[0], out, raw_out)]
+    if not files:
+        raise InputError(f'{given[0]} holds no .json file: give annotation files')
+    for name, count in Counter(file.name for file in files).most_common(1):
+        if count > 1:
+            raise InputError(f'{count} annotation files are named {name}: give each its own name')
+    for folder in filter(None, (out, raw_out)):
+        if folder.is_file() or folder.suffix == '.json':
+            raise InputError(
+                f'{folder} is no folder: masks of {len(files)} annotation files are written to one'
+            )
+    return [_Job(file, out / file.name, raw_out and raw_out / file.name) for file in files]
+
+
+def _join(folder: ShardFolder, job: _Job, is_left: bool, is_noted: bool) -> str:
+    """Write what was made, if all of it is there; say what there is."""
+    if not is_left and job.raw_out and not job.raw_out.is_file():
+        raise InputError(
+            f'{job.out} was finished without {job.raw_out}: delete {folder.path} to make it anew'
+        )
+    if not is_left:
+        return f'finished before; to make it anew, delete {folder.path}'
+    if not folder.may_join():
+        left = sum(not folder.is_done(shard) for shard in range(len(folder)))
+        return (
+            f'{left} of {len(folder)} parts are left to others that are at work, and the last one '
+            'writes it; if they are lost, call again'
+        )
     summary = folder.summarize()
-    if raw_out:
-        folder.join_raw(raw_out)
-    folder.join_proxies(out)
-    folder.remove()
+    if job.raw_out:
+        folder.join_raw(job.raw_out)
+    folder.join_proxies(job.out)
+    if is_noted:
+        folder.finish()
+    else:
+        folder.remove()
     return summary
 
 
-def _write_shards(generator: ProxyGenerator, folder: ShardFolder) -> None:
-    """Do this process's part of the shards; in the first one, wait for the others' too."""
+def _write_shards(
+    generator: ProxyGenerator, folder: ShardFolder, progress: tqdm, is_left: bool, shared: bool
+) -> None:
+    """Do this process's part of the shards; in the first one, wait for the others' too.
+
+    Args:
+        generator: Makes the masks.
+        folder: Where to.
+        progress: Counts boxes.
+        is_left: Whether anything is to do.
+        shared: Whether other calls take shards too.
+    """
     # Asked once, by one process: the first finished shard would change another's answer.
-    shared = [[shard for shard in range(len(folder)) if not folder.is_done(shard)]]
-    broadcast_object_list(shared)
-    own = shared[0][get_rank() :: get_world_size()]
-    others = set(shared[0]) - set(own)
+    todo = [[shard for shard in range(len(folder)) if is_left and not folder.is_done(shard)]]
+    broadcast_object_list(todo)
+    own = todo[0][get_rank() :: get_world_size()]
+    others = set(todo[0]) - set(own)
     start = time.perf_counter()
-    total = int(folder.groups.num_boxes.sum())
-    done = total - sum(map(folder.num_boxes, shared[0]))
-    with tqdm(
-        total=total, initial=done, desc='predict', unit='box', disable=not is_first_process()
-    ) as progress:
+    done = int(folder.groups.num_boxes.sum()) - sum(map(folder.num_boxes, todo[0]))
+    progress.update(done)
+    if not progress.disable:
+        progress.initial += done  # which took no time
 
-        def see_others() -> None:
-            finished = set(filter(folder.is_done, others))
-            others.difference_update(finished)
-            progress.update(sum(map(folder.num_boxes, finished)))
+    def see_others() -> None:
+        finished = set(filter(folder.is_done, others))
+        others.difference_update(finished)
+        progress.update(sum(map(folder.num_boxes, finished)))
 
-        for number, boxes in enumerate(generator.run(folder, own)):
-            progress.update(boxes)
-            if number % SHARD_IMAGES == 0 and is_first_process():
-                see_others()
-        elapsed = time.perf_counter() - start
-        while others and is_first_process():
-            time.sleep(0.5)
+    for number, boxes in enumerate(generator.run(folder, folder.take(own) if shared else own)):
+        progress.update(boxes)
+        if number % SHARD_IMAGES == 0 and is_first_process():
             see_others()
+    elapsed = time.perf_counter() - start
+    while others and is_first_process():
+        time.sleep(0.5)
+        see_others()
     shares = [share for share in all_gather_object(generator.stream.network_s / elapsed) if share]
     if shares and is_first_process():
-        print(f'time in the network: {", ".join(f"{share:.1%}" for share in shares)}')
+        progress.write(f'time in the network: {", ".join(f"{share:.1%}" for share in shares)}')
 
 
 class ProxyGenerator:
@@ -267,12 +368,12 @@ class ProxyGenerator:
         self.cleaning = cleaning
         self.stream = MaskStream(predictor, workers, threads)
 
-    def run(self, folder: ShardFolder, shards: list[int]) -> Iterator[int]:
+    def run(self, folder: ShardFolder, shards: Iterable[int]) -> Iterator[int]:
         """Write shards.
 
         Args:
             folder: Where to.
-            shards: Their numbers.
+            shards: Their numbers; asked for when they are begun.
 
         Yields:
             For every image, the number of its boxes that got a mask.
@@ -280,7 +381,8 @@ class ProxyGenerator:
         Raises:
             InputError: If an image is broken or of another size than the file says.
         """
-        images = ((shard, index) for shard in shards for index in folder.images(shard))
+        ahead, shards = tee(shards)
+        images = ((shard, index) for shard in ahead for index in folder.images(shard))
         results = self.stream.run(images, self._load, self._finish)
         for shard in shards:
             proxies: list[dict] = []

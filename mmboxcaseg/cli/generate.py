@@ -29,15 +29,18 @@ def add_arguments(parser: ArgumentParser) -> None:
         '--ann',
         dest='ann_file',
         type=Path,
+        nargs='+',
         required=True,
-        help='COCO file with boxes; its masks are not read unless they are kept',
+        help='COCO file with boxes; its masks are not read unless they are kept. Of several, or a '
+        'folder of them, each is masked as if it were alone',
     )
     add_img_root(parser, 'folder, zip or tar of the images')
     parser.add_argument(
         '--out',
         type=Path,
         required=True,
-        help='COCO file to write: the boxes with segmentation, box_agreement and quality',
+        help='COCO file to write: the boxes with segmentation, box_agreement and quality; of '
+        'several annotation files the folder to write them to, under their names',
     )
     parser.add_argument(
         '--raw-out',
@@ -57,6 +60,12 @@ def add_arguments(parser: ArgumentParser) -> None:
     add_prediction_options(parser)
     add_cleaning_options(parser)
     add_config_options(parser, 'model.test_cfg.threshold=best')
+    parser.add_argument(
+        '--shared',
+        action='store_true',
+        help='share the work with other calls that have this option and the same arguments, such '
+        'as those of a slurm array: any may begin late or be lost',
+    )
     add_launcher_option(parser, 'pytorch')
 
 
@@ -72,4 +81,5 @@ def main(args: Namespace) -> None:
     args.config = load_config(config, parse_options(options.pop('cfg_options')))
     summary = generate_proxy_masks(**options)
     if is_first_process():
-        print(f'{args.out}: {summary}')
+        is_one = len(args.ann_file) == 1 and not args.ann_file[0].is_dir()
+        print(f'{args.out}: {summary}' if is_one else summary)

@@ -91,7 +91,7 @@ class Training:
             InputError: If another config lies there.
         """
         text = self.config.pretty_text
-        if self.config_file.is_file() and self.config_file.read_text() != text:
+        if self.config_file.is_file() and self.config_file.read_bytes() != text.encode():
             raise InputError(
                 f'{self.work_dir} holds a training with another config: remove it or give '
                 'another --work-dir'

@@ -6,6 +6,7 @@ import shutil
 import numpy as np
 import pytest
 
+from mmboxcaseg.coco import shards
 from mmboxcaseg.coco.annotations import tell_left_out
 from mmboxcaseg.coco.groups import ImageGroups
 from mmboxcaseg.coco.proxies import summarize_agreement
@@ -177,6 +178,86 @@ def test_one_run_at_a_time(folder, held_elsewhere):
         ):
             folder.open(MANIFEST)
     folder.open(MANIFEST)
+
+
+def test_those_that_share_keep_others_out(folder, held_elsewhere, monkeypatch):
+    assert folder.open(MANIFEST, shared=True)
+    folder._lock.close()
+    with held_elsewhere(folder.path / '.lock', shared=True):
+        with pytest.raises(InputError, match='another call is at work'):
+            folder.open(MANIFEST)
+        assert folder.open(MANIFEST, shared=True)
+        # Nothing is finished, but somebody is at work with the other settings.
+        with pytest.raises(InputError, match='another checkpoint'):
+            folder.open(MANIFEST | dict(checkpoint='other'), shared=True)
+    monkeypatch.setattr(shards, '_PATIENCE', 0.2)
+    with held_elsewhere(folder.path / '.lock'):
+        with pytest.raises(InputError, match='another call is at work'):
+            folder.open(MANIFEST, shared=True)
+
+
+def test_who_looks_at_the_folder_alone_is_waited_for(folder, held_elsewhere, monkeypatch):
+    folder.open(MANIFEST)
+    folder._lock.close()
+    with held_elsewhere(folder.path / '.lock') as holder:
+        # What comes next in the waiting is that the other one ends.
+        monkeypatch.setattr(shards.time, 'sleep', lambda _: (holder.stdin.close(), holder.wait()))
+        assert folder.open(MANIFEST, shared=True)
+
+
+def test_each_shard_is_taken_by_one(folder, held_elsewhere):
+    folder.open(MANIFEST, shared=True)
+    write_one(folder, 0)
+    with held_elsewhere(folder.path / '000002.lock'):
+        assert list(folder.take([0, 1, 2])) == [1]
+    taking = folder.take([0, 1, 2])
+    taken = {next(taking)}
+    assert {*taken, *taking} == {1, 2}
+    for shard in (1, 2):
+        write_one(folder, shard)
+    assert list(folder.take([0, 1, 2])) == []
+
+
+def test_of_a_call_that_is_lost_meanwhile_others_do_the_shard(folder, held_elsewhere):
+    folder.open(MANIFEST, shared=True)
+    with held_elsewhere(folder.path / '000001.lock') as lost:
+        taking = folder.take([0, 1, 2])
+        taken = [next(taking), next(taking)]
+        assert sorted(taken) == [0, 2]
+        lost.stdin.close()
+        lost.wait()
+        assert list(taking) == [1]
+
+
+def test_one_of_those_that_share_joins(tmp_path, folder, held_elsewhere):
+    folder.open(MANIFEST, shared=True)
+    assert not folder.may_join()
+    finish(folder)
+    with held_elsewhere(folder.path / '.join'):
+        assert not folder.may_join()
+    assert folder.may_join()
+    folder.join_proxies(tmp_path / 'out.json')
+    folder.finish()
+    # Others saw all shards before this one removed them.
+    assert not list(folder.path.glob('*.jsonl'))
+    assert sorted(path.name for path in folder.path.glob('[!.]*')) == ['manifest.json']
+    late = ShardFolder(tmp_path / 'out.json', folder.groups)
+    late.is_done = lambda shard: True
+    assert not late.may_join()
+
+
+def test_what_is_finished_is_left(tmp_path, folder):
+    folder.open(MANIFEST)
+    finish(folder)
+    folder.join_proxies(tmp_path / 'out.json')
+    folder.finish()
+    assert not folder.open(MANIFEST) and not folder.open(MANIFEST, shared=True)
+    with pytest.raises(InputError, match='out.json was made with another checkpoint: delete'):
+        folder.open(MANIFEST | dict(checkpoint='other'))
+    (tmp_path / 'out.json').write_text('{}')
+    assert folder.open(MANIFEST)
+    assert json.loads((folder.path / 'manifest.json').read_text()) == MANIFEST
+    assert not folder.is_done(0)
 
 
 def test_asides_of_a_users_folder_stay(folder):

@@ -1,5 +1,6 @@
 """Runs of tools/generate_proxy_masks.py over several shards: shared, interrupted, mixed."""
 
+import hashlib
 import json
 import multiprocessing
 import os
@@ -21,7 +22,7 @@ import mmboxcaseg
 from mmboxcaseg import cli
 from mmboxcaseg.apis import BoxCasegPredictor, init_model
 from mmboxcaseg.apis.proxy_generation import ProxyGenerator
-from mmboxcaseg.coco.shards import SHARD_IMAGES
+from mmboxcaseg.coco.shards import SHARD_IMAGES, ShardFolder
 from mmboxcaseg.testing import TINY_CONFIG
 
 TOOLS = Path(__file__).parents[2] / 'tools'
@@ -290,6 +291,214 @@ def test_machines_that_are_lost_and_added_change_nothing(root, expected, tmp_pat
     assert 0 < finished < SHARDS
     assert run_together(root, tmp_path, free_port, 3) == [0, 0, 0]
     assert written(tmp_path) == expected
+
+
+def ip(*words):
+    subprocess.run(['ip', *words], check=True, capture_output=True)
+
+
+@pytest.fixture
+def hosts():
+    """Two network namespaces with a cable between them; their names and addresses."""
+    if os.geteuid() or not shutil.which('ip'):
+        pytest.skip('needs root and ip')
+    names = [f'mmboxcaseg-{os.getpid()}-{side}' for side in 'ab']
+    try:
+        try:
+            for name in names:
+                ip('netns', 'add', name)
+        except subprocess.CalledProcessError:
+            pytest.skip('needs root and ip')
+        ends = 'type', 'veth', 'peer', 'name', 'cable', 'netns'
+        ip('link', 'add', 'cable', 'netns', names[0], *ends, names[1])
+        for number, name in enumerate(names, 1):
+            ip('-n', name, 'addr', 'add', f'10.231.7.{number}/24', 'dev', 'cable')
+            for device in ('cable', 'lo'):
+                ip('-n', name, 'link', 'set', device, 'up')
+        yield names
+    finally:
+        for name in names:
+            subprocess.run(['ip', 'netns', 'delete', name], capture_output=True)
+
+
+def start_host(root, folder, name, rank):
+    """Start torchrun on one of two machines, in a working directory of its own."""
+    own = folder / name
+    own.mkdir(exist_ok=True)
+    environment = dict(
+        os.environ,
+        **dict(NNODES='2', NODE_RANK=str(rank), MASTER_ADDR='10.231.7.1', PORT='29517'),
+        **dict(PYTHON=sys.executable, OMP_NUM_THREADS='1', GLOO_SOCKET_IFNAME='cable'),
+    )
+    config, checkpoint, *more = map(str, arguments(root, folder, '--workers', 1))
+    script = TOOLS / 'dist_generate_proxy_masks.sh'
+    return subprocess.Popen(
+        ['ip', 'netns', 'exec', name, 'bash', script, config, checkpoint, '1', *more],
+        env=environment,
+        cwd=own,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+@pytest.mark.slow
+def test_two_hosts_of_which_one_is_lost(root, expected, tmp_path, hosts):
+    first = [start_host(root, tmp_path, name, rank) for rank, name in enumerate(hosts)]
+    while not list(tmp_path.glob('*/*.jsonl')):
+        assert first[1].poll() is None
+        time.sleep(0.001)
+    # The second machine is lost: what runs on it, and its cable.
+    ip('-n', hosts[1], 'link', 'set', 'cable', 'down')
+    first[1].kill()
+    first[0].terminate()  # as a person would, who sees that it waits
+    assert [process.wait(120) != 0 for process in first] == [True, True]
+    ip('-n', hosts[1], 'link', 'set', 'cable', 'up')
+    assert not (tmp_path / 'proxy.json').exists()
+    second = [start_host(root, tmp_path, name, rank) for rank, name in enumerate(hosts)]
+    said = [process.communicate(timeout=300)[0] for process in second]
+    assert [process.returncode for process in second] == [0, 0], said
+    files = {path.name: path.read_bytes() for path in tmp_path.iterdir() if path.is_file()}
+    assert files == expected
+
+
+@pytest.fixture
+def made(tmp_path, monkeypatch):
+    """The shards that were made, by whichever process."""
+    write = ShardFolder.write
+
+    def note(self, shard, *content):
+        write(self, shard, *content)
+        with open(tmp_path / 'made', 'a') as file:
+            file.write(f'{shard}\n')
+
+    monkeypatch.setattr(ShardFolder, 'write', note)
+    return lambda: sorted(map(int, (tmp_path / 'made').read_text().split()))
+
+
+def share(root, folder, replaces=0):
+    """Start a call that shares the work; with ``replaces``, it is killed as above."""
+    args = arguments(root, folder, '--workers', 1, '--shared')
+    target, *more = (run_and_be_killed, replaces, True) if replaces else (be_one_of_several, {}, 0)
+    process = multiprocessing.get_context('fork').Process(target=target, args=(args, *more))
+    process.start()
+    return process
+
+
+def test_calls_that_share_may_be_lost_or_come_late(root, expected, tmp_path, made, capsys):
+    out = tmp_path / 'out'
+    # It dies with a shard of its own; so does the next one, beside others.
+    lost = share(root, out, replaces=2)
+    lost.join()
+    assert lost.exitcode == -signal.SIGKILL and list(out.glob('*/*.lock'))
+    calls = [share(root, out, replaces=1), share(root, out)]
+    while not list(out.glob('*/*.jsonl')):
+        time.sleep(0.001)
+    calls.append(share(root, out))
+    for process in calls:
+        process.join()
+    assert [process.exitcode for process in calls] == [-signal.SIGKILL, 0, 0]
+    # Had the lost one gone last, a further call would have done its part.
+    assert run(arguments(root, out, '--workers', 0, '--shared')) == 0
+    assert made() == list(range(SHARDS))  # each once
+    files = written(out)
+    manifest = json.loads(files.pop('manifest.json'))
+    assert manifest['result'] == hashlib.sha256(files['proxy.json']).hexdigest()
+    assert {name: data for name, data in files.items() if name[0] != '.'} == expected
+
+    capsys.readouterr()
+    assert run(arguments(root, out, '--workers', 0, '--shared')) == 0
+    assert 'finished before; to make it anew, delete' in capsys.readouterr().out
+    assert run(arguments(root, out, '--workers', 0, '--shared', '--batch-size', 8)) == 2
+    assert 'was made with another batch size' in capsys.readouterr().err
+    assert made() == list(range(SHARDS))
+
+
+def test_shared_takes_no_launcher(root, tmp_path, capsys):
+    assert run(arguments(root, tmp_path, '--shared', '--launcher', 'pytorch')) == 2
+    assert '--shared is for calls without a launcher' in capsys.readouterr().err
+
+
+@pytest.fixture(scope='module')
+def several(root, tmp_path_factory):
+    """The boxes in three files of a folder, and what is made of each alone."""
+    coco = json.loads((root / 'boxes.json').read_text())
+    given, alone = root / 'several', tmp_path_factory.mktemp('alone')
+    given.mkdir()
+    expected = {}
+    for number in range(3):
+        own = [image for image in coco['images'] if image['id'] % 3 == number]
+        ids = {image['id'] for image in own}
+        annotations = [a for a in coco['annotations'] if a['image_id'] in ids]
+        file = given / f'{number}.json'
+        file.write_text(json.dumps(coco | dict(images=own, annotations=annotations)))
+        argv = sys.argv
+        options = '--ann', file, '--raw-out', alone / f'raw{number}.json', '--workers', 0
+        assert run([*arguments(root, alone), *options, '--out', alone / file.name]) == 0
+        sys.argv = argv
+        expected[f'out/{number}.json'] = (alone / file.name).read_bytes()
+        expected[f'raw/{number}.json'] = (alone / f'raw{number}.json').read_bytes()
+    return given, expected
+
+
+def of_several(root, folder, given, *more):
+    out = '--out', folder / 'out', '--raw-out', folder / 'raw', '--ann', *given
+    return [*arguments(root, folder, '--workers', 0), *out, *more]
+
+
+def files_of(folder):
+    return {
+        path.relative_to(folder).as_posix(): path.read_bytes()
+        for path in folder.glob('*/*.json')
+        if path.is_file()
+    }
+
+
+def test_several_files_are_masked_as_each_alone(root, several, tmp_path, capsys):
+    given, expected = several
+    assert run(of_several(root, tmp_path, [given])) == 0
+    assert files_of(tmp_path) == expected
+    lines = capsys.readouterr().out.splitlines()
+    assert sum(line.startswith(f'{tmp_path}/out/') for line in lines) == 3
+    # Written out they are the same files, and nothing is left to do.
+    assert run(of_several(root, tmp_path, sorted(given.iterdir()))) == 0
+    assert capsys.readouterr().out.count('finished before') == 3
+    (tmp_path / 'raw' / '1.json').unlink()
+    assert run(of_several(root, tmp_path, [given])) == 2
+    assert '1.json was finished without' in capsys.readouterr().err
+
+
+def test_several_files_that_are_killed_go_on(root, several, tmp_path, made):
+    given, expected = several
+    # A manifest, two shards, two results and the manifest again of each file: in the second one.
+    process = multiprocessing.get_context('fork').Process(
+        target=run_and_be_killed, args=(of_several(root, tmp_path, [given]), 6 + 3, True)
+    )
+    process.start()
+    process.join()
+    assert process.exitcode == -signal.SIGKILL
+    assert (tmp_path / 'out' / '0.json').is_file() and not (tmp_path / 'out' / '1.json').exists()
+    assert run(of_several(root, tmp_path, [given], '--shared')) == 0
+    assert files_of(tmp_path) == expected
+    assert made() == sorted([0, 1] * 3)
+
+
+def test_what_is_wrong_with_several_files_is_told_first(root, several, tmp_path, capsys):
+    given, _ = several
+    bad = tmp_path / '9.json'
+    bad.write_text('{}')
+    for files, options, message in (
+        ([given, bad], (), '9.json is not a COCO file'),
+        ([given, given / '1.json'], (), '2 annotation files are named 1.json'),
+        ([given], ('--out', tmp_path / 'x.json'), 'x.json is no folder'),
+        ([given], ('--raw-out', tmp_path / 'out'), '--out and --raw-out are both'),
+        ([given], ('--out', given), 'is an input file'),
+        ([tmp_path / 'raw'], (), 'raw holds no .json file'),
+    ):
+        (tmp_path / 'raw').mkdir(exist_ok=True)
+        assert run(of_several(root, tmp_path, files, *options)) == 2
+        assert message in capsys.readouterr().err
+        assert not list(tmp_path.glob('*/*.json'))
 
 
 def generate(args):
