@@ -325,7 +325,12 @@ def file_names(path: str | Path) -> set[str]:
     """The names of the files right in a folder, links among them but to folders."""
     if found := _find(path):
         return found[0].folders.get(found[1], set())
-    return {entry.name for entry in os.scandir(path) if entry.is_file()}
+    return {
+        entry.name
+        for entry in os.scandir(path)
+        # Of a loop of links, or one to where nobody may look, DirEntry.is_file raises.
+        if (os.path.isfile(entry) if entry.is_symlink() else entry.is_file())
+    }
 
 
 def files_below(path: str | Path) -> Iterator[str]:

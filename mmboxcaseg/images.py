@@ -235,9 +235,10 @@ class ImageReader:
                 'config)'
             )
         if header.bands and max(self.bands or [header.bands + 1]) > header.bands:
+            none = f', none of number {max(self.bands)}' if self.bands else ''
             raise InputError(
-                f'{path} has {header.bands} bands: choose which three are red, green and blue, '
-                'such as --bands 3 2 1 (bands=(3, 2, 1) in a config)'
+                f'{path} has {header.bands} bands{none}: choose which three are red, green and '
+                'blue, such as --bands 3 2 1 (bands=(3, 2, 1) in a config)'
             )
         return header
 

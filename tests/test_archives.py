@@ -148,6 +148,16 @@ def test_a_tar_that_is_compressed_as_a_whole_is_refused(folder, tmp_path, mode):
         check_folder(path)
 
 
+def test_links_in_a_folder_that_lead_nowhere(folder, tmp_path):
+    here = tmp_path / 'here'
+    here.mkdir()
+    (here / 'link.jpg').symlink_to(next(path for path in folder.rglob('*') if path.is_file()))
+    (here / 'folder').symlink_to(folder)
+    (here / 'loop.jpg').symlink_to('loop.jpg')
+    (here / 'nowhere.jpg').symlink_to('none')
+    assert file_names(here) == {'link.jpg'}
+
+
 def test_what_is_no_archive(tmp_path):
     path = tmp_path / 'boxes.json'
     path.write_text('{}')

@@ -27,7 +27,7 @@ from mmboxcaseg.engine.config import box_pipeline
 from mmboxcaseg.engine.device import check_device, default_device
 from mmboxcaseg.engine.reading import reading_of
 from mmboxcaseg.errors import InputError, check_count, check_share
-from mmboxcaseg.fileio import make_folder, write_bytes, write_json
+from mmboxcaseg.fileio import check_inside, make_folder, write_bytes, write_json
 from mmboxcaseg.formats import read_boxes
 from mmboxcaseg.images import IMAGE_SUFFIXES, ImageReader
 from mmboxcaseg.pretrained import or_shipped
@@ -320,6 +320,8 @@ def _read_inputs(inputs: Any, bboxes: Any) -> Iterable[_Picture]:
                 raise InputError(f'{folder} holds no image {min(unknown)}, which has boxes')
             inputs = [path for path in inputs if path.name in bboxes]
             bboxes = [bboxes[path.name] for path in inputs]
+        for path in inputs:
+            check_inside(folder, path.name, f'image {path}')
     elif isinstance(inputs, str | Path | np.ndarray):
         inputs, bboxes = [inputs], None if bboxes is None else [bboxes]
     elif not isinstance(inputs, Iterable):

@@ -124,7 +124,7 @@ def boxes_to_masks(
     check_share('--max-hole', max_hole)
     config, checkpoint = or_shipped(config, checkpoint)
     if pretrained and not Path(pretrained).is_file():
-        raise InputError(f'checkpoint {pretrained} does not exist')
+        raise InputError(f'there is no checkpoint file {pretrained}')
     if pretrained:
         load_checkpoint_file(pretrained)
     if pictures < 0:

@@ -131,7 +131,7 @@ def generate_proxy_masks(
     if is_first_process():
         check_slack(config, box_pipeline(config, tta), slack)
         if not Path(checkpoint).is_file():
-            raise InputError(f'checkpoint {checkpoint} does not exist')
+            raise InputError(f'there is no checkpoint file {checkpoint}')
         check_device(device)
         check_count('--batch-size', batch_size)
         check_share('--min-part', min_part)

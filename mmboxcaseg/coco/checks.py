@@ -53,8 +53,8 @@ def check_bboxes(
         coco: A COCO file.
         strict: Whether boxes that are probably not meant so are refused; by default they are
             warned of, once. These are boxes that leave their images and would not, were width and
-            height the second corner, or the image turned; that lie outside for more than half; or
-            that stand there twice, or in one of several entries of an image.
+            height the second corner, x and y the centre, or the image turned; that lie outside for
+            more than half; or that stand there twice, or in one of several entries of an image.
         trust: Whether boxes that all lie between 0 and 1 are warned of, not refused.
         wrong: What is done with boxes that are wrong; where more than a tenth are, the file is, and
             is refused.
@@ -129,11 +129,22 @@ def _why_outside(bboxes: np.ndarray, sides: np.ndarray) -> tuple[str, np.ndarray
             'all would lie inside if their last two numbers were the second corner, so they are '
             'probably x1, y1, x2, y2, where x, y, width, height are wanted'
         )
+    if ((first + size / 2 <= limits) & (first - size / 2 >= sides - limits)).all():
+        causes.append(
+            'all would lie inside if their first two numbers were the centre, so they are probably '
+            'x, y of the centre, where those of the upper left corner are wanted'
+        )
     if (bboxes[leave, 2:] <= limits[leave, ::-1]).all():
         causes.append(
             'all that leave their images would lie inside if width and height changed places, so '
             'they are probably of photographs as EXIF turns them: write width and height of the '
-            'turned photographs, and give --exif'
+            'turned photographs, and give --exif; or they are y, x, height, width, where x, y, '
+            'width, height are wanted'
+        )
+    if ((size > first) & (size <= limits[:, ::-1])).all() and not causes:
+        causes.append(
+            'all would lie inside as y1, x1, y2, x2, so they are probably that, where x, y, width, '
+            'height are wanted'
         )
     return '; or '.join(causes), leave
 

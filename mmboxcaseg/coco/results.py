@@ -92,7 +92,9 @@ def load_results(path: str | Path) -> list[Result]:
         result.index = index
         result.file_name = names.get(result.image_id)
         if not is_coco and result.segmentation is None:
-            raise InputError(f"entry {index} of {path} has no 'segmentation'")
+            raise InputError(
+                f"entry {index} of {path} has no 'segmentation': give masks, as RLE or polygons"
+            )
         if result.ann_id is None and result.id is None and result.bbox is None:
             raise InputError(f'entry {index} of {path} has neither ann_id nor bbox: {_GIVE}')
         if result.score is None:

@@ -364,8 +364,10 @@ def _runs_text(segmentation: Any, img_shape: tuple[int, int]) -> bytes | None:
         raise ValueError('it is neither polygons nor an RLE with size and counts')
     size, counts, (height, width) = segmentation['size'], segmentation['counts'], img_shape
     if size not in ([height, width], (height, width)):
+        is_turned = size in ([width, height], (width, height))
         raise ValueError(
             f'its size is {size}, but its image has height and width {[height, width]}'
+            + (', as if one of them were of the photograph as EXIF turns it' if is_turned else '')
         )
     if isinstance(counts, str) and counts.isascii():
         return counts.encode('ascii')

@@ -314,6 +314,15 @@ def test_folders_that_do_not_fit(inferencer, data, tmp_path):
         inferencer(tmp_path, [[[1, 2, 3, 4]]])
 
 
+def test_links_that_lead_out_of_the_folder(inferencer, data, tmp_path, monkeypatch):
+    (tmp_path / 'a.png').symlink_to(data / 'img' / 'a.png')
+    for bboxes in ([BBOXES['a.png']], {'a.png': BBOXES['a.png']}):
+        with pytest.raises(InputError, match='a.png is or lies behind a link .*FOLLOW_LINKS=1'):
+            inferencer(tmp_path, bboxes)
+    monkeypatch.setenv('MMBOXCASEG_FOLLOW_LINKS', '1')
+    assert len(inferencer(tmp_path, [BBOXES['a.png']])['predictions'][0]['masks']) == 3
+
+
 def test_networks_that_are_none(trained):
     with pytest.raises(InputError, match='a checkpoint is missing'):
         BoxCasegInferencer(trained[0])

@@ -31,7 +31,8 @@ def check(as_coco):
         [[0, 0, 100, 50]],
         [[10, 5, 94, 47]],  # over the border by carelessness
         [[0.2, 0.3, 0.5, 0.5], [10, 5, 20, 20]],
-        [[40, 20, 80, 40], [60, 20, 30, 10]],  # one leaves, the other cannot be x1, y1, x2, y2
+        # One leaves, the other can be neither x1, y1, x2, y2 nor a centre.
+        [[40, 20, 80, 40], [8, 20, 30, 10]],
         [[-10, 0, 21, 50]],  # inside by 11 pixels, outside by 10
     ],
 )
@@ -45,6 +46,10 @@ def test_plausible_boxes(check, boxes):
         ([], 'boxes.json holds no box'),
         ([[0.2, 0.3, 0.5, 0.5], [0, 0, 1, 1]], 'all boxes of boxes.json lie between 0 and 1'),
         ([[40, 20, 80, 40], [1, 2, 30, 40]], 'they are probably x1, y1, x2, y2, where x, y, width'),
+        # [70, 10, 20, 30] and [10, 30, 20, 20], by their centres; the first leaves at the bottom.
+        ([[80, 25, 20, 30], [20, 40, 20, 20]], 'probably x, y of the centre, where those of the'),
+        ([[25, 80, 15, 15], [30, 5, 10, 10]], 'or they are y, x, height, width, where x, y'),
+        ([[5, 60, 45, 90], [10, 10, 40, 60]], 'all would lie inside as y1, x1, y2, x2, so they'),
         (
             [[10, 5, 20, 20], [90, 0, 21, 10]],
             '1 boxes of boxes.json lie outside their images for more than half, the first '

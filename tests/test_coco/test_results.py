@@ -60,7 +60,7 @@ def test_load_results(tmp_path):
         (dict(masks=[]), 'is neither a COCO results file, a list with one entry per mask, nor a'),
         ('[', 'is not JSON: give a COCO results file'),
         ([3], 'entry 0 .* is not a dict'),
-        ([ENTRY, without(ENTRY, 'segmentation')], "entry 1 .* has no 'segmentation'"),
+        ([ENTRY, without(ENTRY, 'segmentation')], "entry 1 .* has no 'segmentation': give"),
         ([without(ENTRY, 'image_id')], "entry 0 .* has no 'image_id'"),
         ([without(ENTRY, 'ann_id', 'bbox')], 'entry 0 .* has neither ann_id nor bbox: give'),
         ([without(ENTRY, 'ann_id') | dict(bbox='x')], 'entry 0 .* not four numbers'),

@@ -317,6 +317,13 @@ def test_decode_rle_refuses(segmentation):
         decode_rle(segmentation, (2, 3))
 
 
+@pytest.mark.parametrize(('size', 'is_turned'), [([3, 2], True), ([3, 3], False)])
+def test_a_mask_of_the_turned_photograph_is_told(size, is_turned):
+    with pytest.raises(ValueError, match='its size is') as error:
+        check_segmentation(dict(size=size, counts='06'), (2, 3))
+    assert ('EXIF' in str(error.value)) == is_turned
+
+
 def test_areas_of_more_masks_than_pycocotools_counts_at_once():
     rle = encode_rle(np.array([[1, 0], [1, 1]]))
     assert rle_areas([rle] * 300) == [3] * 300

@@ -287,7 +287,7 @@ def test_empty_masks_are_not_kept(as_coco, data):
     [
         (('--format', 'voc'), 'error: boxes.csv cannot be read as XML'),
         (('--min-quality', '2'), 'error: --min-quality must be in [0, 1], not 2.0'),
-        (('--pretrained', 'no.pth'), 'error: checkpoint no.pth does not exist'),
+        (('--pretrained', 'no.pth'), 'error: there is no checkpoint file no.pth'),
         (('--pretrained', 'boxes.csv'), 'error: boxes.csv is not a checkpoint'),
         (('--images', 'none'), 'error: image folder none does not exist'),
         (('--min-part', '2'), 'error: --min-part must be in [0, 1], not 2.0'),
