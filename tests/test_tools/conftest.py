@@ -4,6 +4,7 @@ import runpy
 import signal
 import socket
 import struct
+import subprocess
 import sys
 import time
 import zlib
@@ -27,6 +28,24 @@ def run(request, monkeypatch, capsys):
         return code, *capsys.readouterr()
 
     return run
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """Mount a file system of a size."""
+    folder = tmp_path / 'disk'
+
+    def mount(size):
+        folder.mkdir()
+        command = ['mount', '-t', 'tmpfs', '-o', f'size={size}', 'tmpfs', str(folder)]
+        if subprocess.run(command, capture_output=True).returncode:
+            folder.rmdir()
+            pytest.skip('needs the right to mount a small file system')
+        return folder
+
+    yield mount
+    if folder.exists():
+        subprocess.run(['umount', '-l', str(folder)], check=True)
 
 
 def call_in_process(main, args, kill_at):

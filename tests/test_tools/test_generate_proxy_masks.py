@@ -1,6 +1,7 @@
 import json
 import re
 import runpy
+import subprocess
 import sys
 from pathlib import Path
 
@@ -466,3 +467,18 @@ def test_broken_true_masks_are_told_of_before_the_work(trained, data, run):
     code, out, err = run(arguments(trained, data, '--keep-masks'))
     assert (code, out) == (2, '')
     assert_one_sentence(err, 'mask of annotation 30 in .*boxes.json is broken: its runs do not')
+
+
+@pytest.mark.parametrize('size', ['4k', '8k'])
+def test_a_full_disk(trained, data, run, small_disk, size):
+    # Of 4 kB for each file the part has none, or the result.
+    disk = small_disk(size)
+    assert run(arguments(trained, data))[0] == 0
+    there = arguments(trained, data, '--out', disk / 'proxy.json')
+    code, _, err = run(there)
+    assert code == 2
+    assert_one_sentence(err, 'No space left')
+    assert str(disk) in err and not list(disk.rglob('*.tmp'))
+    subprocess.run(['mount', '-o', 'remount,size=1m', str(disk)], check=True)
+    assert run(there)[0] == 0
+    assert (disk / 'proxy.json').read_bytes() == (data / 'proxy.json').read_bytes()

@@ -472,21 +472,10 @@ def test_training_that_is_asked_to_end(config, trained, tmp_path, processes, num
     assert same_weights(tmp_path / 'epoch_3.pth', trained / 'epoch_3.pth')
 
 
-@pytest.fixture
-def small_disk(tmp_path):
-    """A file system of 600 kB: one checkpoint fits."""
-    folder = tmp_path / 'disk'
-    folder.mkdir()
-    command = ['mount', '-t', 'tmpfs', '-o', 'size=600k', 'tmpfs', str(folder)]
-    if subprocess.run(command, capture_output=True).returncode:
-        pytest.skip('needs the right to mount a small file system')
-    yield folder
-    subprocess.run(['umount', '-l', str(folder)], check=True)
-
-
 @pytest.mark.slow
 def test_training_on_a_full_disk(config, trained, small_disk, monkeypatch, capsys):
-    work_dir = small_disk / 'work'
+    disk = small_disk('600k')  # one checkpoint fits
+    work_dir = disk / 'work'
     with pytest.raises(SystemExit) as error:
         run_tool(monkeypatch, 'train.py', config, '--work-dir', work_dir)
     assert error.value.code == 2
@@ -495,7 +484,7 @@ def test_training_on_a_full_disk(config, trained, small_disk, monkeypatch, capsy
     assert not list(work_dir.glob('*.tmp'))
     # What was finished is valid, and enough to go on.
     assert (work_dir / 'last_checkpoint').read_text() == str(work_dir / 'epoch_1.pth')
-    subprocess.run(['mount', '-o', 'remount,size=9m', str(small_disk)], check=True)
+    subprocess.run(['mount', '-o', 'remount,size=9m', str(disk)], check=True)
     run_tool(monkeypatch, 'train.py', config, '--work-dir', work_dir, '--resume')
     assert same_weights(work_dir / 'epoch_3.pth', trained / 'epoch_3.pth')
 
