@@ -102,16 +102,18 @@ class Archive:
 
     @cached_property
     def folders(self) -> dict[str, set[str]]:
-        """Each folder, '' is the archive itself, to the names of the files right in it."""
+        """Each folder with files right in it, and '', the archive itself, to their names."""
         folders: dict[str, set[str]] = {'': set()}
         for path in self.members:
             folder, _, name = path.rpartition('/')
             folders.setdefault(folder, set()).add(name)
-        for folder in list(folders):
-            while folder:
-                folder = folder.rpartition('/')[0]
-                folders.setdefault(folder, set())
         return folders
+
+    def has_folder(self, name: str) -> bool:
+        """Whether there is a folder, which may hold folders alone."""
+        # Not each folder above each file: of one long name these are a gigabyte.
+        folders = self.folders
+        return name in folders or any(folder.startswith(f'{name}/') for folder in folders)
 
     def open(self, name: str) -> BinaryIO:
         """Open a file to read, from a handle of its own: safe in any thread and process.
@@ -143,7 +145,7 @@ class Archive:
             raise
 
 
-def _list_zip(file: BinaryIO, _: int) -> Iterator[tuple[str, Member]]:
+def _list_zip(file: BinaryIO, size: int) -> Iterator[tuple[str, Member]]:
     with zipfile.ZipFile(file) as archive:
         for info in archive.infolist():
             if info.is_dir():
@@ -156,6 +158,8 @@ def _list_zip(file: BinaryIO, _: int) -> Iterator[tuple[str, Member]]:
                 fault = 'it is neither stored nor deflated: pack it anew'
             elif not is_stored and info.file_size > _MOST_UNPACKED:
                 fault = f'it would become {info.file_size} bytes: unpack the archive'
+            elif info.header_offset + (info.file_size if is_stored else info.compress_size) > size:
+                fault = 'it ends behind the end of its archive: pack it anew'
             packed = None if is_stored else info.compress_size
             yield (
                 posixpath.normpath(info.filename.replace('\\', '/')),
@@ -305,7 +309,7 @@ def is_folder(path: str | Path) -> bool:
         InputError: If it is an archive that is broken or compressed as a whole.
     """
     try:
-        return os.path.isdir(path) or bool((found := _find(path)) and found[1] in found[0].folders)
+        return os.path.isdir(path) or bool((found := _find(path)) and found[0].has_folder(found[1]))
     except _NoArchive:
         return False
 

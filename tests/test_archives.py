@@ -4,7 +4,9 @@ import io
 import json
 import multiprocessing
 import os
+import struct
 import tarfile
+import tracemalloc
 import zipfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -220,6 +222,36 @@ def test_bombs(tmp_path, monkeypatch):
 def test_methods_that_are_not_read(folder, tmp_path, method, text):
     with pytest.raises(InputError, match=text):
         read_bytes(pack(folder, tmp_path / 'x.zip', method) / 'a.bmp')
+
+
+@pytest.mark.parametrize(('size', 'start'), [(2**40, 0), (2**64 - 1, 0), (9, 2**64 - 1)])
+def test_files_that_end_behind_the_end_of_their_zip(tmp_path, size, start):
+    """Sizes and places of ZIP64; what is asked for so large is memory."""
+    path = tmp_path / 'x.zip'
+    with zipfile.ZipFile(path, 'w') as archive:
+        archive.writestr('a.bmp', b'123456789')
+    data = bytearray(path.read_bytes())
+    entry, end = data.find(b'PK\x01\x02'), data.find(b'PK\x05\x06')
+    large = struct.pack('<HHQQQ', 1, 24, size, size, start)
+    struct.pack_into('<I', data, end + 12, end - entry + len(large))
+    struct.pack_into('<IIHH', data, entry + 20, 2**32 - 1, 2**32 - 1, 5, len(large))
+    struct.pack_into('<I', data, entry + 42, 2**32 - 1)
+    data[entry + 51 : entry + 51] = large
+    path.write_bytes(data)
+    assert file_names(path) == {'a.bmp'}
+    with pytest.raises(InputError, match='a.bmp: it ends behind the end of its archive'):
+        read_bytes(path / 'a.bmp')
+
+
+def test_a_name_of_many_folders_takes_no_memory_of_its_square(tmp_path):
+    path = tmp_path / 'x.zip'
+    with zipfile.ZipFile(path, 'w') as archive:
+        archive.writestr('a/' * 10_000 + 'b.bmp', b'')
+    tracemalloc.start()
+    assert is_folder(path / 'a' / 'a') and not is_folder(path / 'a' / 'b')
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert most < 10e6  # the folders above it are 100 MB
 
 
 def test_encrypted(folder, tmp_path):
