@@ -353,6 +353,8 @@ def state(path: str | Path) -> str:
         told = os.stat(path)
     except NotADirectoryError:
         archive, name = _find(path)
+        if name not in archive.members:  # an archive that was exchanged a moment ago
+            raise FileNotFoundError(2, os.strerror(2), str(path)) from None
         told = os.stat(archive.path)
         return f'{archive.members[name].size} {told.st_mtime_ns}'
     return f'{told.st_size} {told.st_mtime_ns}'

@@ -134,6 +134,8 @@ def test_an_archive_is_listed_once_and_again_when_it_is_another(folder, tmp_path
     before = state(packed / 'a.bmp')
     os.utime(packed, (1, 1))
     assert state(packed / 'a.bmp') != before
+    with pytest.raises(FileNotFoundError, match='gone.bmp'):
+        state(packed / 'gone.bmp')
     packed.unlink()
     with zipfile.ZipFile(packed, 'w') as archive:  # by its content, whatever it is called
         archive.writestr('a.bmp', b'new')
