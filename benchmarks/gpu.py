@@ -566,7 +566,7 @@ def generate(machine: Machine, name: str, config_name: str, tta: bool, amp: bool
     folder = ShardFolder(machine.folder / f'{name.replace(" ", "_").replace(",", "")}', few)
     folder.open({})
     generator = ProxyGenerator(few, img_root, ours, machine.size(machine.workers, 0))
-    packed = ours.pack(*generator._load(0))
+    packed = list(ours.pack(*generator._load(0)))
     packed = list(islice(cycle(packed), machine.size(ours.batch_size, len(packed))))
     clock = Clock(machine.device)
     predict = ours.predict_packed
