@@ -113,7 +113,7 @@ def test_workers_change_nothing(root, expected, tmp_path, workers):
     ('processes', 'workers', 'threads'),
     [
         (2, 2, 1),
-        (3, 0, 2),
+        pytest.param(3, 0, 2, marks=pytest.mark.slow),
         pytest.param(1, 0, 3, marks=pytest.mark.slow),
         pytest.param(1, 2, 1, marks=pytest.mark.slow),
         pytest.param(2, 0, 2, marks=pytest.mark.slow),

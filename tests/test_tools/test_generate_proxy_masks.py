@@ -387,7 +387,7 @@ def test_missing_config_and_checkpoint(trained, data, run):
     assert_one_sentence(err, 'there is no config file none.py')
     code, _, err = run(arguments((config, 'none.pth'), data))
     assert code == 2
-    assert_one_sentence(err, 'none.pth does not exist')
+    assert_one_sentence(err, 'there is no checkpoint file none.pth')
 
 
 def test_does_not_overwrite_config_and_checkpoint(trained, data, run):

@@ -59,7 +59,11 @@ def self_train(run, monkeypatch, tmp_path):
     return run
 
 
-def test_rounds_teach_each_other(self_train, configs, tmp_path):
+# As the commands that they are the steps take a minute for their imports.
+@pytest.mark.parametrize('as_commands', [False, pytest.param(True, marks=pytest.mark.slow)])
+def test_rounds_teach_each_other(self_train, configs, monkeypatch, as_commands):
+    if not as_commands:
+        monkeypatch.setattr(steps, '_run', run_forked)
     code, out, err = self_train(*configs, '--seed', 3, '--work-dir', 'out')
     assert code == 0, err
     proxies = json.loads(Path('out/round1/proxy.json').read_text())['annotations']
