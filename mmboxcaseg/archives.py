@@ -6,7 +6,6 @@ processes are forked; a file in it is then opened where it lies.
 
 from __future__ import annotations
 
-import io
 import os
 import posixpath
 import struct
@@ -14,6 +13,7 @@ import tarfile
 import zipfile
 import zlib
 from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
 from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
@@ -31,8 +31,6 @@ PACKED = {
 }
 # Bytes that a file may become which is unpacked: an image of 16,384 x 16,384 without compression.
 _MOST_UNPACKED = 2**30
-# Read at once of what is unpacked.
-_CHUNK = 2**16
 _ENCRYPTED = 1  # a bit of a zip's flags
 _ZIP_HEADER = struct.Struct('<4s22xHH')  # ends with the lengths of a name and of other fields
 
@@ -48,7 +46,7 @@ class Member(NamedTuple):
         start: Where it begins; in a zip, where the header before it does.
         size: Its bytes.
         packed: Those that it takes in the archive; None if it is not compressed.
-        checksum: Its CRC-32 as the archive has it, if it is compressed.
+        checksum: Its CRC-32 as a zip has it.
         fault: Why it is not read; empty if it is.
     """
 
@@ -115,34 +113,46 @@ class Archive:
         folders = self.folders
         return name in folders or any(folder.startswith(f'{name}/') for folder in folders)
 
-    def open(self, name: str) -> BinaryIO:
-        """Open a file to read, from a handle of its own: safe in any thread and process.
+    @contextmanager
+    def open(self, name: str) -> Iterator[BinaryIO]:
+        """Open a file to read, by a handle of its own: safe in any thread and process.
 
         Raises:
-            OSError: If it is not there, is not read, or the archive is broken.
+            OSError: If it is not there, is not read, or is broken.
         """
         member = self.members.get(name)
         if member is None:
             raise FileNotFoundError(2, os.strerror(2))
         if member.fault:
             raise OSError(0, member.fault)
-        start = member.start
-        file = open(self.path, 'rb')
+        part = _part_of_zip if self._is_zip else _part_of_tar
         try:
-            if self._is_zip:
-                file.seek(start)
-                magic, *lengths = _ZIP_HEADER.unpack(file.read(_ZIP_HEADER.size))
-                if magic != b'PK\x03\x04':
-                    raise OSError(0, 'its archive is broken')
-                start += _ZIP_HEADER.size + sum(lengths)
-            part = _Stored if member.packed is None else _Deflated
-            return part(file, start, member)
-        except struct.error:
-            file.close()
-            raise OSError(0, 'its archive is cut off') from None
-        except BaseException:
-            file.close()
-            raise
+            with open(self.path, 'rb') as file, part(file, name, member) as opened:
+                yield opened
+        except (zipfile.BadZipFile, tarfile.TarError, zlib.error, EOFError, struct.error):
+            raise OSError(0, 'it is broken in its archive') from None
+
+
+def _part_of_zip(file: BinaryIO, name: str, member: Member) -> BinaryIO:
+    # ZipFile.open would list the archive anew for each handle.
+    file.seek(member.start)
+    magic, *lengths = _ZIP_HEADER.unpack(file.read(_ZIP_HEADER.size))
+    if magic != b'PK\x03\x04':
+        raise zipfile.BadZipFile
+    file.seek(sum(lengths), os.SEEK_CUR)
+    info = zipfile.ZipInfo(name)
+    info.file_size, info.CRC = member.size, member.checksum
+    if member.packed is None:
+        info.compress_size = member.size
+    else:
+        info.compress_type, info.compress_size = zipfile.ZIP_DEFLATED, member.packed
+    return zipfile.ZipExtFile(file, 'r', info)
+
+
+def _part_of_tar(file: BinaryIO, name: str, member: Member) -> BinaryIO:
+    info = tarfile.TarInfo(name)
+    info.offset_data, info.size = member.start, member.size
+    return tarfile.open(fileobj=file, mode='r:').extractfile(info)
 
 
 def _list_zip(file: BinaryIO, size: int) -> Iterator[tuple[str, Member]]:
@@ -185,86 +195,6 @@ def _list_tar(file: BinaryIO, size: int) -> Iterator[tuple[str, Member]]:
         raise InputError(f'no file begins at byte {end}')
 
 
-class _Part(io.RawIOBase):
-    """A file in an archive, as a file of its own."""
-
-    def __init__(self, file: BinaryIO, start: int, member: Member) -> None:
-        self._file = file
-        self._start = start
-        self._member = member
-        self._at = 0
-
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
-    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        bases = {os.SEEK_SET: 0, os.SEEK_CUR: self._at, os.SEEK_END: self._member.size}
-        self._at = max(bases[whence] + offset, 0)
-        return self._at
-
-    def tell(self) -> int:
-        return self._at
-
-    def read(self, size: int | None = -1) -> bytes:
-        end = self._member.size
-        if size is not None and size >= 0:
-            end = min(end, self._at + size)
-        data = self._between(self._at, end) if end > self._at else b''
-        self._at += len(data)
-        return data
-
-    def readall(self) -> bytes:
-        return self.read()
-
-    def readinto(self, buffer: memoryview) -> int:
-        data = self.read(len(buffer))
-        buffer[: len(data)] = data
-        return len(data)
-
-    def close(self) -> None:
-        self._file.close()
-        super().close()
-
-    def _between(self, start: int, end: int) -> bytes:
-        raise NotImplementedError
-
-
-class _Stored(_Part):
-    def _between(self, start: int, end: int) -> bytes:
-        self._file.seek(self._start + start)
-        return self._file.read(end - start)
-
-
-class _Deflated(_Part):
-    """Is unpacked as far as it is read, and held: at most what the archive says that it is."""
-
-    def __init__(self, file: BinaryIO, start: int, member: Member) -> None:
-        super().__init__(file, start, member)
-        self._engine = zlib.decompressobj(-zlib.MAX_WBITS)
-        self._known = bytearray()
-        self._packed = _Stored(file, start, member._replace(size=member.packed))
-
-    def _between(self, start: int, end: int) -> bytes:
-        while len(self._known) < end:
-            self._unpack()
-        return bytes(memoryview(self._known)[start:end])
-
-    def _unpack(self) -> None:
-        size = self._member.size
-        data = self._engine.unconsumed_tail or self._packed.read(_CHUNK)
-        try:
-            self._known += self._engine.decompress(data, size - len(self._known))
-        except zlib.error:
-            raise OSError(0, 'it is broken in its archive') from None
-        is_short = len(self._known) < size and (self._engine.eof or not data)
-        is_wrong = len(self._known) == size and zlib.crc32(self._known) != self._member.checksum
-        if is_short or is_wrong:
-            raise OSError(0, 'it is broken in its archive')
-
-
 @lru_cache(maxsize=64)
 def _archive(path: str, *_: int) -> Archive:
     return Archive(path)
@@ -286,7 +216,7 @@ def _find(path: str | Path) -> tuple[Archive, str] | None:
     return archive, path[len(above) :].lstrip(os.sep).replace(os.sep, '/')
 
 
-def open_packed(path: str | Path) -> BinaryIO | None:
+def open_packed(path: str | Path) -> AbstractContextManager[BinaryIO] | None:
     """Open a file that lies in an archive; None if the path leads in none.
 
     Raises:

@@ -12,7 +12,7 @@ import secrets
 import shutil
 import stat
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
@@ -322,7 +322,7 @@ def opening(path: str | Path) -> Iterator[BinaryIO]:
         ) from None
 
 
-def _open(path: str | Path) -> BinaryIO:
+def _open(path: str | Path) -> AbstractContextManager[BinaryIO]:
     try:
         return open(path, 'rb', opener=_open_regular)
     except (FileNotFoundError, NotADirectoryError):
