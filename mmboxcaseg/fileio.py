@@ -241,8 +241,7 @@ def lock(path: str | Path, place: str | Path, shared: bool = False) -> BinaryIO:
     Args:
         path: An empty file that stands for the work; it is made, and stays.
         place: What the work is on, for the message.
-        shared: Whether those that share it too may be at work at once. A lock that this process has
-            already becomes one of the kind that is asked for.
+        shared: Whether those that share it too may be at work at once.
 
     Returns:
         The open file: whoever drops it lets others in.
@@ -259,6 +258,18 @@ def lock(path: str | Path, place: str | Path, shared: bool = False) -> BinaryIO:
         file.close()
         raise Busy(f'another call is at work on {place}: wait for it')
     return file
+
+
+def share_lock(file: BinaryIO) -> None:
+    """Let in those that share it.
+
+    Not by another call of :func:`lock`: of a file that is open twice the first one that is closed
+    takes all locks of its process along.
+
+    Args:
+        file: Of :func:`lock`, which was not shared.
+    """
+    _try_lock(file, shared=True)
 
 
 def _open_no_link(path: str, flags: int) -> int:

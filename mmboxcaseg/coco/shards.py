@@ -16,7 +16,15 @@ from pathlib import Path
 from typing import BinaryIO
 
 from mmboxcaseg.errors import InputError
-from mmboxcaseg.fileio import Busy, lock, make_folder, remove_asides, replacing, write_bytes
+from mmboxcaseg.fileio import (
+    Busy,
+    lock,
+    make_folder,
+    remove_asides,
+    replacing,
+    share_lock,
+    write_bytes,
+)
 
 from .annotations import decode_rows, write_coco, write_list
 from .groups import ImageGroups
@@ -121,7 +129,7 @@ class ShardFolder:
         if changed or _RESULT in before:
             write_bytes(json.dumps(manifest, indent=1).encode(), path)
         if shared and is_alone:
-            self._lock = lock(self.path / _LOCK, self.path, shared=True)
+            share_lock(self._lock)
         if is_alone:
             for shard in done:
                 self._lines(shard)
@@ -174,13 +182,11 @@ class ShardFolder:
             left = passed
 
     def _take(self, shard: int) -> bool:
-        if self.is_done(shard):
-            return False
         try:
             file = lock(self._file(shard).with_suffix('.lock'), self.path)
         except Busy:
             return False
-        if self.is_done(shard):  # just now
+        if self.is_done(shard):
             file.close()
             return False
         self._taken[shard] = file

@@ -1,7 +1,10 @@
+import fcntl
 import json
 import os
 import re
 import shutil
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -194,6 +197,15 @@ def test_those_that_share_keep_others_out(folder, held_elsewhere, monkeypatch):
     with held_elsewhere(folder.path / '.lock'):
         with pytest.raises(InputError, match='another call is at work'):
             folder.open(MANIFEST, shared=True)
+
+
+@pytest.mark.parametrize('kind', [fcntl.LOCK_SH, fcntl.LOCK_EX])
+def test_the_first_one_lets_in_those_that_share(folder, kind):
+    assert folder.open(MANIFEST, shared=True)
+    code = 'import fcntl, sys; fcntl.lockf(open(sys.argv[1], "a+b"), int(sys.argv[2]))'
+    command = [sys.executable, '-S', '-c', code, folder.path / '.lock', str(kind | fcntl.LOCK_NB)]
+    is_in = not subprocess.run(command, capture_output=True).returncode
+    assert is_in == (kind == fcntl.LOCK_SH)
 
 
 def test_who_looks_at_the_folder_alone_is_waited_for(folder, held_elsewhere, monkeypatch):

@@ -19,7 +19,7 @@ class BBAM:
     """Bounding box attribution maps: the least of an image by which a detector finds a box.
 
     Of the image only what a soft mask M shows is left, the rest is the mean colour, and the
-    detector answers for proposals around the box. M minimises
+    detector answers for proposals around the box. M minimises::
 
         lam * |M|_1 + (mean |t - t_c| + mean |p - p_c|) / 2 + tv * TV(M)
 
