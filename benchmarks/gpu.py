@@ -638,11 +638,14 @@ def check_masks(
         if len(packed) >= number:
             break
     packed = packed[:number]
-    expected = [reference.mask_of(s)[0] for s in reference.predict_packed(copy.deepcopy(packed))]
+    expected = [
+        reference.masks_of([sample])[0][0]
+        for sample in reference.predict_packed(copy.deepcopy(packed))
+    ]
     for precision in (exact_fp32, nullcontext):
         with precision():
             samples = ours.predict_packed(copy.deepcopy(packed))
-        masks = [ours.mask_of(sample)[0] for sample in samples]
+        masks = [ours.masks_of([sample])[0][0] for sample in samples]
         pixels = sum(mask.window.size for mask in expected)
         wrong = sum(
             int(np.count_nonzero(mask.window != other.window))

@@ -252,7 +252,10 @@ def check_folder(path: str | Path) -> None:
     """
     if not is_folder(path):
         _find(path)  # says so of a file
-        raise InputError(f'image folder {path} does not exist')
+        raise InputError(
+            f'image folder {path} does not exist: give the one that file names of images begin in, '
+            'or a zip or a tar of it'
+        )
 
 
 def file_names(path: str | Path) -> set[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +22,7 @@ from mmboxcaseg.proxy import (
     UNCALIBRATED,
     BoxMask,
     check_threshold,
+    exclusive_maps,
     expected_iou,
     mask_of,
     merge_masks,
@@ -81,10 +82,11 @@ class BoxCasegPredictor:
     """Predict masks for the boxes of an image.
 
     Boxes go through the test pipeline of the model's config or, for test-time augmentation, through
-    its ``tta_pipeline``, and through ``model.test_step``, so that masks are those of
+    its ``tta_pipeline``, and through ``model.test_step``, so that maps are those of
     ``tools/test.py`` but for rounding: the predictor has a copy of the network, as it is when the
     predictor is made, with its norms folded (:meth:`mmboxcaseg.BoxCaseg.folded`). A network that is
-    told the other boxes of the image is told those that it is asked for in the same call.
+    told the other boxes of the image is told those that it is asked for in the same call, and with
+    ``exclusive`` in its ``test_cfg`` these boxes share out the image's pixels.
 
     Args:
         model: The network, of :func:`init_model`.
@@ -143,6 +145,7 @@ class BoxCasegPredictor:
         if threshold is not None:
             model.threshold = threshold
         model.slack = self.slack
+        self.exclusive = model.exclusive
         self.model = MODELS.build(dict(model.cfg.tta_model, module=model)) if tta else model
         self.batch_size = batch_size
         self.amp = amp
@@ -235,7 +238,7 @@ class BoxCasegPredictor:
             packed: Of :meth:`pack`.
 
         Returns:
-            A data sample a box, with the map in ``pred_maps``, on the CPU; see :meth:`mask_of`.
+            A data sample a box, with the map in ``pred_maps``, on the CPU; see :meth:`masks_of`.
         """
         samples = []
         device = next(self.model.parameters()).device.type
@@ -248,16 +251,33 @@ class BoxCasegPredictor:
                 sample.pred_maps = sample.pred_maps.cpu()
         return samples
 
-    def mask_of(self, sample: DetDataSample) -> tuple[BoxMask, float]:
-        """Turn the map of a data sample into a mask.
+    def masks_of(self, samples: Iterable[DetDataSample]) -> list[tuple[BoxMask, float]]:
+        """Turn the maps of an image's boxes into masks.
 
         Args:
-            sample: Of :meth:`predict_packed`.
+            samples: Of :meth:`predict_packed`, of one image; all its boxes if the network's
+                ``test_cfg`` has ``exclusive``. The maps of all are then held at once.
 
         Returns:
-            The mask, and how good it probably is.
+            For each box its mask, and how good it probably is.
         """
-        prob = sample.pred_maps.get(self.output_map)[0].numpy()
+        if not self.exclusive:
+            return [self._rated(sample, self._prob(sample)) for sample in samples]
+        samples = list(samples)
+        if not samples:
+            return []
+        probs = exclusive_maps(
+            list(map(self._prob, samples)),
+            [sample.bbox for sample in samples],
+            samples[0].ori_shape,
+            self.slack,
+        )
+        return list(map(self._rated, samples, probs))
+
+    def _prob(self, sample: DetDataSample) -> np.ndarray:
+        return sample.pred_maps.get(self.output_map)[0].numpy()
+
+    def _rated(self, sample: DetDataSample, prob: np.ndarray) -> tuple[BoxMask, float]:
         mask = mask_of(prob, sample.bbox, sample.ori_shape, sample.threshold, self.slack)
         calibration = sample.get('calibration', UNCALIBRATED)
         return mask, expected_iou(prob, mask.threshold, calibration)

@@ -114,9 +114,8 @@ class MaskStream:
         """Yield each image with the masks of its boxes and how good they are."""
         ahead, images = tee(images)
         samples = self._predict(self._batches(ahead), network)
-        rated = map(self.predictor.mask_of, samples)
         for image in images:
-            yield image, _take(rated, len(image.bboxes))
+            yield image, self.predictor.masks_of(islice(samples, len(image.bboxes)))
 
     def _batches(self, images: Iterator[_Image]) -> Iterator[list[dict]]:
         for _, group in groupby(images, attrgetter('group')):

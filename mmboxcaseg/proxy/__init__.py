@@ -15,6 +15,7 @@ from .boxes import (
 from .cleaning import clean_mask
 from .denoising import denoise_masks, ignore_disagreement
 from .dropping import DROPPED, IGNORED, drop_masks, is_kept
+from .exclusion import exclusive_maps
 from .flaws import FLAWS, mask_flaws
 from .masks import (
     BoxMask,
@@ -82,6 +83,7 @@ __all__ = [
     'empty_rle',
     'encode_edges',
     'encode_rle',
+    'exclusive_maps',
     'expected_iou',
     'grabcut_mask',
     'grow_bboxes',

@@ -8,9 +8,10 @@ from mmengine.dataset import pseudo_collate
 from mmengine.structures import PixelData
 
 from mmboxcaseg.apis import BoxCasegPredictor, init_model
+from mmboxcaseg.apis.mask_stream import MaskStream
 from mmboxcaseg.datasets.transforms import MoveBox
 from mmboxcaseg.errors import InputError
-from mmboxcaseg.proxy import BoxMask, expected_iou, tight_bboxes
+from mmboxcaseg.proxy import BoxMask, exclusive_maps, expected_iou, mask_of, tight_bboxes
 from mmboxcaseg.registry import DATASETS, MODELS, TRANSFORMS
 
 SIZE = 32
@@ -61,6 +62,12 @@ def with_tta(config, *alternatives):
         dict(type='TestTimeAug', transforms=[*alternatives, pack]),
     ]
     return config
+
+
+VIEWS = (
+    [dict(type='mmboxcaseg.BoxPatch', size=SIZE, margin=margin) for margin in (0.3, 0.5)],
+    [dict(type='RandomFlip', prob=prob) for prob in (0.0, 1.0)],
+)
 
 
 def box_patch(**settings):
@@ -458,13 +465,47 @@ def test_threshold_is_that_of_the_config(config, image, monkeypatch):
         assert quality == pytest.approx(expected)
 
 
+@pytest.mark.parametrize('slack', [0.0, 0.25])
+@pytest.mark.parametrize('tta', [False, True])
+def test_boxes_share_out_their_pixels_if_the_config_says(config, image, tta, slack):
+    config.model.test_cfg = dict(exclusive=True, slack=slack)
+    predictor = BoxCasegPredictor(init_model(with_tta(margin_of(config, 0.3), *VIEWS)), tta)
+    probs = list(predict_maps(predictor, image))
+    shared = exclusive_maps(probs, BBOXES, image.shape[:2], slack)
+    predictor.set_image(image)
+    masks, quality = predictor.predict(BBOXES)
+    for index, (prob, bbox) in enumerate(zip(shared, BBOXES, strict=True)):
+        expected = mask_of(prob, bbox, image.shape[:2], 0.5, slack)
+        x, y = expected.corner
+        height, width = expected.window.shape
+        assert np.array_equal(masks[index, y : y + height, x : x + width], expected.window)
+        assert masks[index].sum() == expected.window.sum()
+        assert quality[index] == pytest.approx(expected_iou(prob, expected.threshold))
+    # The first two boxes overlap.
+    assert all((probs[index] != shared[index]).any() for index in (0, 1))
+    masks, quality = predictor.predict(np.zeros((0, 4)))
+    assert masks.shape == (0, *image.shape[:2])
+
+
+def test_boxes_of_other_images_claim_nothing(config, image):
+    config.model.test_cfg = dict(exclusive=True)
+    predictor = BoxCasegPredictor(init_model(config), batch_size=32)
+    stream = MaskStream(predictor)
+    (alone,) = stream.run([(0, image)], lambda one: (one, BBOXES), lambda _, rated: rated)
+    both = stream.run([(0, image), (0, image)], lambda one: (one, BBOXES), lambda _, rated: rated)
+    for rated in both:
+        for (mask, quality), (other, other_quality) in zip(rated, alone, strict=True):
+            assert np.array_equal(mask.window, other.window)
+            assert quality == pytest.approx(other_quality)
+
+
 @pytest.mark.parametrize('tta', [False, True])
 def test_quality_is_calibrated_as_the_config_says(config, image, tta):
     config.model.test_cfg = dict(calibration=(2.0, 1.0))
     predictor = BoxCasegPredictor(init_model(with_tta(config)), tta)
     for sample in predictor.predict_packed(list(predictor.pack(image, BBOXES))):
         prob = sample.pred_maps.get('fused')[0].numpy()
-        mask, quality = predictor.mask_of(sample)
+        ((mask, quality),) = predictor.masks_of([sample])
         raw = expected_iou(prob, mask.threshold)
         odds = (raw / (1 - raw)) ** 2 * np.e
         assert quality == pytest.approx(odds / (1 + odds)) != raw
@@ -476,9 +517,7 @@ def test_best_threshold_is_looked_for_once_a_map(config, image, monkeypatch):
         'mmboxcaseg.proxy.masks.best_threshold', lambda prob, tight: calls.append(prob) or 0.25
     )
     predictor = BoxCasegPredictor(init_model(config), threshold='best')
-    rated = [
-        predictor.mask_of(s) for s in predictor.predict_packed(list(predictor.pack(image, BBOXES)))
-    ]
+    rated = predictor.masks_of(predictor.predict_packed(list(predictor.pack(image, BBOXES))))
     assert len(calls) == 3
     assert all(isinstance(mask, BoxMask) and mask.threshold == 0.25 for mask, _ in rated)
 

@@ -238,6 +238,25 @@ def test_raw_out_refines_to_the_same_file(trained, data, run):
     assert read(data / 'refined.json') == read(data / 'proxy.json')
 
 
+def test_boxes_of_an_image_share_out_its_pixels(trained, data, run):
+    """Whatever batch a box is in; of three boxes of image 5 two overlap."""
+    options = ('--cfg-options', 'model.test_cfg.exclusive=True', '--batch-size', 2)
+    code, _, err = run(arguments(trained, data, *options, '--raw-out', data / 'raw.json'))
+    assert code == 0, err
+    raw = {entry['ann_id']: entry for entry in read(data / 'raw.json')}
+    predictor = BoxCasegPredictor(init_model(*trained))
+    predictor.set_image(cv2.imread(str(data / 'img' / '5.png')))
+    bboxes = as_bboxes([raw[id_] for id_ in (30, 10, 60)])
+    rated = {}
+    for predictor.exclusive in (False, True):
+        rated[predictor.exclusive] = predictor.predict(bboxes)
+    for index, id_ in enumerate((30, 10, 60)):
+        mask, quality = rated[True][0][index], rated[True][1][index]
+        assert (decode_rle(raw[id_]['segmentation'], mask.shape) != mask).mean() < 0.002
+        assert raw[id_]['score'] == pytest.approx(quality, abs=1e-3)
+    assert (rated[True][1] < rated[False][1] - 1e-2).sum() == 2
+
+
 @pytest.mark.parametrize(
     'options', [('--slack', 0.2), ('--cfg-options', 'model.test_cfg.slack=.2')]
 )

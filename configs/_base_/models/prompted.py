@@ -6,5 +6,5 @@ prompted = dict(
     weak_head=None,
     transferred_head=None,
     loss_pixel=dict(dice_weight=1.0),
-    test_cfg=dict(threshold='best'),
+    test_cfg=dict(threshold='best', exclusive=True),
 )

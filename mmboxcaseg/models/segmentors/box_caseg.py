@@ -70,6 +70,10 @@ class BoxCaseg(BaseModel):
             then that of the grown box, which the margin of the test patches must show. The prompt
             stays the given box. By default 0. ``calibration``: slope and offset of the masks'
             quality, see :func:`mmboxcaseg.proxy.expected_iou`; by default it is taken as it is.
+            ``exclusive``: whether the boxes of an image share out its pixels before masks are made
+            of their maps, see :func:`mmboxcaseg.proxy.exclusive_maps`. All of them must be at hand:
+            in generation and in a predictor, not in ``tools/test.py``. By default False, as in the
+            paper.
         data_preprocessor: Config of the data preprocessor.
         init_cfg: Initialisation, as in mmengine.
 
@@ -150,6 +154,10 @@ class BoxCaseg(BaseModel):
                 f'test_cfg.calibration must be slope and offset, not {self.calibration}'
             )
         self.maps = tuple(test_cfg.get('maps') or (self.output_map,))
+        #: See ``test_cfg``.
+        self.exclusive = test_cfg.get('exclusive', False)
+        if not isinstance(self.exclusive, bool):
+            raise InputError(f'test_cfg.exclusive must be True or False, not {self.exclusive!r}')
         if missing := set(self.maps) - set(self.available_maps):
             raise InputError(
                 f'test_cfg.maps asks for {sorted(missing)}, but the heads give '

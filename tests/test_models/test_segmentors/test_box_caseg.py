@@ -455,6 +455,14 @@ class TestPrediction:
         with pytest.raises(InputError, match=r'test_cfg.slack must be in \[0, 1\]'):
             build(test_cfg=dict(slack=slack))
 
+    def test_exclusive_that_is_none(self, build):
+        assert [build(test_cfg=cfg).exclusive for cfg in ({}, dict(exclusive=True))] == [
+            False,
+            True,
+        ]
+        with pytest.raises(InputError, match="exclusive must be True or False, not 'no'"):
+            build(test_cfg=dict(exclusive='no'))
+
     def test_weak_head_runs_only_if_asked_for(self, build, make_batch):
         batch = make_batch(BOXES)
         model = build().eval()

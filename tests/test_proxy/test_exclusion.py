@@ -1,0 +1,110 @@
+import numpy as np
+import pytest
+
+from mmboxcaseg.proxy import exclusive_maps
+
+RNG = np.random.default_rng(0)
+
+
+def test_two_boxes_by_hand():
+    # 2x2 boxes that share the pixel (1, 1): odds of 3 and 1, of equal boxes, and ground 1.
+    first = np.float32([[0.5, 0.6], [0.7, 0.75]])
+    second = np.float32([[0.5, 0.6], [0.7, 0.8]])
+    maps = exclusive_maps([first, second], [[0, 0, 2, 2], [1, 1, 3, 3]], (3, 3))
+    assert maps[0] == pytest.approx(np.array([[0.5, 0.6], [0.7, 3 / 5]]))
+    assert maps[1] == pytest.approx(np.array([[1 / 5, 0.6], [0.7, 0.8]]))
+
+
+def test_the_smaller_box_counts_more():
+    # A box of a pixel in one of 4x4, side by side one to four: odds of 4 in both.
+    large, small = np.full((4, 4), 0.8, np.float32), np.full((1, 1), 0.8, np.float32)
+    maps = exclusive_maps([large, small], [[0, 0, 4, 4], [2, 1, 3, 2]], (4, 4))
+    assert maps[0][1, 2] == pytest.approx(4 / (1 + 4 + 4 * 4))
+    assert maps[1][0, 0] == pytest.approx(4 / (1 + 4 + 4 / 4))
+    others = np.ones((4, 4), bool)
+    others[1, 2] = False
+    assert (maps[0][others] == np.float32(0.8)).all()
+
+
+def test_who_is_sure_cannot_be_taken_from_by_rounding():
+    # Beyond 0.99 nobody's word counts, neither the claim nor what it is held against.
+    maps = exclusive_maps(
+        [np.ones((1, 1), np.float32), np.ones((1, 1), np.float32)], [[0, 0, 1, 1]] * 2, (1, 1)
+    )
+    for prob in maps:
+        assert prob == pytest.approx(1 / (1 + 0.01 * 99), abs=1e-4)
+
+
+def test_a_box_alone_keeps_its_map():
+    probs = [np.float32([[0.2, 1.0]]), np.float32([[0.0, 0.7]]), np.float32([[0.9]])]
+    maps = exclusive_maps(probs, [[0, 0, 2, 1], [2, 0, 4, 1], [0, 1, 4, 2]], (2, 4))
+    assert all(given is got for given, got in zip(probs, maps, strict=True))
+    assert exclusive_maps([], np.zeros((0, 4)), (2, 4)) == []
+
+
+def brute_force(probs, windows, sides, shape):
+    """Maps that are as large as their windows, pixel by pixel."""
+    maps = [prob.copy() for prob in probs]
+    for y, x in np.ndindex(*shape):
+        here = [i for i, (x1, y1, x2, y2) in enumerate(windows) if x1 <= x < x2 and y1 <= y < y2]
+        odds = {}
+        for i in here:
+            prob = min(float(probs[i][y - windows[i][1], x - windows[i][0]]), 0.99)
+            odds[i] = prob / (1 - prob)
+        for i in here:
+            others = sum(odds[j] * sides[i] / sides[j] for j in here if j != i)
+            maps[i][y - windows[i][1], x - windows[i][0]] = odds[i] / (1 + odds[i] + others)
+    return maps
+
+
+@pytest.mark.parametrize('slack', [0.0, 0.25])
+def test_brute_force(slack):
+    shape = (24, 20)
+    bboxes = np.array([[2, 3, 14, 19], [6, 3, 10, 7], [0, 0, 20, 24], [8, 8, 16, 12]])
+    grown = np.array([[-1, -1, 17, 23], [5, 2, 11, 8], [-5, -6, 25, 30], [6, 7, 18, 13]])
+    windows = grown.clip(0, [20, 24, 20, 24]) if slack else bboxes
+    sides = np.sqrt((bboxes[:, 2:] - bboxes[:, :2]).prod(axis=1))
+    probs = [RNG.uniform(0, 0.98, (y2 - y1, x2 - x1)) for x1, y1, x2, y2 in windows]
+    maps = exclusive_maps(probs, bboxes, shape, slack)
+    for got, expected in zip(maps, brute_force(probs, windows, sides, shape), strict=True):
+        assert got == pytest.approx(expected, abs=1e-5)
+
+
+def test_maps_of_other_sizes_lie_on_each_other():
+    # The right half of the first box is the second one's: maps of 8x8 and 2x2 of windows of 4x4.
+    first = np.full((8, 8), 0.5, np.float32)
+    second = np.full((2, 2), 0.75, np.float32)
+    first, second = exclusive_maps([first, second], [[0, 0, 4, 4], [2, 0, 6, 4]], (4, 6))
+    assert (first.shape, second.shape) == ((8, 8), (2, 2))
+    assert first[:, 0] == pytest.approx(0.5)
+    assert first[:, 7] == pytest.approx(1 / (1 + 1 + 3))
+    assert (np.diff(first, axis=1) <= 1e-6).all()
+    assert second[:, 1] == pytest.approx(0.75)
+    assert second[:, 0] == pytest.approx(3 / (1 + 3 + 1))
+
+
+def test_the_order_of_boxes_does_not_matter():
+    bboxes = np.array([[0, 0, 12, 9], [3, 2, 8, 8], [5, 4, 12, 9]])
+    probs = [RNG.uniform(0, 1, (16, 16)).astype(np.float32) for _ in bboxes]
+    forth = exclusive_maps(probs, bboxes, (9, 12))
+    back = exclusive_maps(probs[::-1], bboxes[::-1], (9, 12))[::-1]
+    for one, other in zip(forth, back, strict=True):
+        assert one == pytest.approx(other, abs=1e-5)
+
+
+def test_a_claim_shrinks_by_area():
+    # A map of 4x4 of a window of one pixel claims by its mean, wherever that pixel is sampled.
+    small = np.zeros((4, 4), np.float32)
+    small[:, :2] = 0.8
+    (large, _) = exclusive_maps(
+        [np.full((2, 2), 0.5, np.float32), small], [[0, 0, 2, 2], [0, 0, 1, 1]], (2, 2)
+    )
+    odds = 0.4 / 0.6
+    assert large[0, 0] == pytest.approx(1 / (1 + 1 + odds * 2))
+
+
+def test_maps_that_are_given_stay_as_they_are():
+    probs = [np.full((4, 4), 0.5, np.float32), np.full((4, 4), 0.6, np.float32)]
+    exclusive_maps(probs, [[0, 0, 3, 3], [1, 1, 4, 4]], (4, 4))
+    assert (probs[0] == np.float32(0.5)).all()
+    assert (probs[1] == np.float32(0.6)).all()
