@@ -95,12 +95,26 @@ def test_the_order_of_boxes_does_not_matter():
 def test_a_claim_shrinks_by_area():
     # A map of 4x4 of a window of one pixel claims by its mean, wherever that pixel is sampled.
     small = np.zeros((4, 4), np.float32)
-    small[:, :2] = 0.8
-    (large, _) = exclusive_maps(
-        [np.full((2, 2), 0.5, np.float32), small], [[0, 0, 2, 2], [0, 0, 1, 1]], (2, 2)
-    )
-    odds = 0.4 / 0.6
-    assert large[0, 0] == pytest.approx(1 / (1 + 1 + odds * 2))
+    small[:, 0] = 0.8
+    large = np.full((2, 2), 0.5, np.float32)
+    large, _ = exclusive_maps([large, small], [[0, 0, 2, 2], [0, 0, 1, 1]], (2, 2))
+    assert large[0, 0] == pytest.approx(1 / (1 + 1 + 0.2 / 0.8 * 2))
+
+
+def test_a_claim_that_grows_in_one_direction_is_a_ramp():
+    # A map of 4x2 of a window of 2x4 pixels, in one of the same size.
+    first = np.tile(np.float32([0, 0.8]), (4, 1))
+    second = np.full((2, 4), 0.5, np.float32)
+    _, second = exclusive_maps([first, second], [[0, 0, 4, 2]] * 2, (2, 4))
+    ramp = np.array([0, 0.2, 0.6, 0.8])
+    assert second[0] == pytest.approx(1 / (2 + ramp / (1 - ramp)), abs=1e-5)
+
+
+def test_boxes_lie_on_the_pixel_grid():
+    # 1.4 pixels are one.
+    probs = [np.full((1, 1), 0.5, np.float32), np.full((1, 2), 0.5, np.float32)]
+    maps = exclusive_maps(probs, [[0, 0, 1.4, 1], [0, 0, 2, 1]], (1, 2))
+    assert maps[0][0, 0] == pytest.approx(1 / (2 + np.sqrt(1 / 2)))
 
 
 def test_maps_that_are_given_stay_as_they_are():

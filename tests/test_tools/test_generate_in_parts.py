@@ -144,6 +144,7 @@ def test_processes_and_threads_change_nothing(
     assert done.stdout.count('proxy.json: ') == 1
 
 
+@pytest.mark.slow  # three processes that import torch
 def test_error_of_several_processes_is_one_sentence(root, tmp_path, free_port):
     config, checkpoint, *more = map(str, arguments(root, tmp_path, '--batch-size', 0))
     done = subprocess.run(
