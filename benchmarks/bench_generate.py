@@ -167,7 +167,7 @@ def run_ours(folder: Path) -> None:
     from mmboxcaseg.apis import proxy_generation
 
     def stand_in(config: Config, *_: object) -> SimpleNamespace:
-        model = SimpleNamespace(cfg=config, output_map='fused', slack=0.0)
+        model = SimpleNamespace(cfg=config, output_map='fused', slack=0.0, exclusive=False)
         model.folded = lambda: model
         return model
 
@@ -228,8 +228,9 @@ def run_plain(folder: Path) -> None:
                 box_agreement=float(bbox_iou(tight, pixel_bboxes(box, mask.shape)[0])),
             )
             fields['quality'] = quality(prob)
-            area = annotation['bbox'][2] * annotation['bbox'][3]
-            proxies[annotation['id']] = dict(iscrowd=0, area=area) | annotation | fields
+            area = int(mask.sum()) or annotation['bbox'][2] * annotation['bbox'][3]
+            del annotation['segmentation']
+            proxies[annotation['id']] = dict(annotation, iscrowd=0, area=area, **fields)
     coco['annotations'] = [proxies[a['id']] for a in coco['annotations']]
     (folder / 'plain.json').write_text(json.dumps(coco))
 

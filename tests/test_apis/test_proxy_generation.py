@@ -30,7 +30,9 @@ class Fickle(BoxCasegPredictor):
 
     def __init__(self, threshold=0.5):
         config = Config(dict(test_dataloader=dict(dataset=dict(pipeline=PIPELINE))))
-        model = SimpleNamespace(cfg=config, output_map='fused', threshold=threshold, slack=0.0)
+        model = SimpleNamespace(
+            cfg=config, output_map='fused', threshold=threshold, slack=0.0, exclusive=False
+        )
         model.folded = lambda: model
         super().__init__(model, batch_size=4)
 
@@ -152,7 +154,7 @@ def test_no_more_patches_than_two_batches_wait(workers):
     predictor = Fickle()
     image, bboxes = np.zeros((40, 40, 3), np.uint8), np.tile([2.0, 2, 30, 30], (50, 1))
     waiting, most = 0, 0
-    pack, mask_of = predictor.pack, predictor.mask_of
+    pack, masks_of = predictor.pack, predictor.masks_of
 
     def counted(*args):
         nonlocal waiting, most
@@ -161,12 +163,16 @@ def test_no_more_patches_than_two_batches_wait(workers):
             most = max(most, waiting)
             yield patch
 
-    def uncounted(sample):
-        nonlocal waiting
-        waiting -= 1
-        return mask_of(sample)
+    def uncounted(samples):
+        def one_by_one():
+            nonlocal waiting
+            for sample in samples:
+                waiting -= 1
+                yield sample
 
-    predictor.pack, predictor.mask_of = counted, uncounted
+        return masks_of(one_by_one())
+
+    predictor.pack, predictor.masks_of = counted, uncounted
     stream = MaskStream(predictor, workers)
     ((task, count),) = stream.run(
         [(0, 'a')], lambda _: (image, bboxes), lambda task, rated: (task, len(rated))
@@ -227,7 +233,7 @@ def test_pipeline_and_masks_have_the_threads_of_who_asks(generate, monkeypatch):
 
         return spy
 
-    for name in ('pack', 'mask_of'):
+    for name in ('pack', 'masks_of'):
         monkeypatch.setattr(Fickle, name, spied(getattr(Fickle, name)))
     generate([0, 1, 2], workers=4)
     assert threads == {threading.get_ident()}
