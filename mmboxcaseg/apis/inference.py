@@ -82,11 +82,10 @@ class BoxCasegPredictor:
     """Predict masks for the boxes of an image.
 
     Boxes go through the test pipeline of the model's config or, for test-time augmentation, through
-    its ``tta_pipeline``, and through ``model.test_step``, so that maps are those of
+    its ``tta_pipeline``, and through ``model.test_step``, so that masks are those of
     ``tools/test.py`` but for rounding: the predictor has a copy of the network, as it is when the
     predictor is made, with its norms folded (:meth:`mmboxcaseg.BoxCaseg.folded`). A network that is
-    told the other boxes of the image is told those that it is asked for in the same call, and with
-    ``exclusive`` in its ``test_cfg`` these boxes share out the image's pixels.
+    told the other boxes of the image is told those that it is asked for in the same call.
 
     Args:
         model: The network, of :func:`init_model`.
@@ -168,9 +167,11 @@ class BoxCasegPredictor:
 
         Args:
             bboxes: (N, 4), xyxy, pixels of the image set before.
-            merge: Whether a pixel that several masks claim goes to the object with the smallest
-                box alone, as in what ``mmboxcaseg generate`` writes;
-                :func:`mmboxcaseg.proxy.box_agreement` then gives its ``box_agreement`` too.
+            merge: Whether a pixel belongs to one object alone, as in what ``mmboxcaseg generate``
+                writes: with ``exclusive`` in the network's ``test_cfg`` the boxes share out the
+                image's pixels, and what several masks still claim goes to the object with the
+                smallest box. :func:`mmboxcaseg.proxy.box_agreement` then gives the file's
+                ``box_agreement`` too.
 
         Returns:
             (N, H, W) bool masks and (N,) float64 in [0, 1], how good each probably is: see
@@ -188,6 +189,7 @@ class BoxCasegPredictor:
             [(0, image)],
             load=lambda image: (image, bboxes),
             finish=lambda _, rated: rated,
+            exclusive=merge,
         )
         masks = np.zeros((len(bboxes), *image.shape[:2]), dtype=bool)
         for mask, ((window, (x, y), _), _) in zip(masks, rated, strict=True):
@@ -251,17 +253,20 @@ class BoxCasegPredictor:
                 sample.pred_maps = sample.pred_maps.cpu()
         return samples
 
-    def masks_of(self, samples: Iterable[DetDataSample]) -> list[tuple[BoxMask, float]]:
+    def masks_of(
+        self, samples: Iterable[DetDataSample], exclusive: bool = False
+    ) -> list[tuple[BoxMask, float]]:
         """Turn the maps of an image's boxes into masks.
 
         Args:
-            samples: Of :meth:`predict_packed`, of one image; all its boxes if the network's
-                ``test_cfg`` has ``exclusive``. The maps of all are then held at once.
+            samples: Of :meth:`predict_packed`, of one image.
+            exclusive: Whether its boxes, which must be all that there are, share out its pixels, if
+                the network's ``test_cfg`` says so. Their maps are then held at once.
 
         Returns:
             For each box its mask, and how good it probably is.
         """
-        if not self.exclusive:
+        if not (exclusive and self.exclusive):
             return [self._rated(sample, self._prob(sample)) for sample in samples]
         samples = list(samples)
         if not samples:

@@ -270,7 +270,7 @@ class BoxCasegInferencer:
 
         total = len(pictures) if isinstance(pictures, Sized) else None
         tasks = ((index // SHARD_IMAGES, picture) for index, picture in enumerate(pictures))
-        found = self._stream.run(tasks, load, finish)
+        found = self._stream.run(tasks, load, finish, exclusive=merge)
         return tqdm(found, 'masks', total, unit='image', disable=not self.show_progress)
 
 

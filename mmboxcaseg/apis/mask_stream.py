@@ -76,6 +76,7 @@ class MaskStream:
         tasks: Iterable[tuple[Hashable, Task]],
         load: Callable[[Task], tuple[np.ndarray, np.ndarray]],
         finish: Callable[[Task, list[tuple[BoxMask, float]]], Result],
+        exclusive: bool = True,
     ) -> Iterator[Result]:
         """Predict.
 
@@ -85,6 +86,7 @@ class MaskStream:
             load: Gives the image of a task, (H, W, 3) uint8 BGR, and its boxes, (N, 4) xyxy. It
                 runs in a worker.
             finish: Given the task, and each box's mask and how good it probably is.
+            exclusive: See :meth:`BoxCasegPredictor.masks_of`.
 
         Yields:
             What ``finish`` made of each task, in the tasks' order.
@@ -102,20 +104,20 @@ class MaskStream:
                 torch.set_num_threads(1)
             with _pool(self.workers) as readers, _pool(others, **alone) as network:
                 images = _map_ahead(readers, partial(_read, load), tasks, _AHEAD * self.workers)
-                for image, rated in self._rate(images, network):
-                    yield finish(image.task, rated)
+                for image, samples in self._samples(images, network):
+                    yield finish(image.task, self.predictor.masks_of(samples, exclusive))
         finally:
             # What a thread sets, torch takes for those that start later too.
             torch.set_num_threads(threads_before)
 
-    def _rate(
+    def _samples(
         self, images: Iterator[_Image], network: Executor | None
-    ) -> Iterator[tuple[_Image, list[tuple[BoxMask, float]]]]:
-        """Yield each image with the masks of its boxes and how good they are."""
+    ) -> Iterator[tuple[_Image, Iterator[DetDataSample]]]:
+        """Yield each image with the predicted samples of its boxes, which must be taken."""
         ahead, images = tee(images)
         samples = self._predict(self._batches(ahead), network)
         for image in images:
-            yield image, self.predictor.masks_of(islice(samples, len(image.bboxes)))
+            yield image, islice(samples, len(image.bboxes))
 
     def _batches(self, images: Iterator[_Image]) -> Iterator[list[dict]]:
         for _, group in groupby(images, attrgetter('group')):

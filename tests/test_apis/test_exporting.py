@@ -83,7 +83,6 @@ def test_onnx_is_the_network(network, request):
     assert json.loads(meta['version']) == mmboxcaseg.__version__
     model = init_model(config, checkpoint)
     predictor = BoxCasegPredictor(model)
-    predictor.exclusive = False  # An exported network looks at each box by itself.
     graph = BoxCasegGraph(model)
 
     # Maps of photographs' patches, of one object and of several.

@@ -11,7 +11,14 @@ from mmboxcaseg.apis import BoxCasegPredictor, init_model
 from mmboxcaseg.apis.mask_stream import MaskStream
 from mmboxcaseg.datasets.transforms import MoveBox
 from mmboxcaseg.errors import InputError
-from mmboxcaseg.proxy import BoxMask, exclusive_maps, expected_iou, mask_of, tight_bboxes
+from mmboxcaseg.proxy import (
+    BoxMask,
+    exclusive_maps,
+    expected_iou,
+    mask_of,
+    merge_masks,
+    tight_bboxes,
+)
 from mmboxcaseg.registry import DATASETS, MODELS, TRANSFORMS
 
 SIZE = 32
@@ -472,19 +479,26 @@ def test_boxes_share_out_their_pixels_if_the_config_says(config, image, tta, sla
     predictor = BoxCasegPredictor(init_model(with_tta(margin_of(config, 0.3), *VIEWS)), tta)
     probs = list(predict_maps(predictor, image))
     shared = exclusive_maps(probs, BBOXES, image.shape[:2], slack)
-    predictor.set_image(image)
-    masks, quality = predictor.predict(BBOXES)
-    for index, (prob, bbox) in enumerate(zip(shared, BBOXES, strict=True)):
-        expected = mask_of(prob, bbox, image.shape[:2], 0.5, slack)
-        x, y = expected.corner
-        height, width = expected.window.shape
-        assert np.array_equal(masks[index, y : y + height, x : x + width], expected.window)
-        assert masks[index].sum() == expected.window.sum()
-        assert quality[index] == pytest.approx(expected_iou(prob, expected.threshold))
     # The first two boxes overlap.
     assert all((probs[index] != shared[index]).any() for index in (0, 1))
-    masks, quality = predictor.predict(np.zeros((0, 4)))
-    assert masks.shape == (0, *image.shape[:2])
+
+    def masks_of(probs):
+        masks = np.zeros((3, *image.shape[:2]), bool)
+        for mask, prob, bbox in zip(masks, probs, BBOXES, strict=True):
+            part = mask_of(prob, bbox, image.shape[:2], 0.5, slack)
+            x, y = part.corner
+            height, width = part.window.shape
+            mask[y : y + height, x : x + width] = part.window
+            yield mask, expected_iou(prob, part.threshold)
+
+    # Only who asks for one owner of each pixel gets it.
+    predictor.set_image(image)
+    for merge, maps in ((True, shared), (False, probs)):
+        masks, quality = predictor.predict(BBOXES, merge=merge)
+        expected, rated = map(np.array, zip(*masks_of(maps), strict=True))
+        assert np.array_equal(masks, merge_masks(expected, BBOXES) if merge else expected)
+        assert quality == pytest.approx(rated)
+        assert predictor.predict(np.zeros((0, 4)), merge=merge)[0].shape == (0, *image.shape[:2])
 
 
 def test_boxes_of_other_images_claim_nothing(config, image):

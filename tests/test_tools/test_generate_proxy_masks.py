@@ -16,6 +16,7 @@ from mmboxcaseg import config_path
 from mmboxcaseg.apis import BoxCasegPredictor, init_model
 from mmboxcaseg.apis.mask_stream import MaskStream
 from mmboxcaseg.apis.proxy_generation import ProxyGenerator
+from mmboxcaseg.engine.config import load_config
 from mmboxcaseg.pretrained import SHIPPED, weights_path
 from mmboxcaseg.proxy import box_agreement, decode_rle, merge_masks
 
@@ -241,20 +242,19 @@ def test_raw_out_refines_to_the_same_file(trained, data, run):
 def test_boxes_of_an_image_share_out_its_pixels(trained, data, run):
     """Whatever batch a box is in; of three boxes of image 5 two overlap."""
     options = ('--cfg-options', 'model.test_cfg.exclusive=True', '--batch-size', 2)
-    code, _, err = run(arguments(trained, data, *options, '--raw-out', data / 'raw.json'))
+    code, _, err = run(arguments(trained, data, *options))
     assert code == 0, err
-    raw = {entry['ann_id']: entry for entry in read(data / 'raw.json')}
-    predictor = BoxCasegPredictor(init_model(*trained))
+    proxies = {a['id']: a for a in read(data / 'proxy.json')['annotations']}
+    config = load_config(trained[0])
+    config.model.test_cfg = dict(exclusive=True)
+    predictor = BoxCasegPredictor(init_model(config, trained[1]))
     predictor.set_image(cv2.imread(str(data / 'img' / '5.png')))
-    bboxes = as_bboxes([raw[id_] for id_ in (30, 10, 60)])
-    rated = {}
-    for predictor.exclusive in (False, True):
-        rated[predictor.exclusive] = predictor.predict(bboxes)
-    for index, id_ in enumerate((30, 10, 60)):
-        mask, quality = rated[True][0][index], rated[True][1][index]
-        assert (decode_rle(raw[id_]['segmentation'], mask.shape) != mask).mean() < 0.002
-        assert raw[id_]['score'] == pytest.approx(quality, abs=1e-3)
-    assert (rated[True][1] < rated[False][1] - 1e-2).sum() == 2
+    bboxes = as_bboxes([proxies[id_] for id_ in (30, 10, 60)])
+    masks, quality = predictor.predict(bboxes, merge=True)
+    for id_, mask, expected in zip((30, 10, 60), masks, quality, strict=True):
+        assert (decode_rle(proxies[id_]['segmentation'], mask.shape) != mask).mean() < 0.002
+        assert proxies[id_]['quality'] == pytest.approx(expected, abs=1e-3)
+    assert (quality < predictor.predict(bboxes)[1] - 1e-2).sum() == 2
 
 
 @pytest.mark.parametrize(

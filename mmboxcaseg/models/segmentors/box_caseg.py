@@ -71,9 +71,8 @@ class BoxCaseg(BaseModel):
             stays the given box. By default 0. ``calibration``: slope and offset of the masks'
             quality, see :func:`mmboxcaseg.proxy.expected_iou`; by default it is taken as it is.
             ``exclusive``: whether the boxes of an image share out its pixels before masks are made
-            of their maps, see :func:`mmboxcaseg.proxy.exclusive_maps`. All of them must be at hand:
-            in generation and in a predictor, not in ``tools/test.py``. By default False, as in the
-            paper.
+            of their maps and merged, see :func:`mmboxcaseg.proxy.exclusive_maps`. A test, which
+            scores each box by itself, does not. By default False, as in the paper.
         data_preprocessor: Config of the data preprocessor.
         init_cfg: Initialisation, as in mmengine.
 
