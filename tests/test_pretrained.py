@@ -29,6 +29,7 @@ def test_shipped_weights_are_half_precision_and_small():
 def test_init_model_without_arguments_has_the_shipped_weights():
     model = init_model()
     assert model.cfg.filename.endswith(SHIPPED.config) and not model.training
+    assert model.exclusive
     weights = load_checkpoint_file(weights_path())['state_dict']
     for name, value in model.state_dict().items():
         assert value.dtype in (torch.float32, torch.int64)

@@ -148,6 +148,18 @@ def test_one_image_is_what_the_predictor_gives(inferencer, trained, data, tmp_pa
     assert [a['box_agreement'] for a in written] == box_agreement(merged, bboxes).tolist()
 
 
+def test_boxes_share_out_pixels_where_masks_are_merged(inferencer, data, monkeypatch):
+    def scores(merge):
+        (one,) = inferencer(read(data), BBOXES['a.png'], merge=merge)['predictions']
+        return one['scores']
+
+    plain = scores(merge=False)
+    assert scores(merge=True) == plain
+    monkeypatch.setattr(inferencer.predictor, 'exclusive', True)
+    assert scores(merge=False) == plain
+    assert scores(merge=True) != plain
+
+
 def test_batches_go_across_images(inferencer, data, monkeypatch):
     batches = []
     predict = BoxCasegPredictor.predict_packed
