@@ -185,7 +185,8 @@ def make_sheet(
         height, width = tile.shape[:2]
         sheet[top : top + height, left : left + width] = tile
         baseline = (left, top + tile_size + _LINE_HEIGHT - _MARGIN)
-        cv2.putText(sheet, caption, baseline, _FONT, _FONT_SCALE, (0, 0, 0), 1, cv2.LINE_AA)
+        column = sheet[:, : left + tile_size]  # Where a long caption ends.
+        cv2.putText(column, caption, baseline, _FONT, _FONT_SCALE, (0, 0, 0), 1, cv2.LINE_AA)
     return sheet
 
 

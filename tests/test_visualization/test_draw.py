@@ -126,6 +126,14 @@ def test_sheet_writes_captions_below_the_pictures():
     assert rows.min() > 64 and rows.max() < height
 
 
+def test_sheet_cuts_a_caption_off_where_the_next_picture_begins():
+    white = np.full((8, 8, 3), 255, np.uint8)
+    both = make_sheet([white] * 2, ['w' * 99, 'i'], columns=2, tile_size=64)
+    other = make_sheet([white] * 2, ['', 'i'], columns=2, tile_size=64)
+    assert (both[:, 40:70] < 128).any()
+    assert np.array_equal(both[:, 70:], other[:, 70:])
+
+
 def test_distinct_colours_differ():
     colours = distinct_colours(8)
     assert len(set(colours)) == 8
