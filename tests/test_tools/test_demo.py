@@ -91,7 +91,7 @@ def test_whole_demo_and_again(tmp_path):
     assert len(page.sources) == 4 + 3 * 4
     assert all(cv2.imread(str(tmp_path / source)) is not None for source in page.sources)
     assert '15 boxes have a mask' in page.text
-    box, masks = map(float, re.search(r'themselves ([\d.]+), the masks ([\d.]+)', first).groups())
+    box, masks = map(float, re.search(r'themselves (0\.\d+), the masks (0\.\d+)', first).groups())
     assert masks > box + 0.2
     assert float(re.search(r'mask AP ([\d.]+)', first)[1]) > 0.05
     second, again = call()
