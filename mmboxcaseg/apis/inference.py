@@ -21,6 +21,7 @@ from mmboxcaseg.pretrained import or_shipped
 from mmboxcaseg.proxy import (
     UNCALIBRATED,
     BoxMask,
+    check_map,
     check_threshold,
     exclusive_maps,
     expected_iou,
@@ -175,7 +176,8 @@ class BoxCasegPredictor:
 
         Returns:
             (N, H, W) bool masks and (N,) float64 in [0, 1], how good each probably is: see
-            :func:`mmboxcaseg.proxy.expected_iou`. It is that of the mask before the merge.
+            :func:`mmboxcaseg.proxy.expected_iou`. It is that of the mask before overlaps go to
+            the smallest box.
 
         Raises:
             InputError: If no image is set, or a box is not four finite numbers, is empty or lies
@@ -260,8 +262,8 @@ class BoxCasegPredictor:
 
         Args:
             samples: Of :meth:`predict_packed`, of one image.
-            exclusive: Whether its boxes, which must be all that there are, share out its pixels, if
-                the network's ``test_cfg`` says so. Their maps are then held at once.
+            exclusive: Whether these boxes share out its pixels, if the network's ``test_cfg`` says
+                so. Their maps are then held at once.
 
         Returns:
             For each box its mask, and how good it probably is.
@@ -271,12 +273,11 @@ class BoxCasegPredictor:
         samples = list(samples)
         if not samples:
             return []
-        probs = exclusive_maps(
-            list(map(self._prob, samples)),
-            [sample.bbox for sample in samples],
-            samples[0].ori_shape,
-            self.slack,
-        )
+        probs = list(map(self._prob, samples))
+        bboxes = [sample.bbox for sample in samples]
+        for prob, bbox in zip(probs, bboxes, strict=True):
+            check_map(prob, bbox)  # Here, for what is no number would go over to the other boxes.
+        probs = exclusive_maps(probs, bboxes, samples[0].ori_shape, self.slack)
         return list(map(self._rated, samples, probs))
 
     def _prob(self, sample: DetDataSample) -> np.ndarray:

@@ -171,8 +171,8 @@ class BoxCasegInferencer:
                 its boxes. To a folder also the path of a file of boxes in any format that
                 :func:`mmboxcaseg.formats.read_boxes` knows, such as COCO.
             batch_size: Boxes predicted at once, of however many images.
-            merge: Whether a pixel that several masks of an image claim goes to the object with the
-                smallest box alone.
+            merge: Whether a pixel belongs to one object alone; see
+                :meth:`BoxCasegPredictor.predict`.
             keep_masks: Whether annotations of a file that have a true mask keep it.
             trust_boxes: Whether boxes of a file that look wrong are taken all the same; see
                 :func:`mmboxcaseg.coco.checks.check_bboxes`.

@@ -82,7 +82,8 @@ def generate_proxy_masks(
             and with a slack ``mask_bbox``, the mask's own tight box.
         config: Config of the BoxCaseg, or its file.
         checkpoint: Its checkpoint; without both, the network that comes with the package.
-        raw_out: COCO results file to write with the masks before merging.
+        raw_out: COCO results file to write with the masks before merging, made of maps that have
+            shared out their pixels if the network is ``exclusive``.
         tta: Whether to average over the views of the config's ``tta_pipeline``.
         amp: Whether the network runs in half precision.
         batch_size: Boxes predicted at once.

@@ -19,6 +19,7 @@ from .exclusion import exclusive_maps
 from .flaws import FLAWS, mask_flaws
 from .masks import (
     BoxMask,
+    check_map,
     mask_edges,
     mask_of,
     mask_rles,
@@ -71,6 +72,7 @@ __all__ = [
     'best_threshold',
     'box_agreement',
     'box_mask',
+    'check_map',
     'check_segmentation',
     'check_segmentations',
     'check_threshold',

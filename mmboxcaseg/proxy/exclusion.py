@@ -7,10 +7,13 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
-from .boxes import bbox_areas, mask_windows, pixel_bboxes
+from .boxes import bbox_areas, bbox_iou, mask_windows, pixel_bboxes
 
-# A network is never surer than this: of a pixel that two claim neither would lose it otherwise.
+# Probabilities count as at most this, or two maps that are 1 would both keep a pixel.
 _SURE = 0.99
+
+# Boxes with a greater IoU are taken for boxes of one object, which do not compete.
+_SAME = 0.9
 
 
 def exclusive_maps(
@@ -23,11 +26,12 @@ def exclusive_maps(
 
     A network looks at one box after the other, and a pixel of two boxes may be object in both maps.
     It is one object's, or ground. With the odds ``o_i = p_i / (1 - p_i)`` of each map the pixel is
-    object ``i`` by ``o_i / (1 + sum_j o_j s_i / s_j)``, where ``s`` is the root of a box's area: of
-    two objects the smaller one is more often in front ("smaller object better", Sec. 3.4), so that
-    what it claims counts more. Where a box is alone its map stays as it is. The paper merges masks
-    instead, which gives a pixel to the smaller object however unsure its map is, and never to the
-    larger one.
+    object ``i`` by ``o_i / (1 + sum_j o_j s_i / s_j)``, where the sum has ``o_i`` in it and ``s``
+    is the root of a box's area: of two objects the smaller one is more often in front ("smaller
+    object better", Sec. 3.4), so that what it claims counts more. The map of a box whose window no
+    other one overlaps stays as it is, and boxes that lie on each other (an IoU above 0.9), as of an
+    object with two labels, do not compete. The paper merges masks instead, which gives a pixel to
+    the smaller object however unsure its map is, and never to the larger one.
 
     Args:
         probs: N maps, (h_i, w_i) float probabilities of the windows of :func:`mask_windows`.
@@ -48,28 +52,36 @@ def exclusive_maps(
     """
     windows = mask_windows(bboxes, img_shape, slack)
     parts = [np.s_[y1:y2, x1:x2] for x1, y1, x2, y2 in windows.tolist()]
-    sides = np.sqrt(bbox_areas(pixel_bboxes(bboxes, img_shape)))
+    pixels = pixel_bboxes(bboxes, img_shape)
+    sides = np.sqrt(bbox_areas(pixels)).astype(np.float32)
 
     counts = np.zeros(img_shape, np.int32)
     for part in parts:
         counts[part] += 1
     shared = [index for index, part in enumerate(parts) if counts[part].max() > 1]
 
-    def claim(index: int) -> np.ndarray:
-        height, width = counts[parts[index]].shape
-        prob = np.minimum(_resized(probs[index], (height, width)), _SURE)
-        return prob / (1 - prob) / np.float32(sides[index])
+    def in_window(index: int) -> np.ndarray:
+        return np.minimum(_resized(probs[index], counts[parts[index]].shape), _SURE)
 
-    claims = np.zeros(img_shape, np.float32)
+    def claim(index: int, prob: np.ndarray) -> np.ndarray:
+        return prob / (1 - prob) / sides[index]
+
+    claims, own = np.zeros(img_shape, np.float32), np.zeros(img_shape, np.float32)
     for index in shared:
-        claims[parts[index]] += claim(index)
+        claims[parts[index]] += claim(index, in_window(index))
     maps = list(probs)
     for index in shared:
-        prob = probs[index]
+        prob = in_window(index)
+        same = np.flatnonzero(bbox_iou(pixels[index], pixels) > _SAME)
+        for one in same:
+            own[parts[one]] += claim(one, prob if one == index else in_window(one))
         # What is left of rounding is no claim.
-        others = np.maximum(claims[parts[index]] - claim(index), 0) * np.float32(sides[index])
-        odds = _resized(others, prob.shape)
-        maps[index] = prob / (1 + np.maximum(1 - prob, 1 - _SURE) * odds)
+        others = np.maximum(claims[parts[index]] - own[parts[index]], 0) * sides[index]
+        for one in same:
+            own[parts[one]] = 0
+        kept = 1 / (1 + (1 - prob) * others)
+        # The share that is kept, not the odds, which are great in few pixels of a small box.
+        maps[index] = probs[index] * _resized(kept, probs[index].shape)
     return maps
 
 

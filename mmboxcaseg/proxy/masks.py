@@ -67,6 +67,23 @@ def threshold_probability(prob: np.ndarray, size: tuple[int, int], threshold: fl
     return cv2.resize(values, size, interpolation=cv2.INTER_LINEAR) > threshold
 
 
+def check_map(prob: np.ndarray, bbox: np.ndarray) -> None:
+    """Check the probability map of a box.
+
+    Args:
+        prob: (h, w) float.
+        bbox: (4,) its box xyxy, for the message.
+
+    Raises:
+        InputError: If a probability is not a finite number.
+    """
+    if not np.isfinite(prob).all():
+        raise InputError(
+            f'the network gives no numbers for the box {np.asarray(bbox).tolist()}: its weights '
+            'or the statistics of its norms are broken, take another checkpoint'
+        )
+
+
 class BoxMask(NamedTuple):
     """A mask that lies in its box, or in its box grown by the slack.
 
@@ -112,11 +129,7 @@ def mask_of(
         >>> mask.window.tolist(), mask.corner
         ([[False, False, True]], (3, 1))
     """
-    if not np.isfinite(prob).all():
-        raise InputError(
-            f'the network gives no numbers for the box {np.asarray(bbox).tolist()}: its weights '
-            'or the statistics of its norms are broken, take another checkpoint'
-        )
+    check_map(prob, bbox)
     if threshold in (BEST, TIGHT):
         threshold = best_threshold(prob, tight=threshold == TIGHT and not slack)
     x1, y1, x2, y2 = mask_windows(bbox, img_shape, slack)[0].tolist()

@@ -26,13 +26,39 @@ def test_the_smaller_box_counts_more():
     assert (maps[0][others] == np.float32(0.8)).all()
 
 
-def test_who_is_sure_cannot_be_taken_from_by_rounding():
+def test_two_that_are_sure_share():
     # Beyond 0.99 nobody's word counts, neither the claim nor what it is held against.
     maps = exclusive_maps(
-        [np.ones((1, 1), np.float32), np.ones((1, 1), np.float32)], [[0, 0, 1, 1]] * 2, (1, 1)
+        [np.ones((1, 1), np.float32), np.ones((1, 2), np.float32)],
+        [[0, 0, 1, 1], [0, 0, 2, 1]],
+        (1, 2),
     )
-    for prob in maps:
-        assert prob == pytest.approx(1 / (1 + 0.01 * 99), abs=1e-4)
+    assert maps[0] == pytest.approx(1 / (1 + 0.01 * 99 / np.sqrt(2)), abs=1e-4)
+    assert maps[1][0, 0] == pytest.approx(1 / (1 + 0.01 * 99 * np.sqrt(2)), abs=1e-4)
+    assert maps[1][0, 1] == 1
+
+
+def test_boxes_that_lie_on_each_other_do_not_compete():
+    # An IoU of 20 / 21 of the first two; the third is in both.
+    bboxes = [[0, 0, 10, 20], [0, 0, 10, 21], [0, 0, 5, 4]]
+    probs = [np.full((y, x), 0.75, np.float32) for y, x in ((20, 10), (21, 10), (4, 5))]
+    maps = exclusive_maps(probs, bboxes, (21, 10))
+    for index, area in ((0, 200), (1, 210)):
+        assert maps[index][:4, :5] == pytest.approx(3 / (1 + 3 + 3 * np.sqrt(area / 20)), abs=1e-5)
+        assert maps[index][4:] == pytest.approx(0.75, abs=1e-5)
+    both = 3 * np.sqrt(20) * (1 / np.sqrt(200) + 1 / np.sqrt(210))
+    assert maps[2] == pytest.approx(3 / (1 + 3 + both), abs=1e-5)
+    # An IoU of 0.9 is not above it.
+    _, second = exclusive_maps(probs[:2], [[0, 0, 10, 18], [0, 0, 10, 20]], (20, 10))
+    assert second[:10] == pytest.approx(3 / (1 + 3 + 3 * np.sqrt(200 / 180)), abs=1e-5)
+
+
+def test_a_small_box_leaves_what_is_around_it():
+    # A pixel of the map is 10x10 pixels of the image, and 4 of them are the small box's.
+    large, small = np.full((4, 4), 0.9, np.float32), np.full((2, 2), 0.9, np.float32)
+    large, _ = exclusive_maps([large, small], [[0, 0, 40, 40], [4, 4, 6, 6]], (40, 40))
+    assert 0.9 * 0.96 <= large[0, 0] < 0.9
+    assert large.ravel()[1:] == pytest.approx(0.9)
 
 
 def test_a_box_alone_keeps_its_map():
@@ -102,12 +128,13 @@ def test_a_claim_shrinks_by_area():
 
 
 def test_a_claim_that_grows_in_one_direction_is_a_ramp():
-    # A map of 4x2 of a window of 2x4 pixels, in one of the same size.
+    # A map of 4x2 of a window of 2x4 pixels, in one of 3x4.
     first = np.tile(np.float32([0, 0.8]), (4, 1))
-    second = np.full((2, 4), 0.5, np.float32)
-    _, second = exclusive_maps([first, second], [[0, 0, 4, 2]] * 2, (2, 4))
+    second = np.full((3, 4), 0.5, np.float32)
+    _, second = exclusive_maps([first, second], [[0, 0, 4, 2], [0, 0, 4, 3]], (3, 4))
     ramp = np.array([0, 0.2, 0.6, 0.8])
-    assert second[0] == pytest.approx(1 / (2 + ramp / (1 - ramp)), abs=1e-5)
+    claims = ramp / (1 - ramp) * np.sqrt(12 / 8)
+    assert second[0] == pytest.approx(1 / (2 + claims), abs=1e-5)
 
 
 def test_boxes_lie_on_the_pixel_grid():
