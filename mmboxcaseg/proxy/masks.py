@@ -76,6 +76,11 @@ def check_map(prob: np.ndarray, bbox: np.ndarray) -> None:
 
     Raises:
         InputError: If a probability is not a finite number.
+
+    Example:
+        >>> check_map(np.array([[0.5, np.nan]]), [3, 1, 6, 2])  # doctest: +ELLIPSIS
+        Traceback (most recent call last):
+        mmboxcaseg.errors.InputError: the network gives no numbers for the box [3, 1, 6, 2]: ...
     """
     if not np.isfinite(prob).all():
         raise InputError(
