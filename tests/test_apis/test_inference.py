@@ -501,6 +501,18 @@ def test_boxes_share_out_their_pixels_if_the_config_says(config, image, tta, sla
         assert predictor.predict(np.zeros((0, 4)), merge=merge)[0].shape == (0, *image.shape[:2])
 
 
+def test_a_map_of_no_numbers_is_told_by_its_own_box(config, image):
+    # Through the overlap it would be in the first box's map too.
+    config.model.test_cfg = dict(exclusive=True)
+    predictor = BoxCasegPredictor(init_model(config))
+    samples = predictor.predict_packed(list(predictor.pack(image, BBOXES)))
+    broken = samples[1].pred_maps.fused.clone()
+    broken[0, 3, 3] = np.nan
+    samples[1].pred_maps = PixelData(fused=broken)
+    with pytest.raises(InputError, match=r'no numbers for the box \[4.0, 5.0, 24.0, 21.0\]'):
+        predictor.masks_of(samples, exclusive=True)
+
+
 def test_boxes_of_other_images_claim_nothing(config, image):
     config.model.test_cfg = dict(exclusive=True)
     predictor = BoxCasegPredictor(init_model(config), batch_size=32)
