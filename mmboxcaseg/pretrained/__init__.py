@@ -29,8 +29,8 @@ SHIPPED = Network(
     name='prompted-boxcaseg_effnet-lite2-fine',
     config='prompted/prompted-boxcaseg_effnet-lite2-fine_1xb16-1e_coco-mini-proxies.py',
     file='prompted-boxcaseg_effnet-lite2-fine.pth',
-    sha256='f9e7ba8d9fa650c3f84f496d4a93aba3018acd33b6961695758de05c7323df89',
-    seed=1,
+    sha256='bf555554522065284a1550a669dd942ec395121c5527bc4360a72be4e5e3fdf3',
+    seed=2,
 )
 
 

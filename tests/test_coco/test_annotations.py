@@ -104,7 +104,7 @@ def test_a_subclass_knows_more_fields(tmp_path):
 @pytest.mark.parametrize(
     ('content', 'message'),
     [
-        ('{', 'is not JSON: give a COCO annotation file'),
+        ('{', r'is not JSON: give a COCO annotation file \('),
         ([], 'holds a list'),
         (dict(images=[]), "has no list 'annotations'"),
         (dict(COCO, categories={}), "has no list 'categories'"),
@@ -156,6 +156,13 @@ def test_load_coco_refuses(tmp_path, content, message):
     with pytest.raises(InputError, match=message) as caught:
         load_coco(path)
     assert str(path) in str(caught.value)
+
+
+def test_boxes_in_another_format_are_for_masks(tmp_path):
+    path = tmp_path / 'boxes.csv'
+    path.write_text('filename,class,xmin,ymin,xmax,ymax')
+    with pytest.raises(InputError, match='boxes.csv is not JSON: .*format to `mmboxcaseg masks`'):
+        load_coco(path)
 
 
 def test_bytes_that_are_no_text(tmp_path):
