@@ -53,19 +53,23 @@ def call(run, data_root, detector, tmp_path):
 TOOL = Path(__file__).parents[2] / 'tools' / 'make_detector_masks.py'
 
 
-def test_masks_are_those_of_the_boxes_and_classes(call, data_root):
-    (code, out, _), raw = call()
-    assert code == 0 and 'raw.json: 12 masks' in out
+def masks_and_boxes(raw, data_root):
+    """Id, mask and filled box of each object; a box of a class that is not found is empty."""
     coco = load_coco(data_root / 'coco/annotations/instances.json')
     names = {category.id: category.name for category in coco.categories}
     results = {result['ann_id']: result for result in json.loads(raw.read_text())}
     assert results.keys() == {annotation.id for annotation in coco.objects}
     for annotation in coco.objects:
         x, y, w, h = annotation.bbox
-        expected = box_mask([x, y, x + w, y + h], (40, 48))
-        expected &= names[annotation.category_id] == 'cat'
-        mask = decode_rle(results[annotation.id]['segmentation'], (40, 48))
-        assert (mask == expected).all(), annotation.id
+        box = box_mask([x, y, x + w, y + h], (40, 48)) & (names[annotation.category_id] == 'cat')
+        yield annotation.id, decode_rle(results[annotation.id]['segmentation'], (40, 48)), box
+
+
+def test_masks_are_those_of_the_boxes_and_classes(call, data_root):
+    (code, out, _), raw = call()
+    assert code == 0 and 'raw.json: 12 masks' in out
+    for id_, mask, expected in masks_and_boxes(raw, data_root):
+        assert (mask == expected).all(), id_
 
 
 def test_nothing_was_built_before(call, monkeypatch):
@@ -139,16 +143,8 @@ def test_masks_by_attribution(call, boxes_alone, data_root):
     options = [f'model.test_cfg.bbam.{key}={value}' for key, value in settings.items()]
     (code, out, err), raw = call('--source', 'bbam', '--cfg-options', *options, **boxes_alone)
     assert code == 0 and 'raw.json: 12 masks' in out and '12/12' in err
-    coco = load_coco(data_root / 'coco/annotations/instances.json')
-    names = {category.id: category.name for category in coco.categories}
-    results = {result['ann_id']: result for result in json.loads(raw.read_text())}
-    assert results.keys() == {annotation.id for annotation in coco.objects}
-    for annotation in coco.objects:
-        x, y, w, h = annotation.bbox
-        box = box_mask([x, y, x + w, y + h], (40, 48))
-        box &= names[annotation.category_id] == 'cat'
-        mask = decode_rle(results[annotation.id]['segmentation'], (40, 48))
-        assert not (mask & ~box).any() and mask.sum() >= 0.8 * box.sum(), annotation.id
+    for id_, mask, box in masks_and_boxes(raw, data_root):
+        assert not (mask & ~box).any() and mask.sum() >= 0.8 * box.sum(), id_
 
 
 @pytest.mark.parametrize(
