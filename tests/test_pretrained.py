@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from mmengine.config import Config
 
 from mmboxcaseg import config_path
 from mmboxcaseg.apis import BoxCasegPredictor, init_model
@@ -30,7 +31,10 @@ def test_init_model_without_arguments_has_the_shipped_weights():
     model = init_model()
     assert model.cfg.filename.endswith(SHIPPED.config) and not model.training
     assert model.exclusive
-    weights = load_checkpoint_file(weights_path())['state_dict']
+    checkpoint = load_checkpoint_file(weights_path())
+    weights, trained = checkpoint['state_dict'], Config.fromstring(checkpoint['meta']['cfg'], '.py')
+    # It belongs to these weights.
+    assert model.calibration == tuple(trained.model.test_cfg.calibration)
     for name, value in model.state_dict().items():
         assert value.dtype in (torch.float32, torch.int64)
         torch.testing.assert_close(value, weights[name].to(value.dtype), rtol=0, atol=0)
@@ -44,6 +48,10 @@ def test_it_finds_a_disc():
     predictor.set_image(image)
     (mask,), _ = predictor.predict([[41, 15, 100, 74]])
     assert (mask & true).sum() / (mask | true).sum() > 0.9
+    # Of two boxes that lie on each other one gets all pixels.
+    masks, quality = predictor.predict([[41, 15, 100, 74]] * 2, merge=True)
+    assert sorted(masks.any(axis=(1, 2))) == [False, True]
+    assert quality[masks.any(axis=(1, 2))] > 0.5 and quality[~masks.any(axis=(1, 2))] == 0
 
 
 @pytest.mark.parametrize('change', [dict(file='nothing.pth'), dict(sha256='0' * 64)])

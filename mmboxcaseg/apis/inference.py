@@ -177,7 +177,7 @@ class BoxCasegPredictor:
         Returns:
             (N, H, W) bool masks and (N,) float64 in [0, 1], how good each probably is: see
             :func:`mmboxcaseg.proxy.expected_iou`. It is that of the mask before overlaps go to
-            the smallest box.
+            the smallest box, and 0 if nothing is left of it.
 
         Raises:
             InputError: If no image is set, or a box is not four finite numbers, is empty or lies
@@ -197,7 +197,11 @@ class BoxCasegPredictor:
         for mask, ((window, (x, y), _), _) in zip(masks, rated, strict=True):
             mask[y : y + len(window), x : x + window.shape[1]] = window
         quality = np.array([quality for _, quality in rated], dtype=np.float64)
-        return merge_masks(masks, bboxes) if merge else masks, quality
+        if not merge:
+            return masks, quality
+        masks = merge_masks(masks, bboxes)
+        # Smaller objects may take all pixels of a mask that was rated.
+        return masks, np.where(masks.any(axis=(1, 2)), quality, 0.0)
 
     def pack(self, image: np.ndarray, bboxes: np.ndarray) -> Iterator[dict]:
         """Run the pipeline on one after the other of an image's boxes.

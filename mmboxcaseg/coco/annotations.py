@@ -360,7 +360,7 @@ def leave_out(coco: Coco, wrong: WrongEntries) -> None:
 def _decode(data: bytes, path: str | Path, types: dict[str, type[Struct]]) -> Coco:
     kind = 'a COCO annotation file'
     if Path(path).suffix.lower() != '.json':
-        kind += ', or boxes in another format to `mmboxcaseg masks`'
+        kind += ', such as `mmboxcaseg masks` makes of other formats'
     with explaining(data, path, kind, lambda c: _explain(c, types, path)):
         top = msgspec.json.decode(data, type=dict[str, Raw])
         rows = {name: decode_rows(top.get(name, b''), type_) for name, type_ in types.items()}

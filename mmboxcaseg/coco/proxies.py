@@ -224,10 +224,11 @@ def refine_annotations(
 
     Returns:
         The annotations' fields with ``segmentation`` (compressed RLE) and ``box_agreement``, with
-        the score of a raw mask that has one as ``quality``, with ``mask_bbox`` (x, y, width,
-        height) if it is asked for, with ``area``, the mask's pixels, or the box's area where there
-        are none, because mmdet drops a box that has no area, and with ``iscrowd`` as 0 or 1. What
-        the fields said of another mask is gone; every other one is as it was.
+        the score of a raw mask that has one as ``quality``, 0 if none of it is left, with
+        ``mask_bbox`` (x, y, width, height) if it is asked for, with ``area``, the mask's pixels, or
+        the box's area where there are none, because mmdet drops a box that has no area, and with
+        ``iscrowd`` as 0 or 1. What the fields said of another mask is gone; every other one is as
+        it was.
     """
     true = {a.id: a.true_mask for a in annotations} if keep_masks else {}
     true = {id_: mask for id_, mask in true.items() if mask is not None}
@@ -253,7 +254,9 @@ def refine_annotations(
         for annotation, rle, value in zip(objects, rles, agreement.tolist(), strict=True)
     }
     for id_ in fields.keys() & (scores or {}).keys():
-        fields[id_]['quality'] = scores[id_]
+        # Smaller objects may take all pixels of a mask that was rated.
+        is_empty = Proxy(fields[id_]['segmentation']).is_empty
+        fields[id_]['quality'] = 0.0 if is_empty else scores[id_]
     for id_ in given:
         fields[id_] |= dict(segmentation=true[id_], quality=1.0)
     for annotation, measured in zip(objects, measure_masks(rles, mask_bbox), strict=True):

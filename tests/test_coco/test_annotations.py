@@ -159,10 +159,12 @@ def test_load_coco_refuses(tmp_path, content, message):
 
 
 def test_boxes_in_another_format_are_for_masks(tmp_path):
-    path = tmp_path / 'boxes.csv'
-    path.write_text('filename,class,xmin,ymin,xmax,ymax')
-    with pytest.raises(InputError, match='boxes.csv is not JSON: .*format to `mmboxcaseg masks`'):
-        load_coco(path)
+    for name in ('boxes.csv', 'boxes.txt', 'boxes.JSON'):
+        (tmp_path / name).write_text('filename,class,xmin,ymin,xmax,ymax')
+        with pytest.raises(InputError, match=f'{name} is not JSON: give a COCO anno') as caught:
+            load_coco(tmp_path / name)
+        hint = ', such as `mmboxcaseg masks` makes of other formats ('
+        assert (hint in str(caught.value)) == (name != 'boxes.JSON')
 
 
 def test_bytes_that_are_no_text(tmp_path):

@@ -77,6 +77,14 @@ def test_scores_are_the_quality(refine):
     assert [proxy.get('quality') for proxy in proxies] == [0.25, None, None]
 
 
+def test_a_mask_of_which_nothing_is_left_has_quality_0(refine):
+    annotations = [annotation(1, [0, 0, 4, 4]), annotation(2, [0, 2, 4, 2])]
+    raw, scores = {1: encode_rle(SMALL), 2: encode_rle(SMALL)}, {1: 0.8, 2: 0.7}
+    assert [proxy['quality'] for proxy in refine(annotations, raw, scores=scores)] == [0, 0.7]
+    kept = refine(annotations, raw, scores=scores, merge=False)
+    assert [proxy['quality'] for proxy in kept] == [0.8, 0.7]
+
+
 def test_refine_annotations_passes_its_options_on(refine):
     raw = {1: encode_rle(LARGE), 2: encode_rle(SMALL)}
     annotations = [annotation(1, [0, 0, 4, 3]), annotation(2, [0, 2, 4, 2])]
@@ -253,7 +261,7 @@ def test_true_masks_stay_and_win_their_pixels(refine):
 
     # Unless they are kept they are not read.
     one, two, crowd = refine(annotations, raw, scores={1: 0.1, 2: 0.5})
-    assert one['segmentation'] != true and one['quality'] == 0.1
+    assert one['segmentation'] != true and one['quality'] == 0  # nothing is left
     assert decode_rle(two['segmentation'], (4, 4))[2].all()
     assert crowd['segmentation'] == EMPTY
 

@@ -455,6 +455,14 @@ class TestPrediction:
         with pytest.raises(InputError, match=r'test_cfg.slack must be in \[0, 1\]'):
             build(test_cfg=dict(slack=slack))
 
+    @pytest.mark.parametrize(
+        'calibration', [0.8, None, 'no', (1,), (1, 2, 3), (0, 1), (-1, 0), (1, 'a'), (1, np.nan)]
+    )
+    def test_calibration_that_is_none(self, build, calibration):
+        assert build(test_cfg=dict(calibration=[0.5, -1])).calibration == (0.5, -1)
+        with pytest.raises(InputError, match='must be a slope above 0 and an offset, not '):
+            build(test_cfg=dict(calibration=calibration))
+
     def test_exclusive_that_is_none(self, build):
         assert [build(test_cfg=cfg).exclusive for cfg in ({}, dict(exclusive=True))] == [
             False,
