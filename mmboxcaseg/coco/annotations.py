@@ -663,12 +663,16 @@ def read_masks(
         Annotation id to RLE.
 
     Raises:
-        InputError: If a segmentation is broken; names the annotation and the file.
+        InputError: If a segmentation is missing or broken; names the annotation and the file.
     """
     try:
         rles = read_rles(list(segmentations.values()), img_shape)
     except ValueError:
         for id_, segmentation in segmentations.items():
+            if not segmentation:
+                raise InputError(
+                    f'annotation {id_} of {path} has no mask: give a file whose objects have masks'
+                ) from None
             with naming_mask(f'mask of annotation {id_}', path):
                 read_rles([segmentation], img_shape)
         raise

@@ -276,6 +276,9 @@ def test_read_masks_names_the_broken_one():
     assert decode_rle(rle, (1, 3)).tolist() == [[False, True, True]]
     with pytest.raises(InputError, match=r'mask of annotation 6 in a\.json is broken: its runs'):
         read_masks({5: right, 6: broken}, (1, 3), 'a.json')
+    for missing in (None, []):
+        with pytest.raises(InputError, match='^annotation 6 of a.json has no mask: give a file'):
+            read_masks({5: right, 6: missing}, (1, 3), 'a.json')
 
 
 @pytest.mark.parametrize('ensure_ascii', [True, False])
