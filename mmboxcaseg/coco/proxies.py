@@ -349,6 +349,8 @@ def refine_proxy_masks(
     groups = ImageGroups(coco, keep_masks)
     del coco
     by_image = results_by_image(load_results(raw), groups.images, raw)
+    if not (by_image or keep_masks):
+        raise InputError(f'{raw} has no mask: give the raw masks of the boxes of {boxes}')
     agreement: list[float] = []
     missing = empty = 0
 

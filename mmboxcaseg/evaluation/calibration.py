@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 from scipy.optimize import minimize
-from scipy.stats import rankdata
 
 from mmboxcaseg.proxy import UNCALIBRATED, log_odds
 
@@ -76,6 +75,9 @@ def rank_correlation(values: np.ndarray, others: np.ndarray) -> float:
         >>> round(rank_correlation(np.array([1, 2, 3]), np.array([10, 40, 20])), 3)
         0.5
     """
+    # Takes a quarter of a second to import, which who only wants masks would wait for too.
+    from scipy.stats import rankdata
+
     if np.ptp(values) == 0 or np.ptp(others) == 0:
         return float('nan')
     return float(np.corrcoef(rankdata(values), rankdata(others))[0, 1])

@@ -103,6 +103,15 @@ def test_merges_and_keeps_everything(files, run):
     assert [path.name for path in files[2].parent.iterdir()] == ['out.json']
 
 
+def test_a_file_without_masks_is_not_refined(files, run):
+    files[1].write_text('[]')
+    code, _, err = run(*files)
+    assert code == 2 and 'raw.json has no mask: give the raw masks of the boxes of' in err
+    assert not files[2].exists()
+    # Whoever keeps true masks may have no others.
+    assert run(*files, '--keep-masks')[0] == 0
+
+
 @pytest.mark.parametrize(
     ('options', 'stray', 'hole'),
     [

@@ -75,6 +75,12 @@ def edit(**fields):
     return edit
 
 
+def boxes_alone(folder):
+    boxes = [{k: v for k, v in a.items() if k != 'segmentation'} for a in COCO['annotations']]
+    (folder / 'a.json').write_text(json.dumps(dict(COCO, annotations=boxes)))
+    return ()
+
+
 def options(*more):
     return lambda folder: more
 
@@ -90,6 +96,7 @@ def options(*more):
         (options('--min-side', 99), 'has no box with sides of 99 pixels or more and true masks'),
         (options('--device', 'gpu'), "device 'gpu' is not available"),
         (options('--images', 'nowhere'), 'image folder nowhere does not exist'),
+        (boxes_alone, 'has no true mask to compare with: .* with --masks'),
         (edit(bbox=[50, 0, 40, 40]), 'annotation 5 .* outside its image'),
         (edit(segmentation=dict(size=[1, 1], counts='01')), 'annotation 5 in .*a.json is broken'),
         (lambda folder: (folder / 'a.png').write_text('x') and (), 'a.png cannot be decoded'),
