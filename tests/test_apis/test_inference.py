@@ -332,10 +332,12 @@ def test_slack_gives_all_of_the_object_in_the_grown_box(config, monkeypatch, fli
     assert cut > 2
 
 
-def test_views_of_several_margins_lie_on_each_other(config, image, monkeypatch):
+@pytest.mark.parametrize('sizes', [(128, 128, 128), (96, 128, 160), (160, 128, 96)])
+def test_views_of_several_margins_and_sizes_lie_on_each_other(config, image, monkeypatch, sizes):
     y, x = np.mgrid[:40, :48]
     image = np.uint8(255 * ((x - 20) ** 2 / 90 + (y - 12) ** 2 / 50 < 1.5))[..., None].repeat(3, 2)
-    views = [box_patch(size=128, margin=margin) for margin in (0.2, 0.4, 1)]
+    margins = 0.2, 0.4, 1
+    views = [box_patch(size=s, margin=m) for s, m in zip(sizes, margins, strict=True)]
     model = see_through(monkeypatch, with_tta(config, views, FLIPS))
     predictor = BoxCasegPredictor(model, tta=True, slack=0.2)
     predictor.set_image(image)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import prod
 
+import torch.nn.functional as F
 from mmdet.structures import DetDataSample
 from mmengine.model import BaseTTAModel
 from mmengine.structures import PixelData
@@ -19,9 +21,10 @@ _FLIP_AXES = dict(horizontal=(-1,), vertical=(-2,), diagonal=(-2, -1))
 class BoxCasegTTAModel(BaseTTAModel):
     """A BoxCaseg whose maps are the means over several views of each box.
 
-    Views differ in the margin of their ``BoxPatch`` and in their flip; every map is that of the
-    box, so they lie pixel on pixel once the flips are undone. Use it as a config's ``tta_model``,
-    beside a ``tta_pipeline`` with ``TestTimeAug``, and ``tools/test.py --tta``.
+    Views differ in the margin and size of their ``BoxPatch`` and in their flip; every map is that
+    of the box, so they lie on each other once the flips are undone and the smaller ones are
+    enlarged. Use it as a config's ``tta_model``, beside a ``tta_pipeline`` with ``TestTimeAug``,
+    and ``tools/test.py --tta``.
 
     Args:
         module: Config of the BoxCaseg.
@@ -35,17 +38,22 @@ class BoxCasegTTAModel(BaseTTAModel):
             data_samples_list: For every patch its views, each with ``pred_maps``.
 
         Returns:
-            The data sample of each patch's first view, with the mean ``pred_maps``.
+            The data sample of each patch's first view, with the mean ``pred_maps``, of the size of
+            the largest.
         """
         for first, *others in data_samples_list:
-            views = [first, *others]
-            first.pred_maps = PixelData(
-                **{
-                    name: sum(_unflipped(view, name) for view in views) / len(views)
-                    for name in first.pred_maps.keys()
-                }
-            )
+            names = first.pred_maps.keys()
+            first.pred_maps = PixelData(**{name: _mean((first, *others), name) for name in names})
         return [first for first, *_ in data_samples_list]
+
+
+def _mean(views: Sequence[DetDataSample], name: str) -> Tensor:
+    maps = [_unflipped(view, name) for view in views]
+    size = max((prob.shape[-2:] for prob in maps), key=prod)
+    return sum(
+        prob if prob.shape[-2:] == size else F.interpolate(prob[None], size, mode='bilinear')[0]
+        for prob in maps
+    ) / len(maps)
 
 
 def _unflipped(view: DetDataSample, name: str) -> Tensor:

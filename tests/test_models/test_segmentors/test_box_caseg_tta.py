@@ -42,3 +42,24 @@ def test_mean_of_the_views_with_flips_undone(direction, flipped):
     torch.testing.assert_close(first.pred_maps.weak, 0.375 * UPRIGHT)
     assert first.ann_id == 7
     torch.testing.assert_close(second.pred_maps.fused, torch.ones(1, 2, 3))
+
+
+def test_smaller_maps_are_enlarged():
+    model = MODELS.build(dict(type='mmboxcaseg.BoxCasegTTAModel', module=Echo()))
+    small, large = torch.tensor([[[0.0, 1.0]]]), torch.tensor([[[0.5, 0.5, 0.0, 1.0]] * 2])
+    # By hand: pixel centres at a quarter and three quarters between the two values.
+    expected = (torch.tensor([[[0.0, 0.25, 0.75, 1.0]] * 2]) + large) / 2
+    for inputs in ([[small], [large]], [[large], [small]]):
+        data_samples = [[sample()], [sample()]]
+        (merged,) = model.test_step(dict(inputs=inputs, data_samples=data_samples))
+        torch.testing.assert_close(merged.pred_maps.fused, expected)
+        torch.testing.assert_close(merged.pred_maps.weak, expected / 2)
+
+
+def test_a_small_map_that_is_flipped_is_turned_round_before_it_is_enlarged():
+    model = MODELS.build(dict(type='mmboxcaseg.BoxCasegTTAModel', module=Echo()))
+    inputs = [[torch.tensor([[[1.0, 0.0]]])], [torch.zeros(1, 1, 4)]]
+    data_samples = [[sample(flip=True, flip_direction='horizontal')], [sample()]]
+    (merged,) = model.test_step(dict(inputs=inputs, data_samples=data_samples))
+    expected = torch.tensor([[[0.0, 0.125, 0.375, 0.5]]])
+    torch.testing.assert_close(merged.pred_maps.fused, expected)
