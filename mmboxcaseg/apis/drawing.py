@@ -75,15 +75,15 @@ def draw_masks(
     check_device(device)
     coco = load_coco(ann_file)
     check_bboxes(coco)
-    images = image_paths(coco.images, img_root, ann_file).values()
-    check_images(coco, img_root, reader)
-    check_output(out, [config, checkpoint, ann_file, *images], _SUFFIXES)
     drawable = [a for a in coco.objects if a.segmentation]
     if not drawable:
         raise InputError(
             f'{ann_file} has no true mask to compare with: make masks of its boxes with '
             '`mmboxcaseg generate` and draw those with --masks'
         )
+    images = image_paths(coco.images, img_root, ann_file).values()
+    check_images(coco, img_root, reader)
+    check_output(out, [config, checkpoint, ann_file, *images], _SUFFIXES)
     count = _available(drawable, count, min_side, ann_file, ' and true masks')
     predictor = BoxCasegPredictor(init_model(config, checkpoint, device), tta=tta)
     chosen = _best_and_worst(_score_masks(predictor, coco, img_root, min_side, reader), count)

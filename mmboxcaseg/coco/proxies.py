@@ -334,7 +334,8 @@ def refine_proxy_masks(
         What :func:`summarize_agreement` says, and how many objects had no raw mask.
 
     Raises:
-        InputError: If a file cannot be read or written, or an entry of it is wrong.
+        InputError: If a file cannot be read or written, an entry of it is wrong, or there is no
+            mask.
 
     Example:
         >>> refine_proxy_masks('boxes.json', 'raw.json', 'proxy.json')  # doctest: +SKIP
@@ -347,10 +348,14 @@ def refine_proxy_masks(
     if keep_masks:
         check_true_masks(coco)
     groups = ImageGroups(coco, keep_masks)
+    kept = keep_masks and any(annotation.segmentation for annotation in coco.objects)
     del coco
     by_image = results_by_image(load_results(raw), groups.images, raw)
-    if not (by_image or keep_masks):
-        raise InputError(f'{raw} has no mask: give the raw masks of the boxes of {boxes}')
+    if not (by_image or kept):
+        raise InputError(
+            f'{raw} has no mask: give the raw masks of the boxes of {boxes}, such as those that '
+            '`mmboxcaseg generate --raw-out` writes'
+        )
     agreement: list[float] = []
     missing = empty = 0
 

@@ -349,6 +349,8 @@ def test_views_of_several_margins_and_sizes_lie_on_each_other(config, image, mon
     assert window == np.s_[0:25, 10:38]
     # A pixel of the outline here and there, which the views' patches blur.
     assert (mask ^ expected).sum() <= 6
+    (sample,) = predictor.predict_packed(list(predictor.pack(image, bbox[None])))
+    assert sample.pred_maps.fused.shape[-2:] == (max(sizes),) * 2
     assert mask[:, 10:14].any() and not mask[:, :10].any()
 
 

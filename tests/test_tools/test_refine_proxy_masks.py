@@ -108,8 +108,14 @@ def test_a_file_without_masks_is_not_refined(files, run):
     code, _, err = run(*files)
     assert code == 2 and 'raw.json has no mask: give the raw masks of the boxes of' in err
     assert not files[2].exists()
-    # Whoever keeps true masks may have no others.
+    # Whoever keeps true masks may have no others, but has some.
+    code, _, err = run(*files, '--keep-masks')
+    assert code == 2 and 'raw.json has no mask' in err
+    true = [dict(BOXES['annotations'][0], segmentation=encode_rle(LARGE))]
+    files[0].write_text(json.dumps(dict(BOXES, annotations=true + BOXES['annotations'][1:])))
     assert run(*files, '--keep-masks')[0] == 0
+    large = json.loads(files[2].read_text())['annotations'][0]
+    assert (decode_rle(large['segmentation'], (6, 8)) == LARGE).all()
 
 
 @pytest.mark.parametrize(

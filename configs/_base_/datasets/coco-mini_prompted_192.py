@@ -5,7 +5,7 @@ patch_size = 192
 sizes = (96, 128, 160, 192)
 test_size = 160
 # A slack may be as large as the least of them.
-margins = (0.12, 0.25)
+margins = (0.12, 0.18, 0.25)
 
 salient_dataset = dict(_base_.salient_dataset, data_root='data/duts_single')
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import prod
 
 import torch.nn.functional as F
 from mmdet.structures import DetDataSample
@@ -38,8 +37,8 @@ class BoxCasegTTAModel(BaseTTAModel):
             data_samples_list: For every patch its views, each with ``pred_maps``.
 
         Returns:
-            The data sample of each patch's first view, with the mean ``pred_maps``, of the size of
-            the largest.
+            The data sample of each patch's first view, with the mean ``pred_maps``, as high as the
+            highest and as wide as the widest.
         """
         for first, *others in data_samples_list:
             names = first.pred_maps.keys()
@@ -49,7 +48,7 @@ class BoxCasegTTAModel(BaseTTAModel):
 
 def _mean(views: Sequence[DetDataSample], name: str) -> Tensor:
     maps = [_unflipped(view, name) for view in views]
-    size = max((prob.shape[-2:] for prob in maps), key=prod)
+    size = tuple(max(prob.shape[axis] for prob in maps) for axis in (-2, -1))
     return sum(
         prob if prob.shape[-2:] == size else F.interpolate(prob[None], size, mode='bilinear')[0]
         for prob in maps

@@ -56,10 +56,21 @@ def test_smaller_maps_are_enlarged():
         torch.testing.assert_close(merged.pred_maps.weak, expected / 2)
 
 
-def test_a_small_map_that_is_flipped_is_turned_round_before_it_is_enlarged():
+def test_a_small_map_that_is_flipped_is_turned_round():
     model = MODELS.build(dict(type='mmboxcaseg.BoxCasegTTAModel', module=Echo()))
     inputs = [[torch.tensor([[[1.0, 0.0]]])], [torch.zeros(1, 1, 4)]]
     data_samples = [[sample(flip=True, flip_direction='horizontal')], [sample()]]
     (merged,) = model.test_step(dict(inputs=inputs, data_samples=data_samples))
     expected = torch.tensor([[[0.0, 0.125, 0.375, 0.5]]])
     torch.testing.assert_close(merged.pred_maps.fused, expected)
+
+
+@pytest.mark.parametrize('shapes', [((2, 3), (3, 2)), ((1, 4), (2, 4)), ((4, 1), (4, 2))])
+def test_the_mean_is_as_high_and_as_wide_as_any(shapes):
+    model = MODELS.build(dict(type='mmboxcaseg.BoxCasegTTAModel', module=Echo()))
+    ones = [torch.ones(1, *shape) for shape in shapes]
+    for views in (ones, ones[::-1]):
+        inputs = [[views[0]], [0 * views[1]]]
+        (merged,) = model.test_step(dict(inputs=inputs, data_samples=[[sample()], [sample()]]))
+        expected = torch.full((1, *map(max, *shapes)), 0.5)
+        torch.testing.assert_close(merged.pred_maps.fused, expected)

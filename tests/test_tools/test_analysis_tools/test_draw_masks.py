@@ -58,6 +58,21 @@ def test_draws(arguments, tmp_path, run, tta):
     assert [path.name for path in (tmp_path / 'new').iterdir()] == ['sheet.png']
 
 
+def test_draws_the_boxes_that_have_a_true_mask(arguments, tmp_path, run, monkeypatch):
+    box = {k: v for k, v in ANNOTATION.items() if k != 'segmentation'} | dict(id=6)
+    (tmp_path / 'a.json').write_text(json.dumps(dict(COCO, annotations=[ANNOTATION, box])))
+    drawn = []
+    monkeypatch.setattr(
+        'mmboxcaseg.apis.drawing.draw_tile',
+        lambda root, image, annotation, *masks, **more: (
+            drawn.append(annotation.id) or np.zeros((224, 224, 3), np.uint8)
+        ),
+    )
+    code, _, err = run(*arguments)
+    assert code == 0, err
+    assert drawn == [5]
+
+
 def test_without_config_and_checkpoint_the_shipped_network_draws(arguments, run, monkeypatch):
     asked = []
     monkeypatch.setattr('mmboxcaseg.apis.drawing.init_model', lambda *args: asked.append(args))
