@@ -348,7 +348,7 @@ def test_views_of_several_margins_and_sizes_lie_on_each_other(config, image, mon
     expected[window] = image[window][..., 0] > 0
     assert window == np.s_[0:25, 10:38]
     # A pixel of the outline here and there, which the views' patches blur.
-    assert (mask ^ expected).sum() <= 6
+    assert (mask ^ expected).sum() <= 1
     (sample,) = predictor.predict_packed(list(predictor.pack(image, bbox[None])))
     assert sample.pred_maps.fused.shape[-2:] == (max(sizes),) * 2
     assert mask[:, 10:14].any() and not mask[:, :10].any()
