@@ -164,9 +164,9 @@ def test_batches_go_across_images(inferencer, data, monkeypatch):
     batches = []
     predict = BoxCasegPredictor.predict_packed
 
-    def spy(self, packed):
+    def spy(self, packed, look):
         batches.append(len(packed))
-        return predict(self, packed)
+        return predict(self, packed, look)
 
     monkeypatch.setattr(BoxCasegPredictor, 'predict_packed', spy)
     monkeypatch.setattr(inferencer._stream, 'threads', 0)

@@ -31,12 +31,17 @@ class Fickle(BoxCasegPredictor):
     def __init__(self, threshold=0.5):
         config = Config(dict(test_dataloader=dict(dataset=dict(pipeline=PIPELINE))))
         model = SimpleNamespace(
-            cfg=config, output_map='fused', threshold=threshold, slack=0.0, exclusive=False
+            cfg=config,
+            output_map='fused',
+            threshold=threshold,
+            slack=0.0,
+            exclusive=False,
+            second_look=False,
         )
         model.folded = lambda: model
         super().__init__(model, batch_size=4)
 
-    def predict_packed(self, packed):
+    def predict_packed(self, packed, look=-1):
         patches = torch.stack([one['inputs'] for one in packed]).float()
         samples = [one['data_samples'] for one in packed]
         for sample, patch in zip(samples, patches, strict=True):
@@ -50,7 +55,7 @@ class Fickle(BoxCasegPredictor):
 class Steady(Fickle):
     """Its maps depend on their patch alone."""
 
-    def predict_packed(self, packed):
+    def predict_packed(self, packed, look=-1):
         return [sample for one in packed for sample in super(Steady, self).predict_packed([one])]
 
 
@@ -210,9 +215,9 @@ def test_whole_batches_where_there_is_a_gpu(generate, monkeypatch):
     sizes = []
     predict_packed = Fickle.predict_packed
 
-    def spy(self, packed):
+    def spy(self, packed, look):
         sizes.append(len(packed))
-        return predict_packed(self, packed)
+        return predict_packed(self, packed, look)
 
     monkeypatch.setattr(Fickle, 'predict_packed', spy)
     generate([0, 1, 2])
@@ -250,9 +255,9 @@ def test_network_predicts_while_the_next_batch_is_cut_out():
                 second.set()
             yield patch
 
-    def predicting(packed):
+    def predicting(packed, look):
         assert second.wait(timeout=60)
-        return predict_packed(packed)
+        return predict_packed(packed, look)
 
     predictor.pack, predictor.predict_packed = packing, predicting
     image, bboxes = np.zeros((40, 40, 3), np.uint8), np.tile([2.0, 2, 30, 30], (12, 1))
@@ -283,7 +288,7 @@ def test_threshold_makes_masks_and_quality(
     content = dict(images=[image], annotations=annotations, categories=categories)
     groups = ImageGroups(as_coco(content))
 
-    def predict_packed(self, packed):
+    def predict_packed(self, packed, look=-1):
         (sample,) = (one['data_samples'] for one in packed)
         prob = torch.tensor([0.9, 0.9, 0.44, 0]).expand(1, 4, 4)
         sample.pred_maps = PixelData(fused=prob)

@@ -4,6 +4,7 @@ from .box_variants import BoxFromMask, MoveBox, RandomMoveBox
 from .clutter import PasteClutter, RandomTruncate
 from .formatting import PackPatchInputs
 from .loading import LoadPatchImage
+from .other_masks import OtherMask, other_masks_map
 from .patches import (
     BoxPatch,
     RandomBoxPatch,
@@ -23,6 +24,7 @@ __all__ = [
     'LoadPatchImage',
     'MergeProxyMasks',
     'MoveBox',
+    'OtherMask',
     'PackPatchInputs',
     'PasteClutter',
     'RandomBoxPatch',
@@ -31,4 +33,5 @@ __all__ = [
     'RandomSalientPatch',
     'RandomTruncate',
     'WholeImagePatch',
+    'other_masks_map',
 ]
