@@ -95,7 +95,7 @@ def roughen_mask(part: OtherMask, blur: float, level: float) -> OtherMask:
         The mask, with a margin of pixels that it may have grown into.
 
     Example:
-        >>> grown = roughen_mask(OtherMask(np.ones((1, 1), np.uint8), (5, 5)), blur=0.5, level=0.05)
+        >>> grown = roughen_mask(OtherMask(np.ones((1, 1), np.uint8), (5, 5)), blur=0.5, level=0.1)
         >>> grown.corner, grown.window.tolist()
         ((4, 4), [[0, 1, 0], [1, 1, 1], [0, 1, 0]])
     """
