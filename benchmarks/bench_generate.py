@@ -155,7 +155,7 @@ def memory_mb(pid: int) -> float:
 class StandIn(BoxCasegPredictor):
     """Draws blobs instead of running a network."""
 
-    def predict_packed(self, packed: list[dict], look: int = -1) -> list[DetDataSample]:
+    def predict_packed(self, packed: list[dict]) -> list[DetDataSample]:
         samples = [one['data_samples'] for one in packed]
         for sample in samples:
             sample.pred_maps = PixelData(fused=torch.from_numpy(BLOB)[None])
@@ -167,9 +167,7 @@ def run_ours(folder: Path) -> None:
     from mmboxcaseg.apis import proxy_generation
 
     def stand_in(config: Config, *_: object) -> SimpleNamespace:
-        model = SimpleNamespace(
-            cfg=config, output_map='fused', slack=0.0, exclusive=False, second_look=False
-        )
+        model = SimpleNamespace(cfg=config, output_map='fused', slack=0.0, exclusive=False)
         model.folded = lambda: model
         return model
 

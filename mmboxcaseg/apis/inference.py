@@ -12,7 +12,6 @@ from mmengine.config import Config
 from mmengine.dataset import Compose, pseudo_collate
 from mmengine.model import revert_sync_batchnorm
 
-from mmboxcaseg.datasets.transforms import OtherMask
 from mmboxcaseg.engine.checkpoint import load_model_weights
 from mmboxcaseg.engine.checks import check_slack
 from mmboxcaseg.engine.config import box_pipeline, build_model, config_errors, load_config
@@ -87,9 +86,7 @@ class BoxCasegPredictor:
     its ``tta_pipeline``, and through ``model.test_step``, so that masks are those of
     ``tools/test.py`` but for rounding: the predictor has a copy of the network, as it is when the
     predictor is made, with its norms folded (:meth:`mmboxcaseg.BoxCaseg.folded`). A network that is
-    told the other boxes of the image is told those that it is asked for in the same call; with
-    ``second_look`` in the model's ``test_cfg`` it looks once more, in as many views as asked for,
-    and is told the masks that a first look, in one view, drew into them.
+    told the other boxes of the image is told those that it is asked for in the same call.
 
     Args:
         model: The network, of :func:`init_model`.
@@ -136,11 +133,10 @@ class BoxCasegPredictor:
         if getattr(model, 'cfg', None) is None:
             raise InputError('the model has no config to take its pipeline from: use init_model')
         self.slack = model.slack if slack is None else slack
-        looks = [False, tta] if model.second_look else [tta]  # which are in several views
-        pipelines = [box_pipeline(model.cfg, views) for views in looks]
-        check_slack(model.cfg, pipelines, self.slack)
+        pipeline = box_pipeline(model.cfg, tta)
+        check_slack(model.cfg, pipeline, self.slack)
         with config_errors(model.cfg):
-            self._pipelines = list(map(Compose, pipelines))
+            self._pipeline = Compose(pipeline)
         # Which map is wanted, and what makes a mask of it, is not the business of whoever else has
         # the model.
         model = model.folded()
@@ -151,9 +147,6 @@ class BoxCasegPredictor:
         model.slack = self.slack
         self.exclusive = model.exclusive
         self.model = MODELS.build(dict(model.cfg.tta_model, module=model)) if tta else model
-        self._models = [self.model if views else model for views in looks]
-        #: How often the network looks at the boxes of an image.
-        self.looks = len(looks)
         self.batch_size = batch_size
         self.amp = amp
         self._image: np.ndarray | None = None
@@ -210,15 +203,12 @@ class BoxCasegPredictor:
         # Smaller objects may take all pixels of a mask that was rated.
         return masks, np.where(masks.any(axis=(1, 2)), quality, 0.0)
 
-    def pack(
-        self, image: np.ndarray, bboxes: np.ndarray, masks: Sequence[BoxMask] | None = None
-    ) -> Iterator[dict]:
+    def pack(self, image: np.ndarray, bboxes: np.ndarray) -> Iterator[dict]:
         """Run the pipeline on one after the other of an image's boxes.
 
         Args:
             image: (H, W, 3) uint8, BGR.
             bboxes: (N, 4), xyxy, image pixels.
-            masks: What the look before drew into them; by default this is the first.
 
         Yields:
             For each box what the pipeline gives: ``inputs`` and ``data_samples``, with ``tta``
@@ -232,14 +222,10 @@ class BoxCasegPredictor:
         # As far as they lie in the image, like the box itself.
         clipped = np.clip(bboxes, 0, np.tile(image.shape[1::-1], 2))
         indices = np.arange(len(bboxes))
-        pipeline = self._pipelines[0 if masks is None else -1]
-        parts = [OtherMask(mask.window.view(np.uint8), mask.corner) for mask in masks or ()]
         for index, bbox in enumerate(bboxes):
-            sample = dict(img=image, bbox=bbox, other_bboxes=clipped[indices != index])
-            if masks is not None:
-                sample['other_masks'] = parts[:index] + parts[index + 1 :]
+            others = clipped[indices != index]
             try:
-                packed = pipeline(sample)
+                packed = self._pipeline(dict(img=image, bbox=bbox, other_bboxes=others))
             except KeyError as error:
                 raise InputError(
                     f'the pipeline that boxes are cropped by asks for {error}, which is not known '
@@ -253,12 +239,11 @@ class BoxCasegPredictor:
             yield packed
 
     @torch.inference_mode()
-    def predict_packed(self, packed: Sequence[dict], look: int = -1) -> list[DetDataSample]:
+    def predict_packed(self, packed: Sequence[dict]) -> list[DetDataSample]:
         """Predict the maps of boxes, which may come from several images.
 
         Args:
             packed: Of :meth:`pack`.
-            look: Which of :attr:`looks` it is; by default the last.
 
         Returns:
             A data sample a box, with the map in ``pred_maps``, on the CPU; see :meth:`masks_of`.
@@ -268,7 +253,7 @@ class BoxCasegPredictor:
         for start in range(0, len(packed), self.batch_size):
             batch = pseudo_collate(packed[start : start + self.batch_size])
             with torch.autocast(device, enabled=self.amp):
-                samples += self._models[look].test_step(batch)
+                samples += self.model.test_step(batch)
         if device != 'cpu':  # here, so that who asks for a map does not wait for the next batch's
             for sample in samples:
                 sample.pred_maps = sample.pred_maps.cpu()

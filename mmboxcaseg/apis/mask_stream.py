@@ -40,7 +40,6 @@ class _Image:
     task: Any
     pixels: np.ndarray | None  # until its patches are cut out
     bboxes: np.ndarray
-    masks: list[BoxMask] | None = None  # of the first look, where there are two
 
 
 class MaskStream:
@@ -105,27 +104,18 @@ class MaskStream:
                 torch.set_num_threads(1)
             with _pool(self.workers) as readers, _pool(others, **alone) as network:
                 images = _map_ahead(readers, partial(_read, load), tasks, _AHEAD * self.workers)
-                if self.predictor.looks > 1:
-                    images = self._looked_at(images, network)
-                for image, samples in self._samples(images, network, self.predictor.looks - 1):
+                for image, samples in self._samples(images, network):
                     yield finish(image.task, self.predictor.masks_of(samples, exclusive))
         finally:
             # What a thread sets, torch takes for those that start later too.
             torch.set_num_threads(threads_before)
 
-    def _looked_at(self, images: Iterator[_Image], network: Executor | None) -> Iterator[_Image]:
-        """Yield the images with the masks of a first look."""
-        for image, samples in self._samples(images, network, look=0):
-            rated = self.predictor.masks_of(samples, exclusive=True)
-            image.masks = [mask for mask, _ in rated]
-            yield image
-
     def _samples(
-        self, images: Iterator[_Image], network: Executor | None, look: int
+        self, images: Iterator[_Image], network: Executor | None
     ) -> Iterator[tuple[_Image, Iterator[DetDataSample]]]:
         """Yield each image with the predicted samples of its boxes, which must be taken."""
         ahead, images = tee(images)
-        samples = self._predict(self._batches(ahead), network, look)
+        samples = self._predict(self._batches(ahead), network)
         for image in images:
             yield image, islice(samples, len(image.bboxes))
 
@@ -135,30 +125,27 @@ class MaskStream:
             yield from iter(partial(_take, patches, self.predictor.batch_size), [])
 
     def _pack(self, image: _Image) -> Iterator[dict]:
-        """Run the pipeline on one box after the other; after the last look the image can go."""
-        masks = image.masks  # which the first look may give it before this goes on
-        yield from self.predictor.pack(image.pixels, image.bboxes, masks)
-        if masks is not None or self.predictor.looks == 1:
-            image.pixels = None
+        """Run the pipeline on one box after the other; the image is not needed any more then."""
+        yield from self.predictor.pack(image.pixels, image.bboxes)
+        image.pixels = None
 
     def _predict(
-        self, batches: Iterator[list[dict]], network: Executor | None, look: int
+        self, batches: Iterator[list[dict]], network: Executor | None
     ) -> Iterator[DetDataSample]:
         """Yield the samples of a batch when the next one is on its way."""
         size = _PIECE if self.threads else self.predictor.batch_size
-        predict = partial(self._predict_piece, look)
         under_way: deque = deque()
         for batch in chain(batches, [[]]):
             pieces = [batch[start : start + size] for start in range(0, len(batch), size)]
-            under_way.append((network.map if network else map)(predict, pieces))
+            under_way.append((network.map if network else map)(self._predict_piece, pieces))
             if len(under_way) > 1:
                 for samples, seconds in under_way.popleft():
                     self.network_s += seconds / max(self.threads, 1)
                     yield from samples
 
-    def _predict_piece(self, look: int, packed: list[dict]) -> tuple[list[DetDataSample], float]:
+    def _predict_piece(self, packed: list[dict]) -> tuple[list[DetDataSample], float]:
         start = time.perf_counter()
-        samples = self.predictor.predict_packed(packed, look)
+        samples = self.predictor.predict_packed(packed)
         return samples, time.perf_counter() - start
 
 

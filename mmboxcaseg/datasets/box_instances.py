@@ -38,8 +38,7 @@ class BoxInstanceDataset(BaseDataset):
     ``bbox`` (xyxy, image pixels), ``label`` (index into ``metainfo['classes']``), ``area``,
     ``supervision`` (``'box'``, or ``'mask'`` with a mask to learn from), ``mask`` (compressed RLE)
     if there is one, ``other_bboxes`` (xyxy, image pixels, of the other samples of its
-    image) and, if asked for, ``other_rles`` (their masks: compressed RLE, or None) and
-    ``segmentation``.
+    image) and, if asked for, ``segmentation``.
 
     Args:
         ann_file: COCO-format JSON file.
@@ -50,8 +49,6 @@ class BoxInstanceDataset(BaseDataset):
             the other samples stay supervised by their boxes.
         use_masks: Whether boxes whose annotation has a true mask are supervised by it, as salient
             images are; it comes before a proxy mask.
-        with_other_masks: Whether samples carry the masks of the other samples of their image, good
-            or not, for :class:`mmboxcaseg.RandomBoxPatch` to show.
         with_segmentation: Whether samples carry the true ``segmentation``; only for tests.
         **kwargs: As in mmengine's ``BaseDataset``. ``metainfo`` may give ``classes``; by default
             they are the file's categories, in the file's order.
@@ -74,7 +71,6 @@ class BoxInstanceDataset(BaseDataset):
         proxy_file: str | None = None,
         min_quality: float = 0.75,
         use_masks: bool = False,
-        with_other_masks: bool = False,
         with_segmentation: bool = False,
         **kwargs,
     ) -> None:
@@ -92,7 +88,6 @@ class BoxInstanceDataset(BaseDataset):
         self.proxy_file = proxy_file
         self.min_quality = min_quality
         self.use_masks = use_masks
-        self.with_other_masks = with_other_masks
         self.with_segmentation = with_segmentation
         super().__init__(ann_file, data_prefix=data_prefix or dict(img=''), **kwargs)
 
@@ -107,10 +102,9 @@ class BoxInstanceDataset(BaseDataset):
         places = {name: place for place, name in enumerate(classes)}
         labels = {id_: places[name] for id_, name in names.items() if name in places}
         paths = image_paths(images_of_objects(coco), self.data_prefix['img'], self.ann_file)
-        masks, known = self._load_proxies(coco) if self.proxy_file else ({}, {})
+        masks = self._load_good_masks(coco) if self.proxy_file else {}
         if self.use_masks:
-            true = self._read_true_masks(coco)
-            masks, known = masks | true, known | true
+            masks |= self._read_true_masks(coco)
         data_list = []
         for annotation in coco.objects:
             image = images[annotation.image_id]
@@ -138,7 +132,7 @@ class BoxInstanceDataset(BaseDataset):
                 check_mask(annotation, image, self.ann_file, ' to score against')
                 sample['segmentation'] = annotation.segmentation
             data_list.append(sample)
-        self._index_boxes(data_list, known)
+        self._index_boxes(data_list)
         if left_out := tell_left_out(coco.annotations):
             print_log(f'{self.ann_file}: {left_out}', 'current')
         return data_list
@@ -148,17 +142,16 @@ class BoxInstanceDataset(BaseDataset):
         infos = (BaseDataset.get_data_info(self, index) for index in range(len(self)))
         return {info['img_path']: (info['height'], info['width']) for info in infos}
 
-    def _load_proxies(self, coco: Coco) -> tuple[dict[Id, dict], dict[Id, dict]]:
-        """The proxy masks that are good enough to learn from, by annotation id, and all.
+    def _load_good_masks(self, coco: Coco) -> dict[Id, dict]:
+        """The proxy masks that are good enough to learn from, by annotation id.
 
         Empty masks, of objects that others hide altogether, are not among them.
         """
         proxies = load_proxies(self.proxy_file, coco)
-        known = {id_: proxy.rle for id_, proxy in proxies.items() if not proxy.is_empty}
         good = {
-            id_: rle
-            for id_, rle in known.items()
-            if known_quality(proxies[id_], id_, self.proxy_file) > self.min_quality
+            id_: proxy.rle
+            for id_, proxy in proxies.items()
+            if known_quality(proxy, id_, self.proxy_file) > self.min_quality and not proxy.is_empty
         }
         if not good:
             raise InputError(
@@ -170,7 +163,7 @@ class BoxInstanceDataset(BaseDataset):
             f'{self.min_quality} and supervise',
             'current',
         )
-        return good, known
+        return good
 
     def _read_true_masks(self, coco: Coco) -> dict[Id, dict]:
         """The true masks of the file, by annotation id."""
@@ -184,8 +177,8 @@ class BoxInstanceDataset(BaseDataset):
         print_log(f'{len(masks)} true masks of {self.ann_file} supervise', 'current')
         return masks
 
-    def _index_boxes(self, data_list: list[dict], known: dict[Id, dict]) -> None:
-        """Keep all boxes and masks once, by image; a sample knows where its image's are."""
+    def _index_boxes(self, data_list: list[dict]) -> None:
+        """Keep all boxes once, by image; a sample knows where those of its image are."""
         groups: dict[int | str, list[dict]] = {}
         for sample in data_list:
             groups.setdefault(sample['img_id'], []).append(sample)
@@ -195,9 +188,6 @@ class BoxInstanceDataset(BaseDataset):
                 sample['boxes'] = (start, place, start + len(group))
             start += len(group)
         samples = [sample for group in groups.values() for sample in group]
-        self._masks = []
-        if self.with_other_masks:
-            self._masks = [known.get(sample['ann_id']) for sample in samples]
         bboxes = np.array([sample['bbox'] for sample in samples], dtype=np.float64)
         sizes = np.array([(sample['width'], sample['height']) for sample in samples])
         # As far as they lie in the image, like a patch's own box.
@@ -208,10 +198,7 @@ class BoxInstanceDataset(BaseDataset):
         sample = super().get_data_info(idx)
         start, place, stop = sample.pop('boxes')
         others = np.delete(self._bboxes[start:stop], place - start, axis=0)
-        sample['other_bboxes'] = others.tolist()
-        if self._masks:
-            sample['other_rles'] = self._masks[start:place] + self._masks[place + 1 : stop]
-        return sample
+        return sample | dict(other_bboxes=others.tolist())
 
     def overlapping(self, min_iou: float) -> np.ndarray:
         """Which boxes overlap another one of their image.

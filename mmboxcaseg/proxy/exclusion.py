@@ -12,8 +12,8 @@ from .boxes import bbox_areas, bbox_iou, mask_windows, pixel_bboxes
 # Probabilities count as at most this, or two maps that are 1 would both keep a pixel.
 _SURE = 0.99
 
-#: Boxes with a greater IoU are taken for boxes of one object, which do not compete.
-SAME_OBJECT = 0.9
+# Boxes with a greater IoU are taken for boxes of one object, which do not compete.
+_SAME = 0.9
 
 
 def exclusive_maps(
@@ -72,7 +72,7 @@ def exclusive_maps(
     maps = list(probs)
     for index in shared:
         prob = in_window(index)
-        same = np.flatnonzero(bbox_iou(pixels[index], pixels) > SAME_OBJECT)
+        same = np.flatnonzero(bbox_iou(pixels[index], pixels) > _SAME)
         for one in same:
             own[parts[one]] += claim(one, prob if one == index else in_window(one))
         # What is left of rounding is no claim.

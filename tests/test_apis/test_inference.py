@@ -437,7 +437,7 @@ def test_masks_lie_in_their_boxes(model, image):
 def let_predict(monkeypatch, predictor, prob):
     """Put a map in the place of the network."""
 
-    def predict_packed(packed, look=-1):
+    def predict_packed(packed):
         samples = [one['data_samples'] for one in packed]
         for sample in samples:
             sample.pred_maps = PixelData(fused=torch.tensor(prob, dtype=torch.float32)[None])
@@ -529,112 +529,6 @@ def test_boxes_of_other_images_claim_nothing(config, image):
             assert quality == pytest.approx(other_quality)
 
 
-class TestSecondLook:
-    @pytest.fixture
-    def config(self, config):
-        config.model.test_cfg = dict(exclusive=True, second_look=True)
-        return with_tta(margin_of(config, 0.3), *VIEWS)
-
-    @pytest.mark.parametrize('slack', [0.0, 0.25])
-    @pytest.mark.parametrize('tta', [False, True])
-    def test_is_one_after_the_other(self, config, image, tta, slack):
-        config.model.test_cfg.slack = slack
-        model = prompted(config)
-        model.second_look = False
-        first, once = BoxCasegPredictor(model), BoxCasegPredictor(model, tta)
-        masks = first.masks_of(first.predict_packed(list(first.pack(image, BBOXES))), True)
-        masks = [mask for mask, _ in masks]
-        # What a look in these views does that is told those masks.
-        samples = once.predict_packed(list(once.pack(image, BBOXES, masks)))
-        model.second_look = True
-        predictor = BoxCasegPredictor(model, tta)
-        assert (once.looks, predictor.looks) == (1, 2)
-        rated = once.masks_of(samples)
-        predictor.set_image(image)
-        _, quality = predictor.predict(BBOXES)
-        assert quality == pytest.approx([quality for _, quality in rated])
-        once.set_image(image)
-        assert np.abs(quality - once.predict(BBOXES)[1])[:2].min() > 1e-5
-
-    def test_is_told_what_the_first_one_drew(self, config, image, monkeypatch):
-        config.model.test_cfg.exclusive = False
-        told = []
-
-        def probability_maps(self, inputs, names, bboxes, other_masks, **_):
-            told.extend(None if one is None else one.numpy() for one in other_masks)
-            maps = torch.zeros(len(inputs), 1, SIZE, SIZE)
-            maps[..., : SIZE // 2] = 1  # the left half of the box
-            return {name: maps for name in names}
-
-        model = prompted(config)
-        monkeypatch.setattr(type(model), 'probability_maps', probability_maps)
-        predictor = BoxCasegPredictor(model)
-        predictor.set_image(image)
-        bboxes = np.array([[8, 8, 24, 24], [20, 8, 28, 24]])
-        predictor.predict(bboxes)
-        assert told[0] is None and told[1] is None and len(told) == 4
-        # A margin of 0.3 shows x from 3 to 29 and y from 3 to 29; the other's left half is x from
-        # 20 to 24. Areas 256 and 128.
-        expected = np.zeros((26, 26), np.float32)
-        expected[5:21, 17:21] = 256 / 384
-        expected = cv2.resize(expected, (SIZE, SIZE), interpolation=cv2.INTER_LINEAR)
-        np.testing.assert_allclose(told[2][0] / 255, expected, atol=1 / 255)
-
-    @pytest.mark.parametrize('threads', [0, 2])
-    @pytest.mark.parametrize('workers', [0, 2])
-    def test_of_several_images(self, config, image, workers, threads):
-        images = [image, image[:, ::-1].copy(), image[::-1].copy(), 255 - image]
-        predictor = BoxCasegPredictor(prompted(config), batch_size=2)
-
-        def masks_of(tasks):
-            stream = MaskStream(predictor, workers, threads)
-            found = stream.run(tasks, lambda one: (images[one], BBOXES), lambda *done: done)
-            for index, rated in found:
-                yield index, [mask.window for mask, _ in rated], [float(q) for _, q in rated]
-
-        together = list(masks_of([(0, 0), (0, 1), (1, 2), (1, 3)]))
-        assert [index for index, _, _ in together] == [0, 1, 2, 3]
-        for index, masks, quality in together:
-            ((_, alone, expected),) = masks_of([(0, index)])
-            assert quality == pytest.approx(expected, abs=1e-5)
-            for mask, other in zip(masks, alone, strict=True):
-                assert np.mean(mask != other) < 0.01
-
-    def test_images_are_let_go_after_it_and_not_before(self, config, image, monkeypatch):
-        predictor = BoxCasegPredictor(prompted(config), batch_size=1)
-        pack = predictor.pack
-        packed = []
-        monkeypatch.setattr(
-            predictor,
-            'pack',
-            lambda pixels, *args: packed.append(pixels is not None) or pack(pixels, *args),
-        )
-        stream = MaskStream(predictor)
-        done = list(stream.run([(0, 0)] * 5, lambda _: (image, BBOXES), lambda *done: done))
-        assert len(done) == 5 and packed == [True] * 10
-
-    def test_boxes_of_one_object_do_not_hide_each_other(self, config, image):
-        # The second look sees the twin as the first did, as a box.
-        predictor = BoxCasegPredictor(prompted(config))
-        twins = BBOXES[[0, 0]]
-        mask = BoxMask(np.ones((18, 20), bool), (2, 3), 0.5)
-        for sample in predictor.pack(image, twins, [mask, mask]):
-            shown = sample['data_samples'].other_masks.data[0].numpy()
-            x1, y1, x2, y2 = (
-                sample['data_samples'].gt_instances.bboxes[0].numpy().round().astype(int)
-            )
-            assert (shown[y1 + 1 : y2 - 1, x1 + 1 : x2 - 1] == 128).all()
-
-    def test_no_boxes_and_one(self, config, image):
-        predictor = BoxCasegPredictor(prompted(config))
-        predictor.set_image(image)
-        assert predictor.predict(np.zeros((0, 4)))[0].shape == (0, *image.shape[:2])
-        masks, quality = predictor.predict(BBOXES[:1])
-        predictor.looks = 1
-        again, same = predictor.predict(BBOXES[:1])
-        assert np.array_equal(masks, again) and quality == pytest.approx(same)
-
-
 @pytest.mark.parametrize('tta', [False, True])
 def test_quality_is_calibrated_as_the_config_says(config, image, tta):
     config.model.test_cfg = dict(calibration=(2.0, 1.0))
@@ -664,9 +558,7 @@ def test_the_network_sees_the_pixels_of_the_image_that_is_set(model, image, monk
     expected = [one['inputs'] for one in predictor.pack(image, BBOXES)]
     seen, predict = [], predictor.predict_packed
     monkeypatch.setattr(
-        predictor,
-        'predict_packed',
-        lambda packed, look: seen.extend(packed) or predict(packed, look),
+        predictor, 'predict_packed', lambda packed: seen.extend(packed) or predict(packed)
     )
     predictor.set_image(image)
     predictor.predict(BBOXES)

@@ -164,9 +164,9 @@ def test_batches_go_across_images(inferencer, data, monkeypatch):
     batches = []
     predict = BoxCasegPredictor.predict_packed
 
-    def spy(self, packed, look):
+    def spy(self, packed):
         batches.append(len(packed))
-        return predict(self, packed, look)
+        return predict(self, packed)
 
     monkeypatch.setattr(BoxCasegPredictor, 'predict_packed', spy)
     monkeypatch.setattr(inferencer._stream, 'threads', 0)

@@ -31,17 +31,12 @@ class Fickle(BoxCasegPredictor):
     def __init__(self, threshold=0.5):
         config = Config(dict(test_dataloader=dict(dataset=dict(pipeline=PIPELINE))))
         model = SimpleNamespace(
-            cfg=config,
-            output_map='fused',
-            threshold=threshold,
-            slack=0.0,
-            exclusive=False,
-            second_look=False,
+            cfg=config, output_map='fused', threshold=threshold, slack=0.0, exclusive=False
         )
         model.folded = lambda: model
         super().__init__(model, batch_size=4)
 
-    def predict_packed(self, packed, look=-1):
+    def predict_packed(self, packed):
         patches = torch.stack([one['inputs'] for one in packed]).float()
         samples = [one['data_samples'] for one in packed]
         for sample, patch in zip(samples, patches, strict=True):
@@ -55,7 +50,7 @@ class Fickle(BoxCasegPredictor):
 class Steady(Fickle):
     """Its maps depend on their patch alone."""
 
-    def predict_packed(self, packed, look=-1):
+    def predict_packed(self, packed):
         return [sample for one in packed for sample in super(Steady, self).predict_packed([one])]
 
 
@@ -215,9 +210,9 @@ def test_whole_batches_where_there_is_a_gpu(generate, monkeypatch):
     sizes = []
     predict_packed = Fickle.predict_packed
 
-    def spy(self, packed, look):
+    def spy(self, packed):
         sizes.append(len(packed))
-        return predict_packed(self, packed, look)
+        return predict_packed(self, packed)
 
     monkeypatch.setattr(Fickle, 'predict_packed', spy)
     generate([0, 1, 2])
@@ -255,9 +250,9 @@ def test_network_predicts_while_the_next_batch_is_cut_out():
                 second.set()
             yield patch
 
-    def predicting(packed, look):
+    def predicting(packed):
         assert second.wait(timeout=60)
-        return predict_packed(packed, look)
+        return predict_packed(packed)
 
     predictor.pack, predictor.predict_packed = packing, predicting
     image, bboxes = np.zeros((40, 40, 3), np.uint8), np.tile([2.0, 2, 30, 30], (12, 1))
@@ -288,7 +283,7 @@ def test_threshold_makes_masks_and_quality(
     content = dict(images=[image], annotations=annotations, categories=categories)
     groups = ImageGroups(as_coco(content))
 
-    def predict_packed(self, packed, look=-1):
+    def predict_packed(self, packed):
         (sample,) = (one['data_samples'] for one in packed)
         prob = torch.tensor([0.9, 0.9, 0.44, 0]).expand(1, 4, 4)
         sample.pred_maps = PixelData(fused=prob)

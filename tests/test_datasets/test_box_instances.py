@@ -392,24 +392,6 @@ def test_good_proxy_masks_supervise(build_with_proxies, coco):
     assert build_with_proxies(coco, proxies).metainfo['supervision'] == 'box'
 
 
-def test_masks_of_the_other_boxes(build_with_proxies, coco):
-    proxies = proxies_of(coco, QUALITIES)
-    known = {a['id']: a['segmentation'] for a in proxies['annotations']}
-    samples = samples_of(build_with_proxies(coco, proxies, with_other_masks=True))
-    for sample in samples:
-        beside = [s for s in samples if s['img_id'] == sample['img_id'] and s is not sample]
-        assert sample['other_bboxes'] == [s['bbox'] for s in beside]
-        # Good or not.
-        assert sample['other_rles'] == [known[s['ann_id']] for s in beside]
-    assert any(len(sample['other_rles']) > 1 for sample in samples)
-    assert 'other_rles' not in samples_of(build_with_proxies(coco, proxies))[0]
-
-
-def test_masks_of_the_other_boxes_that_are_unknown(build, coco):
-    for sample in samples_of(build(coco, with_other_masks=True)):
-        assert sample['other_rles'] == [None] * len(sample['other_bboxes'])
-
-
 @pytest.mark.parametrize(('min_quality', 'count'), [(0.0, 12), (0.69, 4), (0.8, 1)])
 def test_quality_that_supervises(build_with_proxies, coco, min_quality, count):
     dataset = build_with_proxies(coco, proxies_of(coco, QUALITIES), min_quality=min_quality)

@@ -4,7 +4,6 @@ from .box_variants import BoxFromMask, MoveBox, RandomMoveBox
 from .clutter import PasteClutter, RandomTruncate
 from .formatting import PackPatchInputs
 from .loading import LoadPatchImage
-from .other_masks import OtherMask, other_masks_map
 from .patches import (
     BoxPatch,
     RandomBoxPatch,
@@ -24,7 +23,6 @@ __all__ = [
     'LoadPatchImage',
     'MergeProxyMasks',
     'MoveBox',
-    'OtherMask',
     'PackPatchInputs',
     'PasteClutter',
     'RandomBoxPatch',
@@ -33,5 +31,4 @@ __all__ = [
     'RandomSalientPatch',
     'RandomTruncate',
     'WholeImagePatch',
-    'other_masks_map',
 ]

@@ -6,7 +6,6 @@ objects that others hide and that the border cuts, beside others of their kind.
 
 from __future__ import annotations
 
-import cv2
 import numpy as np
 from mmcv.transforms import BaseTransform
 
@@ -14,15 +13,7 @@ from mmboxcaseg.errors import InputError, check_count, check_share
 from mmboxcaseg.proxy import tight_bboxes
 from mmboxcaseg.registry import DATASETS, TRANSFORMS
 
-from .other_masks import OtherMask
 from .patches import crop_resize
-
-# How many masks of pasted objects are made rough, by a blur of up to this part of the root of their
-# area, a little at least, and between which levels.
-_ROUGH_PROB = 0.7
-_ROUGH_BLUR = 0.08
-_LEAST_BLUR = 0.3
-_ROUGH_LEVELS = (0.3, 0.7)
 
 
 def paste_object(
@@ -58,10 +49,10 @@ def paste_object(
     return image, mask
 
 
-def visible_part(
+def visible_bbox(
     mask: np.ndarray, opacity: np.ndarray, corner: tuple[int, int], front: bool
-) -> OtherMask | None:
-    """Find what is seen of an object that was pasted.
+) -> list[float] | None:
+    """Find the box of what is seen of an object that was pasted.
 
     Args:
         mask: (H, W) uint8, 0 or 1: the object of the image, as :func:`paste_object` gives it.
@@ -70,7 +61,7 @@ def visible_part(
         front: As in :func:`paste_object`.
 
     Returns:
-        The part of the image; None if nothing is seen.
+        xyxy, image pixels; None if nothing is seen.
     """
     place, part = _overlap(mask.shape, opacity.shape, corner)
     seen = opacity[part] >= 0.5
@@ -78,32 +69,8 @@ def visible_part(
         seen = seen & (mask[place] == 0)
     if not seen.any():
         return None
-    part, (x, y) = OtherMask.of(seen.view(np.uint8))
-    return OtherMask(part, (x + place[1].start, y + place[0].start))
-
-
-def roughen_mask(part: OtherMask, blur: float, level: float) -> OtherMask:
-    """Round a mask's corners off and grow or shrink it, as a network draws masks.
-
-    Args:
-        part: The mask.
-        blur: Standard deviation of the blur, in pixels.
-        level: What is left of the blurred mask is above it: below 0.5 the mask grows, above it
-            shrinks.
-
-    Returns:
-        The mask, with a margin of pixels that it may have grown into.
-
-    Example:
-        >>> grown = roughen_mask(OtherMask(np.ones((1, 1), np.uint8), (5, 5)), blur=0.5, level=0.1)
-        >>> grown.corner, grown.window.tolist()
-        ((4, 4), [[0, 1, 0], [1, 1, 1], [0, 1, 0]])
-    """
-    margin = int(np.ceil(2 * blur))
-    soft = cv2.copyMakeBorder(255 * part.window, *[margin] * 4, cv2.BORDER_CONSTANT, value=0)
-    soft = cv2.GaussianBlur(soft, (0, 0), blur, borderType=cv2.BORDER_CONSTANT)
-    x, y = part.corner
-    return OtherMask((soft > 255 * level).view(np.uint8), (x - margin, y - margin))
+    first = [place[1].start, place[0].start]
+    return (tight_bboxes(seen[None])[0] + first * 2).tolist()
 
 
 def _overlap(
@@ -143,8 +110,7 @@ class PasteClutter(BaseTransform):
     of its visible pixels, as people draw it; a sample that has a ``bbox`` keeps it.
 
     Required and changed keys: ``img`` and ``gt_seg_map``. For each pasted object ``other_bboxes``
-    (xyxy, image pixels) gets the box of the part that is visible when it is pasted and, if asked
-    for, ``other_masks`` the part itself, an :class:`OtherMask`.
+    (xyxy, image pixels) gets the box of the part that is visible when it is pasted.
 
     Args:
         dataset: Config of the dataset that the objects come from, a ``SalientObjectDataset``,
@@ -159,8 +125,6 @@ class PasteClutter(BaseTransform):
         scale: The root of the area of its box is that of the object's box times exp(U(log scale)).
             Its centre lies in the object's box grown by half of its size on each side.
         min_visible: The least share of the object's pixels that is left.
-        with_other_masks: Whether ``other_masks`` are given: most of them made rough by
-            :func:`roughen_mask`, as a network draws them.
 
     Raises:
         InputError: If a number is out of its range, or the dataset's objects have no masks.
@@ -175,7 +139,6 @@ class PasteClutter(BaseTransform):
         twin_prob: float = 0.0,
         scale: tuple[float, float] = (0.3, 1.5),
         min_visible: float = 0.5,
-        with_other_masks: bool = False,
     ) -> None:
         check_share('prob', prob)
         check_count('max_num', max_num)
@@ -198,7 +161,6 @@ class PasteClutter(BaseTransform):
         self.twin_prob = twin_prob
         self.scale = tuple(scale)
         self.min_visible = min_visible
-        self.with_other_masks = with_other_masks
 
     def transform(self, results: dict) -> dict:
         """Paste."""
@@ -206,7 +168,6 @@ class PasteClutter(BaseTransform):
             return results
         source = results['img'], results['gt_seg_map']
         others = list(results.get('other_bboxes', ()))
-        masks = list(results.get('other_masks', [None] * len(others)))
         least = self.min_visible * source[1].sum()
         for _ in range(np.random.randint(1, self.max_num + 1)):
             if np.random.random() < self.twin_prob:
@@ -221,15 +182,10 @@ class PasteClutter(BaseTransform):
                 image, mask = paste_object(results['img'], results['gt_seg_map'], *paste, False)
                 front = False
             results['img'], results['gt_seg_map'] = image, mask
-            seen = visible_part(mask, paste[1], paste[2], front)
-            if seen is None:
-                continue
-            others.append(seen.bbox)
-            if self.with_other_masks:
-                masks.append(_roughened(seen))
+            seen = visible_bbox(mask, paste[1], paste[2], front)
+            if seen is not None:
+                others.append(seen)
         results['other_bboxes'] = others
-        if self.with_other_masks:
-            results['other_masks'] = masks
         return results
 
     def _draw_object(
@@ -249,14 +205,6 @@ class PasteClutter(BaseTransform):
         centre = np.random.uniform(near[:2] - near_sides / 2, near[2:] + near_sides / 2)
         x, y = np.floor(centre - [width / 2, height / 2]).astype(int).tolist()
         return image, opacity, (x, y)
-
-
-def _roughened(part: OtherMask) -> OtherMask:
-    if np.random.random() >= _ROUGH_PROB:
-        return part
-    side = np.sqrt(np.count_nonzero(part.window))
-    blur = _LEAST_BLUR + np.random.uniform(0, _ROUGH_BLUR) * side
-    return roughen_mask(part, blur, np.random.uniform(*_ROUGH_LEVELS))
 
 
 @TRANSFORMS.register_module()
@@ -302,9 +250,6 @@ class RandomTruncate(BaseTransform):
             corners = np.reshape(results[key], (-1, 2))
             corners = np.clip(corners, (x1, y1), (x2, y2)) - (x1, y1)
             results[key] = corners.reshape(np.shape(results[key])).tolist()
-        if 'other_masks' in results:
-            masks = results['other_masks']
-            results['other_masks'] = [mask and mask.within(window) for mask in masks]
         return results
 
 

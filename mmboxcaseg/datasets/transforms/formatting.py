@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from mmcv.image import imflip
 from mmcv.transforms import BaseTransform
 from mmdet.structures import DetDataSample
 from mmengine.structures import InstanceData, PixelData
@@ -21,8 +20,7 @@ class PackPatchInputs(BaseTransform):
 
     Returned: ``inputs``, a (3, H, W) uint8 tensor, and ``data_samples``, a ``DetDataSample``
     with ``gt_instances.bboxes`` (1, 4), ``other_instances.bboxes`` (K, 4), of all other
-    boxes, ``other_masks.data`` (1, H, W) uint8 of a sample with an ``other_masks_map``, and, with a
-    mask, ``gt_sem_seg.sem_seg`` (1, H, W) uint8.
+    boxes, and, with a mask, ``gt_sem_seg.sem_seg`` (1, H, W) uint8.
 
     Args:
         meta_keys: What else the data sample's metainfo gets, of the keys that are there.
@@ -59,12 +57,6 @@ class PackPatchInputs(BaseTransform):
         bboxes = results['gt_bboxes'].tensor
         sample.gt_instances = InstanceData(bboxes=bboxes[:1])
         sample.other_instances = InstanceData(bboxes=bboxes[1:])
-        if 'other_masks_map' in results:
-            masks = results['other_masks_map']
-            if results.get('flip'):  # RandomFlip does not know of it
-                masks = imflip(masks, results['flip_direction'])
-            masks = np.ascontiguousarray(masks[None])
-            sample.other_masks = PixelData(data=torch.from_numpy(masks))
         if 'gt_seg_map' in results:
             mask = np.ascontiguousarray(results['gt_seg_map'][None])
             sample.gt_sem_seg = PixelData(sem_seg=torch.from_numpy(mask))

@@ -12,8 +12,6 @@ from mmboxcaseg.images import ImageReader, read_mask
 from mmboxcaseg.proxy import decode_rle
 from mmboxcaseg.registry import TRANSFORMS
 
-from .other_masks import OtherMask
-
 
 @TRANSFORMS.register_module()
 class LoadPatchImage(BaseTransform):
@@ -23,13 +21,11 @@ class LoadPatchImage(BaseTransform):
     once for all of them. A sample that has its ``img`` keeps it.
 
     Required keys: ``img`` or ``img_path``; ``mask_path`` of a salient sample, and its
-    ``mask_level`` if that is not 127; ``mask`` (an RLE) of a box with a mask; ``other_rles`` (RLE
-    or None) of a sample with other boxes whose masks are known; ``height`` and ``width`` are
-    compared with the image if they are there.
+    ``mask_level`` if that is not 127; ``mask`` (an RLE) of a box with a mask; ``height`` and
+    ``width`` are compared with the image if they are there.
 
-    Added keys: ``img`` (H, W, 3) uint8 BGR, ``img_shape``, ``ori_shape``, with a mask
-    ``gt_seg_map`` (H, W) uint8 and with other ones ``other_masks``
-    (:class:`mmboxcaseg.datasets.transforms.OtherMask` or None).
+    Added keys: ``img`` (H, W, 3) uint8 BGR, ``img_shape``, ``ori_shape`` and, with a mask,
+    ``gt_seg_map`` (H, W) uint8.
 
     Args:
         **settings: Of :class:`mmboxcaseg.images.ImageReader`: ``exif``, ``max_pixels``, ``bands``.
@@ -64,21 +60,16 @@ class LoadPatchImage(BaseTransform):
                     )
                 raise InputError(f'mask {results["mask_path"]} has another size than image {path}')
         elif 'mask' in results:
-            what = f'annotation {results["ann_id"]}'
-            results['gt_seg_map'] = _draw_mask(results['mask'], results, what)
-        if 'other_rles' in results:
-            results['other_masks'] = [
-                rle and OtherMask.of(_draw_mask(rle, results, 'another object'))
-                for rle in results['other_rles']
-            ]
+            results['gt_seg_map'] = _draw_mask(results)
         return results
 
 
-def _draw_mask(rle: dict, results: dict, of: str) -> np.ndarray:
+def _draw_mask(results: dict) -> np.ndarray:
     try:
-        mask = decode_rle(rle, results['img_shape'])
+        mask = decode_rle(results['mask'], results['img_shape'])
     except ValueError as error:
         raise InputError(
-            f'the mask of {of}, on {results["img_path"]}, is broken: {error}; make it anew'
+            f'the mask of annotation {results["ann_id"]}, on {results["img_path"]}, is broken: '
+            f'{error}; make it anew'
         ) from None
     return mask.view(np.uint8)

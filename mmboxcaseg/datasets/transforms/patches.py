@@ -13,8 +13,6 @@ from mmboxcaseg.errors import InputError, check_count, check_share
 from mmboxcaseg.proxy import bboxes_in_window, grow_bboxes, pixel_bboxes, tight_bboxes
 from mmboxcaseg.registry import TRANSFORMS
 
-from .other_masks import other_masks_map
-
 #: What lies outside an image, in BGR: ImageNet's mean, which the data preprocessors take to zero.
 OUTSIDE = (104, 116, 124)
 
@@ -158,15 +156,6 @@ def _cut(results: dict, window: np.ndarray, size: tuple[int, int], bbox: np.ndar
     results['gt_bboxes'] = _patch_bboxes(own, results, window, size)
 
 
-def _show_other_masks(
-    results: dict, bbox: np.ndarray, window: np.ndarray, size: tuple[int, int]
-) -> None:
-    """Draw the masks of a sample's other objects as its patch shows them, if there are any."""
-    if 'other_masks' in results:
-        others = results['other_bboxes'], results['other_masks']
-        results['other_masks_map'] = other_masks_map(bbox, *others, window, size)
-
-
 def _patch_bboxes(
     own: np.ndarray, results: dict, window: np.ndarray, size: tuple[int, int]
 ) -> HorizontalBoxes:
@@ -186,12 +175,11 @@ class RandomBoxPatch(BaseTransform):
     off in the paper's configs, it makes salient patches look like box patches.
 
     Required keys: ``img``, and ``bbox`` or ``gt_seg_map``; ``other_bboxes`` (xyxy, image pixels) of
-    a sample that has some, and perhaps ``other_masks`` of these (:class:`OtherMask` or None).
+    a sample that has some.
 
     Changed or added keys: ``img``, ``img_shape``, ``gt_bboxes`` ((1 + K, 4), patch pixels: the
     box, empty if a crop missed the object, and the others that the patch shows a part of),
-    ``gt_seg_map``, ``patch_bbox`` (xyxy, image pixels) and, if other masks are shown,
-    ``other_masks_map`` (:func:`other_masks_map`).
+    ``gt_seg_map``, ``patch_bbox`` (xyxy, image pixels).
 
     Args:
         size: Height and width of the patch.
@@ -201,8 +189,6 @@ class RandomBoxPatch(BaseTransform):
         inside: Whether the crop ends at the image's border, as in the paper. Otherwise it may
             leave the image, as the test patch of :class:`BoxPatch` does with a margin; what lies
             outside gets the mean colour.
-        masks_prob: Probability by which the prompt shows the ``other_masks`` of a sample that has
-            some, in place of the boxes. By default 0, as boxes are all that a first look knows.
     """
 
     def __init__(
@@ -212,9 +198,7 @@ class RandomBoxPatch(BaseTransform):
         scale: tuple[float, float] = (0.5, 1.5),
         shift_unit: str = 'full',
         inside: bool = True,
-        masks_prob: float = 0.0,
     ) -> None:
-        check_share('masks_prob', masks_prob)
         if shift_unit not in ('full', 'half'):
             raise InputError(f"shift_unit must be 'full' or 'half', not {shift_unit!r}")
         self.size = patch_size(size)
@@ -222,7 +206,6 @@ class RandomBoxPatch(BaseTransform):
         self.scale = tuple(scale)
         self.shift_unit = shift_unit
         self.inside = inside
-        self.masks_prob = masks_prob
 
     def transform(self, results: dict) -> dict:
         """Crop."""
@@ -239,8 +222,6 @@ class RandomBoxPatch(BaseTransform):
             window = np.floor(jittered + 0.5).astype(np.int64)
             window[2:] = np.maximum(window[2:], window[:2] + 1)
         _cut(results, window, self.size, results.get('bbox'))
-        if self.masks_prob and np.random.random() < self.masks_prob:
-            _show_other_masks(results, bbox, window, self.size)
         return results
 
 
@@ -319,8 +300,7 @@ class BoxPatch(BaseTransform):
     whatever the margin.
 
     Required keys: ``img`` and ``bbox``, or ``gt_seg_map`` of a salient sample. Changed or added
-    keys as in :class:`RandomBoxPatch`; ``gt_bboxes`` is the box on the pixel grid. ``other_masks``
-    are shown if they are there.
+    keys as in :class:`RandomBoxPatch`; ``gt_bboxes`` is the box on the pixel grid.
 
     Args:
         size: Height and width of the patch.
@@ -338,7 +318,6 @@ class BoxPatch(BaseTransform):
         bboxes = np.asarray(bbox)[None]
         (window,), (pixels,) = context_windows(bboxes, results['img_shape'], self.margin)
         _cut(results, window, self.size, pixels)
-        _show_other_masks(results, pixels, window, self.size)
         return results
 
 

@@ -28,29 +28,22 @@ def collate_patches(batch: Sequence[dict]) -> dict:
     Returns:
         ``inputs`` (N, 3, H, W), ``data_samples`` without boxes and masks, ``bboxes`` (B, 4), all
         boxes of the first patch, its own first, then those of the next, their numbers
-        ``num_bboxes``, ``masks`` (M, 1, H, W) of those that have one, and ``other_masks``
-        (L, 1, H, W) of those at ``with_other_masks``.
+        ``num_bboxes``, and ``masks`` (M, 1, H, W) of those that have one.
     """
     samples = [one['data_samples'] for one in batch]
-    bboxes, masks, other_masks, with_other_masks = [], [], [], []
-    for place, sample in enumerate(samples):
+    bboxes, masks = [], []
+    for sample in samples:
         bboxes += [sample.gt_instances.bboxes, sample.other_instances.bboxes]
         del sample.gt_instances, sample.other_instances
         if 'gt_sem_seg' in sample:
             masks.append(sample.gt_sem_seg.sem_seg)
             del sample.gt_sem_seg
-        if 'other_masks' in sample:
-            with_other_masks.append(place)
-            other_masks.append(sample.other_masks.data)
-            del sample.other_masks
     return dict(
         inputs=torch.stack([one['inputs'] for one in batch]),
         data_samples=samples,
         bboxes=torch.cat(bboxes),
         num_bboxes=[1 + len(others) for others in bboxes[1::2]],
         masks=torch.stack(masks) if masks else None,
-        other_masks=torch.stack(other_masks) if other_masks else None,
-        with_other_masks=with_other_masks,
     )
 
 
@@ -94,14 +87,10 @@ class PatchPreprocessor(ImgDataPreprocessor):
         samples = data['data_samples']  # they hold nothing that lies on a device
         data = {key: value for key, value in data.items() if key != 'data_samples'}
         data = self._normalize(data, training)
-        inputs, bboxes = data['inputs'], data['bboxes']
-        masks, other_masks = data['masks'], data['other_masks']
+        inputs, bboxes, masks = data['inputs'], data['bboxes'], data['masks']
         if training and self.sizes:
             size = self.sizes[int(torch.randint(len(self.sizes), ()))]
             inputs, bboxes, masks = resize_patches(inputs, bboxes, masks, size)
-            other_masks = None if other_masks is None else _resized(other_masks, size)
-        for index, place in enumerate(data['with_other_masks']):
-            samples[place].other_masks = PixelData(data=other_masks[index])
         _give_back(samples, bboxes.split(data['num_bboxes']), masks)
         return dict(inputs=inputs, data_samples=samples)
 
@@ -144,14 +133,14 @@ def resize_patches(
         >>> images.shape, bboxes.tolist(), masks.tolist()
         (torch.Size([1, 3, 2, 2]), [[0.5, 0.5, 2.0, 2.0]], [[[[1, 1], [1, 1]]]])
     """
+
+    def resize(maps: Tensor) -> Tensor:
+        return F.interpolate(maps, (size, size), mode='bilinear', antialias=True)
+
     height, width = inputs.shape[-2:]
     bboxes = bboxes * bboxes.new_tensor([size / width, size / height] * 2)
-    masks = None if masks is None else (_resized(masks, size) > 0.5).to(torch.uint8)
-    return _resized(inputs, size), bboxes, masks
-
-
-def _resized(maps: Tensor, size: int) -> Tensor:
-    return F.interpolate(maps.float(), (size, size), mode='bilinear', antialias=True)
+    masks = None if masks is None else (resize(masks.float()) > 0.5).to(torch.uint8)
+    return resize(inputs), bboxes, masks
 
 
 def _give_back(samples: Sequence, bboxes: Sequence[Tensor], masks: Tensor | None) -> None:

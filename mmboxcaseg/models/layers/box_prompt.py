@@ -93,8 +93,7 @@ class BoxPrompt(nn.Module):
     Args:
         own: Whether the box is one, as :func:`box_maps` draws it.
         others: Whether the other boxes of the image are one, as :func:`other_boxes_maps` draws
-            them. Where a patch comes with the masks of their objects
-            (:func:`mmboxcaseg.datasets.transforms.other_masks_map`), these stand in their place.
+            them.
         loose: Whether own boxes that may lie beside their object are drawn at half the value: the
             network is told which boxes it can trust to the pixel, and loses nothing on those.
             Training on both kinds (:class:`mmboxcaseg.RandomMoveBox`) teaches it the difference; in
@@ -128,7 +127,6 @@ class BoxPrompt(nn.Module):
         bboxes: Tensor,
         others: Sequence[Tensor] | Tensor | None = None,
         loose: Tensor | None = None,
-        other_masks: Sequence[Tensor | None] | None = None,
     ) -> Tensor:
         """Draw.
 
@@ -137,8 +135,6 @@ class BoxPrompt(nn.Module):
             bboxes: (N, 4), xyxy, patch pixels.
             others: See :func:`other_boxes_maps`; by default there are none.
             loose: (N,) bool, which boxes may lie beside their object; by default none.
-            other_masks: For each patch (1, height, width) uint8, what stands in the place of its
-                other boxes, in parts of 255, or None for the boxes; by default all are boxes.
 
         Returns:
             (N, channels, height, width) float32 in [0, 1].
@@ -151,9 +147,6 @@ class BoxPrompt(nn.Module):
         if self.others:
             others = bboxes.new_zeros(bboxes.shape[0], 0, 4) if others is None else others
             maps.append(other_boxes_maps(bboxes, others, *size))
-            for index, masks in enumerate(other_masks or ()):
-                if masks is not None:
-                    maps[-1][index] = masks.to(bboxes) / 255
         return torch.cat(maps, dim=1)
 
 

@@ -74,17 +74,13 @@ class BoxCaseg(BaseModel):
             ``exclusive``: whether the boxes of an image share out its pixels before masks are made
             of their maps and merged, see :func:`mmboxcaseg.proxy.exclusive_maps`. A test, which
             scores each box by itself, does not. By default False, as in the paper.
-            ``second_look``: whether :class:`mmboxcaseg.BoxCasegPredictor` asks twice for the masks
-            of an image: first the network is told the other boxes, then the masks that it drew into
-            them. It needs a prompt of the others. A test looks once. By default False.
         data_preprocessor: Config of the data preprocessor.
         init_cfg: Initialisation, as in mmengine.
 
     Raises:
         InputError: If ``alpha`` is not in [0, 1], ``fuse`` is none of these, no head is left, a
             transferred head stands without a weak head, ``test_cfg`` asks for a map that the heads
-            do not give or has a wrong threshold or slack or a second look without a prompt of the
-            others, or a setting is one of an old config.
+            do not give or has a wrong threshold or slack, or a setting is one of an old config.
     """
 
     def __init__(
@@ -158,17 +154,6 @@ class BoxCaseg(BaseModel):
         self.exclusive = test_cfg.get('exclusive', False)
         if not isinstance(self.exclusive, bool):
             raise InputError(f'test_cfg.exclusive must be True or False, not {self.exclusive!r}')
-        #: See ``test_cfg``.
-        self.second_look = test_cfg.get('second_look', False)
-        if not isinstance(self.second_look, bool):
-            raise InputError(
-                f'test_cfg.second_look must be True or False, not {self.second_look!r}'
-            )
-        if self.second_look and not (self.prompt and self.prompt.others):
-            raise InputError(
-                'test_cfg.second_look tells the network the masks of other objects: give it a '
-                "prompt=dict(type='mmboxcaseg.BoxPrompt', others=True)"
-            )
         if missing := set(self.maps) - set(self.available_maps):
             raise InputError(
                 f'test_cfg.maps asks for {sorted(missing)}, but the heads give '
@@ -227,8 +212,8 @@ class BoxCaseg(BaseModel):
             inputs: Patches (N, 3, H, W), normalised.
             data_samples: One a patch: ``supervision`` (``'box'`` or ``'mask'``) in the metainfo,
                 ``gt_instances.bboxes`` (1, 4) in patch pixels, for a prompt of the other boxes
-                ``other_instances.bboxes`` (K, 4), and perhaps ``other_masks`` with ``data``
-                (1, H, W) in the place of these, and, for a mask, ``gt_sem_seg.sem_seg`` (1, H, W).
+                ``other_instances.bboxes`` (K, 4) and, for a mask, ``gt_sem_seg.sem_seg``
+                (1, H, W).
             mode: ``'loss'``, ``'predict'`` or ``'tensor'``.
 
         Returns:
@@ -292,10 +277,6 @@ class BoxCaseg(BaseModel):
         boxes = dict(bboxes=torch.cat([sample.gt_instances.bboxes for sample in data_samples]))
         if self.prompt and self.prompt.others:
             boxes['others'] = [sample.other_instances.bboxes for sample in data_samples]
-            boxes['other_masks'] = [
-                sample.other_masks.data if 'other_masks' in sample else None
-                for sample in data_samples
-            ]
         if self.prompt and self.prompt.loose:
             # In training RandomMoveBox says so.
             loose = [sample.get('loose', self.slack > 0) for sample in data_samples]
@@ -310,7 +291,6 @@ class BoxCaseg(BaseModel):
         others: Sequence[Tensor] | None = None,
         loose: Tensor | None = None,
         windows: Tensor | None = None,
-        other_masks: Sequence[Tensor | None] | None = None,
     ) -> dict[str, Tensor]:
         """Predict maps; a head that none of them needs does not run.
 
@@ -324,13 +304,12 @@ class BoxCaseg(BaseModel):
             others: For each patch the other boxes (K, 4), xyxy, patch pixels; by default none.
             loose: (N,) bool, see :class:`BoxPrompt`; by default none is.
             windows: (N, 4), xyxy, patch pixels, what the maps are of; by default the boxes.
-            other_masks: See :class:`BoxPrompt`; by default the boxes alone are known.
 
         Returns:
             (N, 1, H, W) probabilities by name.
         """
         windows = bboxes if windows is None else windows
-        features = self.extract_feat(inputs, bboxes, others, loose, other_masks)
+        features = self.extract_feat(inputs, bboxes, others, loose)
         size = inputs.shape[-2:]
         maps = {}
         if 'weak' in names:
@@ -346,7 +325,6 @@ class BoxCaseg(BaseModel):
         bboxes: Tensor | None = None,
         others: Sequence[Tensor] | None = None,
         loose: Tensor | None = None,
-        other_masks: Sequence[Tensor | None] | None = None,
     ) -> Tensor:
         """Map patches to the features that the heads share; arguments as above.
 
@@ -357,7 +335,7 @@ class BoxCaseg(BaseModel):
             size = inputs.shape[-2:]
             if bboxes is None:
                 bboxes = whole_patches(inputs, *size)
-            maps = self.prompt(size, bboxes.to(inputs.device), others, loose, other_masks)
+            maps = self.prompt(size, bboxes.to(inputs.device), others, loose)
             inputs = torch.cat([inputs, maps.to(inputs)], dim=1)
         features = self.backbone(inputs)
         if self.channels_behind:

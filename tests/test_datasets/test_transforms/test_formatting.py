@@ -44,24 +44,6 @@ def test_mask_patch():
     assert sample.gt_sem_seg.sem_seg.tolist() == [mask.tolist()]
 
 
-@pytest.mark.parametrize(
-    ('flip', 'expected'),
-    [
-        (dict(), [[1, 2, 3, 4], [5, 6, 7, 8]]),
-        (dict(flip=False, flip_direction=None), [[1, 2, 3, 4], [5, 6, 7, 8]]),
-        (dict(flip=True, flip_direction='horizontal'), [[4, 3, 2, 1], [8, 7, 6, 5]]),
-        (dict(flip=True, flip_direction='vertical'), [[5, 6, 7, 8], [1, 2, 3, 4]]),
-        (dict(flip=True, flip_direction='diagonal'), [[8, 7, 6, 5], [4, 3, 2, 1]]),
-    ],
-)
-def test_masks_of_others_are_flipped_with_their_patch(flip, expected):
-    masks = np.array([[1, 2, 3, 4], [5, 6, 7, 8]], np.uint8)
-    sample = packed(other_masks_map=masks, **flip)[1]['data_samples']
-    assert sample.other_masks.data.dtype == torch.uint8
-    assert sample.other_masks.data.tolist() == [expected]
-    assert 'other_masks' not in packed()[1]['data_samples']
-
-
 def test_flipped_views_are_packed():
     # A flip leaves arrays with negative strides, which torch cannot wrap.
     image = np.zeros((2, 4, 3), np.uint8)[:, ::-1]

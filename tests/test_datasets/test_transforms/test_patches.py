@@ -7,7 +7,6 @@ from mmdet.structures.bbox import HorizontalBoxes
 
 from mmboxcaseg.datasets.transforms import (
     BoxPatch,
-    OtherMask,
     RandomBoxPatch,
     RandomDownscale,
     RandomSalientPatch,
@@ -439,42 +438,3 @@ class TestOtherBoxes:
         before = sample(bbox=[3, 4, 23, 14]) | dict(other_bboxes=[[0, 0, 60, 40]])
         BoxPatch(size=8)(before)
         assert before['other_bboxes'] == [[0, 0, 60, 40]]
-
-
-class TestOtherMasks:
-    """Whether patches show the masks of the other objects; tests of other_masks_map say how."""
-
-    def sample(self):
-        # Own area 100, the other's 100, of which its mask has a half.
-        mask = OtherMask(np.ones((5, 10), np.uint8), (20, 10))
-        others = dict(other_bboxes=[[20, 10, 30, 20]], other_masks=[mask])
-        return sample(bbox=[10, 10, 20, 20]) | others
-
-    def test_a_test_shows_them_if_they_are_there(self):
-        results = BoxPatch(size=20, margin=0.5)(self.sample())
-        # From (5, 5) to (25, 25): the other's columns 20 to 25, rows 10 to 15.
-        expected = np.zeros((20, 20))
-        expected[5:10, 15:] = 128
-        assert results['other_masks_map'].tolist() == expected.tolist()
-        assert 'other_masks_map' not in BoxPatch(size=20)(sample(bbox=[10, 10, 20, 20]))
-
-    def test_training_shows_them_as_often_as_asked_for(self, monkeypatch):
-        transform = RandomBoxPatch(20, shift=0, scale=(2, 2), inside=False, masks_prob=0.4)
-        shown = [transform(self.sample()).get('other_masks_map') for _ in range(100)]
-        expected = BoxPatch(size=20, margin=0.5)(self.sample())['other_masks_map']
-        assert all(one is None or np.array_equal(one, expected) for one in shown)
-        assert 20 < sum(one is not None for one in shown) < 60
-        never = RandomBoxPatch(20)(self.sample())
-        assert 'other_masks_map' not in never
-
-    def test_of_a_salient_sample_without_a_box(self):
-        results = self.sample()
-        del results['bbox']
-        results['gt_seg_map'] = rectangle(10, 10, 20, 20)
-        transform = RandomBoxPatch(20, shift=0, scale=(2, 2), inside=False, masks_prob=1)
-        expected = BoxPatch(size=20, margin=0.5)(self.sample())['other_masks_map']
-        assert np.array_equal(transform(results)['other_masks_map'], expected)
-
-    def test_a_wrong_probability(self):
-        with pytest.raises(InputError, match='masks_prob must be'):
-            RandomBoxPatch(20, masks_prob=1.5)

@@ -4,7 +4,6 @@ import torch
 from mmdet.structures import DetDataSample
 from mmdet.structures.bbox import HorizontalBoxes
 from mmengine.dataset import pseudo_collate
-from mmengine.structures import PixelData
 
 from mmboxcaseg.datasets.transforms import PackPatchInputs
 from mmboxcaseg.errors import InputError
@@ -88,32 +87,3 @@ def test_resized_pixels_by_hand():
 def test_a_wrong_size():
     with pytest.raises(InputError, match='sizes must be'):
         PatchPreprocessor(sizes=[0], **NORM)
-
-
-def with_other_masks(batch, *places):
-    for place in places:
-        data = torch.full((1, 6, 8), 10 * place, dtype=torch.uint8)
-        data[..., 4:] = 200
-        batch[place]['data_samples'].other_masks = PixelData(data=data)
-    return batch
-
-
-def test_masks_of_others_come_back_to_those_that_have_them():
-    batch = collate_patches(with_other_masks(patches(2, 0, 1, 3), 1, 3))
-    assert batch['other_masks'].shape == (2, 1, 6, 8)
-    assert not any('other_masks' in sample for sample in batch['data_samples'])
-    samples = PatchPreprocessor(**NORM)(batch, training=True)['data_samples']
-    assert ['other_masks' in sample for sample in samples] == [False, True, False, True]
-    for place in (1, 3):
-        assert samples[place].other_masks.data[0, 0].tolist() == [10 * place] * 4 + [200] * 4
-
-
-def test_masks_of_others_are_resized_with_their_patches():
-    batch = collate_patches(with_other_masks(patches(0, 1), 1))
-    samples = PatchPreprocessor(sizes=[4], **NORM)(batch, training=True)['data_samples']
-    data = samples[1].other_masks.data
-    assert data.shape == (1, 4, 4) and 'other_masks' not in samples[0]
-    # Twice as narrow, as the images of test_resized_pixels_by_hand; inside, a pixel takes 1/8 of
-    # those beside its own two.
-    expected = [10, 10 + 190 / 8, 200 - 190 / 8, 200]
-    torch.testing.assert_close(data[0, 1], torch.tensor(expected))

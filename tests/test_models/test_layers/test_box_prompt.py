@@ -91,17 +91,6 @@ class TestBoxPrompt:
     bboxes = torch.tensor([[0.0, 0, 2, 2], [1, 0, 3, 1]])
     others = (torch.tensor([[2.0, 0, 4, 2], [0, 0, 1, 1]]), torch.zeros(0, 4))
 
-    def test_masks_of_others_stand_in_the_place_of_their_boxes(self):
-        prompt = BoxPrompt(own=True, others=True)
-        boxes = prompt((2, 4), self.bboxes, self.others)
-        masks = torch.tensor([[[0, 51, 255, 102], [0, 0, 0, 255]]], dtype=torch.uint8)
-        shown = prompt((2, 4), self.bboxes, self.others, other_masks=[masks, None])
-        assert torch.equal(shown[:, 0], boxes[:, 0]) and torch.equal(shown[1], boxes[1])
-        torch.testing.assert_close(shown[0, 1], masks[0] / 255)
-        # A network that is not told the others is not told their masks.
-        own = BoxPrompt(own=True)((2, 4), self.bboxes, self.others, other_masks=[masks, None])
-        assert torch.equal(own, boxes[:, :1])
-
     def test_own_comes_before_others(self):
         prompt = MODELS.build(dict(type='mmboxcaseg.BoxPrompt', own=True, others=True))
         assert prompt.channels == 2

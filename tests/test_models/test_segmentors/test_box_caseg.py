@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 from mmdet.structures import DetDataSample
-from mmengine.structures import InstanceData, PixelData
+from mmengine.structures import InstanceData
 
 from mmboxcaseg.errors import InputError
 from mmboxcaseg.models.layers import box_maps, other_boxes_maps
@@ -369,23 +369,6 @@ class TestOtherBoxes:
             assert torch.equal(images[:, 3:4], box_maps(bboxes, 32, 32))
             assert torch.equal(images[:, 4], expected)
 
-    def test_masks_of_others_stand_in_their_place(self, build, make_batch):
-        model = build(prompt=BOTH)
-        seen = []
-        model.backbone.register_forward_pre_hook(lambda module, args: seen.extend(args))
-        inputs, samples = make_batch(MIXED)
-        model(inputs, samples, mode='loss')
-        masks = torch.arange(32 * 32).view(1, 32, 32).remainder(256).to(torch.uint8)
-        samples[1].other_masks = PixelData(data=masks)
-        for mode in ('loss', 'predict', 'tensor'):
-            model(inputs, samples, mode=mode)
-        boxes, *shown = seen
-        assert len(shown) == 3 and boxes[:, 4].any()
-        for images in shown:
-            torch.testing.assert_close(images[1, 4], masks[0] / 255)
-            images[1, 4] = boxes[1, 4]
-            assert torch.equal(images, boxes)
-
     def test_weights_of_the_box_alone_stay_in_their_place(self, build, make_batch):
         inputs, samples = make_batch(BOXES)
         plain = build(prompt=OWN).eval()
@@ -487,16 +470,6 @@ class TestPrediction:
         ]
         with pytest.raises(InputError, match="exclusive must be True or False, not 'no'"):
             build(test_cfg=dict(exclusive='no'))
-
-    def test_second_look_that_is_none(self, build):
-        prompt = dict(type='mmboxcaseg.BoxPrompt', others=True)
-        assert build(prompt=prompt, test_cfg=dict(second_look=True)).second_look is True
-        assert build().second_look is False
-        with pytest.raises(InputError, match='second_look must be True or False, not 1'):
-            build(prompt=prompt, test_cfg=dict(second_look=1))
-        for prompt in (None, dict(type='mmboxcaseg.BoxPrompt')):
-            with pytest.raises(InputError, match=r'give it a prompt=dict.*others=True'):
-                build(prompt=prompt, test_cfg=dict(second_look=True))
 
     def test_weak_head_runs_only_if_asked_for(self, build, make_batch):
         batch = make_batch(BOXES)
