@@ -260,7 +260,10 @@ class BoxCasegPredictor:
         return samples
 
     def masks_of(
-        self, samples: Iterable[DetDataSample], exclusive: bool = False
+        self,
+        samples: Iterable[DetDataSample],
+        exclusive: bool = False,
+        taken: np.ndarray | None = None,
     ) -> list[tuple[BoxMask, float]]:
         """Turn the maps of an image's boxes into masks.
 
@@ -268,6 +271,7 @@ class BoxCasegPredictor:
             samples: Of :meth:`predict_packed`, of one image.
             exclusive: Whether these boxes share out its pixels, if the network's ``test_cfg`` says
                 so. Their maps are then held at once.
+            taken: Of :func:`mmboxcaseg.proxy.exclusive_maps`, where they do.
 
         Returns:
             For each box its mask, and how good it probably is.
@@ -281,7 +285,7 @@ class BoxCasegPredictor:
         bboxes = [sample.bbox for sample in samples]
         for prob, bbox in zip(probs, bboxes, strict=True):
             check_map(prob, bbox)  # Here, for what is no number would go over to the other boxes.
-        probs = exclusive_maps(probs, bboxes, samples[0].ori_shape, self.slack)
+        probs = exclusive_maps(probs, bboxes, samples[0].ori_shape, self.slack, taken)
         return list(map(self._rated, samples, probs))
 
     def _prob(self, sample: DetDataSample) -> np.ndarray:

@@ -36,7 +36,7 @@ from mmboxcaseg.visualization.draw import draw_instances
 
 from .inference import BoxCasegPredictor, as_bboxes, check_image, checked_bboxes, init_model
 from .mask_stream import MaskStream, cpu_threads
-from .proxy_generation import proxies_and_results
+from .proxy_generation import proxies_and_results, true_pixels
 
 _ABSENT = object()
 
@@ -249,14 +249,17 @@ class BoxCasegInferencer:
         """Give each picture its masks, in the pictures' order."""
         settings = dict(merge=merge, mask_bbox=self.predictor.slack > 0, keep_masks=keep_masks)
 
-        def load(picture: _Picture) -> tuple[np.ndarray, np.ndarray]:
+        def load(picture: _Picture) -> tuple[np.ndarray, ...]:
             pixels = picture.pixels(self.reader)
             picture.shape = pixels.shape[:2]
             try:
                 bboxes = checked_bboxes(picture.bboxes, picture.shape)
             except InputError as error:
                 raise InputError(f'{picture.name}: {error}') from None
-            return pixels, bboxes[picture.wanted]
+            if picture.wanted.all():
+                return pixels, bboxes
+            taken = true_pixels(picture.annotations, picture.shape)
+            return pixels, bboxes[picture.wanted], taken
 
         def finish(picture: _Picture, rated: list[tuple[BoxMask, float]]) -> _Picture:
             height, width = picture.shape

@@ -40,6 +40,7 @@ class _Image:
     task: Any
     pixels: np.ndarray | None  # until its patches are cut out
     bboxes: np.ndarray
+    taken: np.ndarray | None = None
 
 
 class MaskStream:
@@ -74,7 +75,7 @@ class MaskStream:
     def run(
         self,
         tasks: Iterable[tuple[Hashable, Task]],
-        load: Callable[[Task], tuple[np.ndarray, np.ndarray]],
+        load: Callable[[Task], tuple[np.ndarray, ...]],
         finish: Callable[[Task, list[tuple[BoxMask, float]]], Result],
         exclusive: bool = True,
     ) -> Iterator[Result]:
@@ -83,8 +84,9 @@ class MaskStream:
         Args:
             tasks: The group that each image is in, and what stands for it; groups follow each
                 other.
-            load: Gives the image of a task, (H, W, 3) uint8 BGR, and its boxes, (N, 4) xyxy. It
-                runs in a worker.
+            load: Gives the image of a task, (H, W, 3) uint8 BGR, its boxes, (N, 4) xyxy, and, if
+                other objects have some, the pixels that are ``taken``, (H, W) bool. It runs in a
+                worker.
             finish: Given the task, and each box's mask and how good it probably is.
             exclusive: See :meth:`BoxCasegPredictor.masks_of`.
 
@@ -105,7 +107,8 @@ class MaskStream:
             with _pool(self.workers) as readers, _pool(others, **alone) as network:
                 images = _map_ahead(readers, partial(_read, load), tasks, _AHEAD * self.workers)
                 for image, samples in self._samples(images, network):
-                    yield finish(image.task, self.predictor.masks_of(samples, exclusive))
+                    rated = self.predictor.masks_of(samples, exclusive, image.taken)
+                    yield finish(image.task, rated)
         finally:
             # What a thread sets, torch takes for those that start later too.
             torch.set_num_threads(threads_before)
@@ -165,9 +168,7 @@ def cpu_threads(device: str | torch.device) -> int:
     return torch.get_num_threads() if torch.device(device).type == 'cpu' else 0
 
 
-def _read(
-    load: Callable[[Task], tuple[np.ndarray, np.ndarray]], grouped: tuple[Hashable, Task]
-) -> _Image:
+def _read(load: Callable[[Task], tuple[np.ndarray, ...]], grouped: tuple[Hashable, Task]) -> _Image:
     group, task = grouped
     return _Image(group, task, *load(task))
 

@@ -7,7 +7,7 @@ import json
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from functools import partial
+from functools import partial, reduce
 from itertools import tee
 from pathlib import Path
 from typing import NamedTuple
@@ -21,7 +21,13 @@ from tqdm import tqdm
 
 import mmboxcaseg
 from mmboxcaseg.archives import state
-from mmboxcaseg.coco.annotations import Annotation, Image, annotation_bboxes, load_coco
+from mmboxcaseg.coco.annotations import (
+    Annotation,
+    Image,
+    annotation_bboxes,
+    load_coco,
+    read_masks,
+)
 from mmboxcaseg.coco.checks import check_bboxes, check_images, check_true_masks
 from mmboxcaseg.coco.groups import ImageGroups
 from mmboxcaseg.coco.proxies import refine_annotations
@@ -37,7 +43,7 @@ from mmboxcaseg.errors import InputError, check_count, check_share
 from mmboxcaseg.fileio import check_output
 from mmboxcaseg.images import DEFAULT_READER, ImageReader
 from mmboxcaseg.pretrained import or_shipped
-from mmboxcaseg.proxy import BoxMask, mask_rles
+from mmboxcaseg.proxy import BoxMask, decode_rle, mask_rles
 
 from .inference import BoxCasegPredictor, init_model
 from .mask_stream import MaskStream, cpu_threads
@@ -83,7 +89,8 @@ def generate_proxy_masks(
         config: Config of the BoxCaseg, or its file.
         checkpoint: Its checkpoint; without both, the network that comes with the package.
         raw_out: COCO results file to write with the masks before merging, made of maps that have
-            shared out their pixels if the network is ``exclusive``.
+            shared out their pixels, and lost those of true masks that are kept, if the network is
+            ``exclusive``.
         tta: Whether to average over the views of the config's ``tta_pipeline``.
         amp: Whether the network runs in half precision.
         batch_size: Boxes predicted at once.
@@ -395,13 +402,16 @@ class ProxyGenerator:
                 yield int(self.groups.num_boxes[index])
             folder.write(shard, proxies, raw)
 
-    def _load(self, index: int) -> tuple[np.ndarray, np.ndarray]:
-        """The pixels of an image and its boxes; an image without a box is not read."""
+    def _load(self, index: int) -> tuple[np.ndarray, ...]:
+        """The pixels of an image, its boxes and true masks; one without a box is not read."""
         image, wanted = self.groups.image(index), self.groups.wanted(index)
         bboxes = annotation_bboxes(wanted)
         if not wanted:
             return np.empty((0, 0, 3), np.uint8), bboxes
-        return self.reader.read(self.img_root / image.file_name, image.shape), bboxes
+        pixels = self.reader.read(self.img_root / image.file_name, image.shape)
+        if not self.groups.keep_masks:
+            return pixels, bboxes
+        return pixels, bboxes, true_pixels(self.groups.annotations(index), image.shape)
 
     def _finish(
         self, index: int, rated: list[tuple[BoxMask, float]]
@@ -416,6 +426,22 @@ class ProxyGenerator:
             keep_masks=self.groups.keep_masks,
             **self.cleaning,
         )
+
+
+def true_pixels(annotations: Iterable[Annotation], img_shape: tuple[int, int]) -> np.ndarray | None:
+    """Find the pixels of an image that are known to be objects'.
+
+    Args:
+        annotations: Of the image.
+        img_shape: (height, width) of the image.
+
+    Returns:
+        (height, width) bool, which pixels an object's true mask has; None if there is none.
+    """
+    true = {a.id: a.true_mask for a in annotations if a.is_object}
+    true = {id_: mask for id_, mask in true.items() if mask is not None}
+    rles = read_masks(true, img_shape, 'the annotation file').values()
+    return reduce(np.logical_or, (decode_rle(rle, img_shape) for rle in rles)) if rles else None
 
 
 def proxies_and_results(

@@ -21,6 +21,7 @@ def exclusive_maps(
     bboxes: np.ndarray,
     img_shape: tuple[int, int],
     slack: float = 0.0,
+    taken: np.ndarray | None = None,
 ) -> list[np.ndarray]:
     """Let the boxes of an image tell each other which pixels are theirs.
 
@@ -38,9 +39,12 @@ def exclusive_maps(
         bboxes: (N, 4) the boxes xyxy in image pixels.
         img_shape: (height, width) of the image.
         slack: See :func:`mask_windows`.
+        taken: (height, width) bool, pixels that are known to be other objects', such as those of
+            true masks; by default none.
 
     Returns:
-        N maps of the same sizes; that of a box that no other one overlaps is the given one itself.
+        N maps of the same sizes; that of a box that no other one overlaps, and nothing is taken
+        from, is the given one itself.
 
     Example:
         Two boxes of the same size share the middle one of three pixels, and the first is surer:
@@ -58,6 +62,8 @@ def exclusive_maps(
     counts = np.zeros(img_shape, np.int32)
     for part in parts:
         counts[part] += 1
+    if taken is not None:
+        counts += taken
     shared = [index for index, part in enumerate(parts) if counts[part].max() > 1]
 
     def in_window(index: int) -> np.ndarray:
@@ -80,6 +86,8 @@ def exclusive_maps(
         for one in same:
             own[parts[one]] = 0
         kept = 1 / (1 + (1 - prob) * others)
+        if taken is not None:
+            kept[taken[parts[index]]] = 0
         # The share that is kept, not the odds, which are great in few pixels of a small box.
         maps[index] = probs[index] * _resized(kept, probs[index].shape)
     return maps

@@ -517,6 +517,32 @@ def test_a_map_of_no_numbers_is_told_by_its_own_box(config, image):
         predictor.masks_of(samples, exclusive=True)
 
 
+@pytest.mark.parametrize('tta', [False, True])
+def test_pixels_that_are_taken_count_in_mask_and_quality(config, image, tta):
+    config.model.test_cfg = dict(exclusive=True)
+    predictor = BoxCasegPredictor(init_model(with_tta(config)), tta)
+    taken = np.zeros(image.shape[:2], bool)
+    taken[:, :12] = True
+    stream = MaskStream(predictor)
+
+    def run(*more):
+        (rated,) = stream.run([(0, 0)], lambda _: (image, BBOXES, *more), lambda _, rated: rated)
+        return rated
+
+    probs = list(predict_maps(predictor, image))
+    shared = exclusive_maps(probs, BBOXES, image.shape[:2], taken=taken)
+    rated, before = run(taken), run()
+    for (mask, quality), prob, bbox in zip(rated, shared, BBOXES, strict=True):
+        expected = mask_of(prob, bbox, image.shape[:2], 0.5)
+        assert np.array_equal(mask.window, expected.window)
+        assert quality == pytest.approx(expected_iou(prob, expected.threshold))
+    assert rated[0][1] != pytest.approx(before[0][1])
+    assert rated[2][1] == pytest.approx(before[2][1])
+    # A network whose boxes do not share out pixels leaves that to the merge.
+    predictor.exclusive = False
+    assert [q for _, q in run(taken)] == pytest.approx([q for _, q in run()])
+
+
 def test_boxes_of_other_images_claim_nothing(config, image):
     config.model.test_cfg = dict(exclusive=True)
     predictor = BoxCasegPredictor(init_model(config), batch_size=32)

@@ -240,6 +240,25 @@ class TestForms:
         both = inferencer(data / 'img', data / 'mixed.json', keep_masks=False)
         assert both['predictions'][0] == drawn
 
+    def test_true_masks_count_in_the_quality_of_others(self, inferencer, data, monkeypatch):
+        monkeypatch.setattr(inferencer.predictor, 'exclusive', True)
+        kept, *_ = inferencer(data / 'img', data / 'mixed.json')['predictions']
+        seen = []
+        masks_of = BoxCasegPredictor.masks_of
+
+        def spy(self, samples, exclusive, taken):
+            seen.append(taken)
+            return masks_of(self, samples, exclusive, None)
+
+        monkeypatch.setattr(BoxCasegPredictor, 'masks_of', spy)
+        without, *_ = inferencer(data / 'img', data / 'mixed.json')['predictions']
+        (triangle,) = coco_mask.frPyObjects([[8, 9, 20, 9, 14, 23]], 30, 40)
+        assert np.array_equal(seen[0], coco_mask.decode(triangle))
+        assert seen[1] is None
+        # The first box has the triangle in it, the third lies beside it.
+        assert kept['scores'][0] != pytest.approx(without['scores'][0], abs=1e-4)
+        assert kept['scores'][2] == pytest.approx(without['scores'][2])
+
 
 class TestPictures:
     def test_saved_shown_and_returned(self, inferencer, data, tmp_path, monkeypatch):

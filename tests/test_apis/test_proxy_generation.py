@@ -163,14 +163,14 @@ def test_no_more_patches_than_two_batches_wait(workers):
             most = max(most, waiting)
             yield patch
 
-    def uncounted(samples, exclusive):
+    def uncounted(samples, *more):
         def one_by_one():
             nonlocal waiting
             for sample in samples:
                 waiting -= 1
                 yield sample
 
-        return masks_of(one_by_one(), exclusive)
+        return masks_of(one_by_one(), *more)
 
     predictor.pack, predictor.masks_of = counted, uncounted
     stream = MaskStream(predictor, workers)

@@ -144,8 +144,53 @@ def test_boxes_lie_on_the_pixel_grid():
     assert maps[0][0, 0] == pytest.approx(1 / (2 + np.sqrt(1 / 2)))
 
 
+class TestTaken:
+    def test_by_hand(self):
+        # Of 2x2 boxes that share the pixel (1, 1) as above; a column of the second is taken.
+        first = np.float32([[0.5, 0.6], [0.7, 0.75]])
+        second = np.float32([[0.5, 0.6], [0.7, 0.8]])
+        taken = np.zeros((3, 3), bool)
+        taken[:, 2] = True
+        maps = exclusive_maps([first, second], [[0, 0, 2, 2], [1, 1, 3, 3]], (3, 3), taken=taken)
+        assert maps[0] == pytest.approx(np.array([[0.5, 0.6], [0.7, 3 / 5]]))
+        assert maps[1] == pytest.approx(np.array([[1 / 5, 0], [0.7, 0]]))
+
+    def test_from_a_box_that_no_other_overlaps(self):
+        prob, taken = np.full((2, 2), 0.8, np.float32), np.zeros((2, 4), bool)
+        taken[0, 1:] = True
+        (prob,) = exclusive_maps([prob], [[0, 0, 2, 2]], (2, 4), taken=taken)
+        assert prob.tolist() == [[np.float32(0.8), 0], [np.float32(0.8), np.float32(0.8)]]
+
+    def test_all_of_a_box(self):
+        prob, taken = np.full((8, 8), 0.8, np.float32), np.ones((2, 2), bool)
+        (prob,) = exclusive_maps([prob], [[0, 0, 2, 2]], (2, 2), taken=taken)
+        assert not prob.any()
+
+    def test_beside_the_boxes_and_nowhere(self):
+        probs = [np.full((4, 4), 0.5, np.float32), np.full((4, 4), 0.6, np.float32)]
+        bboxes = [[0, 0, 3, 3], [1, 1, 4, 4]]
+        taken = np.zeros((4, 9), bool)
+        expected = exclusive_maps(probs, bboxes, (4, 9))
+        for column in (None, 8):
+            if column is not None:
+                taken[:, column] = True
+            for one, other in zip(
+                exclusive_maps(probs, bboxes, (4, 9), taken=taken), expected, strict=True
+            ):
+                assert np.array_equal(one, other)
+
+    def test_in_the_grown_box(self):
+        # The window is from 1 to 7.
+        prob, taken = np.full((6, 6), 0.8, np.float32), np.zeros((8, 8), bool)
+        taken[1] = True
+        (prob,) = exclusive_maps([prob], [[2, 2, 6, 6]], (8, 8), slack=0.25, taken=taken)
+        assert not prob[0].any() and (prob[1:] == np.float32(0.8)).all()
+
+
 def test_maps_that_are_given_stay_as_they_are():
     probs = [np.full((4, 4), 0.5, np.float32), np.full((4, 4), 0.6, np.float32)]
-    exclusive_maps(probs, [[0, 0, 3, 3], [1, 1, 4, 4]], (4, 4))
+    taken = np.eye(4, dtype=bool)
+    exclusive_maps(probs, [[0, 0, 3, 3], [1, 1, 4, 4]], (4, 4), taken=taken)
+    assert np.array_equal(taken, np.eye(4))
     assert (probs[0] == np.float32(0.5)).all()
     assert (probs[1] == np.float32(0.6)).all()

@@ -479,6 +479,24 @@ def test_true_masks_are_kept(trained, data, run):
     assert [entry['ann_id'] for entry in read(data / 'raw.json')] == [10, 60, 20]
 
 
+def test_masks_are_made_of_what_true_ones_leave(trained, data, run):
+    # All but the lowest rows are a true mask's; that of a crowd takes nothing.
+    whole = [[0, 0, 40, 0, 40, 28, 0, 28]]
+    entries = [a | dict(segmentation=[]) for a in BOXES['annotations']]
+    entries[0]['segmentation'] = whole
+    entries[3]['segmentation'] = dict(size=[30, 40], counts=[0, 1200])
+    (data / 'boxes.json').write_text(json.dumps(dict(BOXES, annotations=entries)))
+    exclusive = ('--cfg-options', 'model.test_cfg.exclusive=True')
+    options = ('--raw-out', data / 'raw.json', '--keep-masks', *exclusive)
+    code, _, err = run(arguments(trained, data, *options))
+    assert code == 0, err
+    raw = {entry['ann_id']: entry for entry in read(data / 'raw.json')}
+    assert raw.keys() == {10, 20, 60}
+    for id_ in (10, 60):
+        assert not decode_rle(raw[id_]['segmentation'], (30, 40))[:27].any()
+    assert decode_rle(raw[20]['segmentation'], (36, 24))[:27].any()
+
+
 def test_broken_true_masks_are_told_of_before_the_work(trained, data, run):
     broken = dict(size=[30, 40], counts=[7, 5])
     annotations = [BOXES['annotations'][0] | dict(segmentation=broken), *BOXES['annotations'][1:]]
