@@ -35,6 +35,7 @@ def test_init_model_without_arguments_has_the_shipped_weights():
     weights, trained = checkpoint['state_dict'], Config.fromstring(checkpoint['meta']['cfg'], '.py')
     # It belongs to these weights.
     assert model.calibration == tuple(trained.model.test_cfg.calibration)
+    assert tuple(model.cfg.tta_model.calibration) != model.calibration
     for name, value in model.state_dict().items():
         assert value.dtype in (torch.float32, torch.int64)
         torch.testing.assert_close(value, weights[name].to(value.dtype), rtol=0, atol=0)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from numbers import Real
 
 import numpy as np
@@ -93,6 +95,28 @@ def _covered(levels: np.ndarray) -> np.ndarray:
 
 #: The expected IoU as it is, in place of a calibration.
 UNCALIBRATED = (1.0, 0.0)
+
+
+def check_calibration(name: str, value: Sequence[float]) -> None:
+    """Check a setting that is the calibration of a quality.
+
+    Args:
+        name: The setting, for the message.
+        value: What was given.
+
+    Raises:
+        InputError: If it is not a slope above 0 and an offset, both finite.
+
+    Example:
+        >>> check_calibration('calibration', (0, 1))
+        Traceback (most recent call last):
+        mmboxcaseg.errors.InputError: calibration must be a slope above 0 and an offset, not (0, 1)
+    """
+    pair = tuple(value) if isinstance(value, list | tuple) else ()
+    numbers = all(isinstance(number, Real) and math.isfinite(number) for number in pair)
+    if len(pair) != 2 or not numbers or pair[0] <= 0:
+        raise InputError(f'{name} must be a slope above 0 and an offset, not {value!r}')
+
 
 # Of a quality, before its odds are taken.
 LEAST = 1e-3

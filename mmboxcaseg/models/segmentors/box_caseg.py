@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from copy import deepcopy
-from numbers import Real
 from typing import Any
 
 import torch
@@ -27,7 +25,13 @@ from mmboxcaseg.models.layers import (
     whole_patches,
     widen_stem,
 )
-from mmboxcaseg.proxy import UNCALIBRATED, bboxes_in_window, check_threshold, mask_windows
+from mmboxcaseg.proxy import (
+    UNCALIBRATED,
+    bboxes_in_window,
+    check_calibration,
+    check_threshold,
+    mask_windows,
+)
 from mmboxcaseg.registry import MODELS
 
 
@@ -148,7 +152,9 @@ class BoxCaseg(BaseModel):
         check_threshold('test_cfg.threshold', self.threshold)
         self.slack = test_cfg.get('slack', 0.0)
         check_share('test_cfg.slack', self.slack)
-        self.calibration = _checked_calibration(test_cfg.get('calibration', UNCALIBRATED))
+        calibration = test_cfg.get('calibration', UNCALIBRATED)
+        check_calibration('test_cfg.calibration', calibration)
+        self.calibration = tuple(calibration)
         self.maps = tuple(test_cfg.get('maps') or (self.output_map,))
         #: See ``test_cfg``.
         self.exclusive = test_cfg.get('exclusive', False)
@@ -383,16 +389,6 @@ class BoxCaseg(BaseModel):
             transferred if salient is None else salient,
             salient if transferred is None else transferred,
         )
-
-
-def _checked_calibration(calibration: Any) -> tuple[float, float]:
-    pair = tuple(calibration) if isinstance(calibration, list | tuple) else ()
-    numbers = all(isinstance(number, Real) and math.isfinite(number) for number in pair)
-    if len(pair) != 2 or not numbers or pair[0] <= 0:
-        raise InputError(
-            f'test_cfg.calibration must be a slope above 0 and an offset, not {calibration!r}'
-        )
-    return pair
 
 
 def _with_channels(part: dict | None, in_channels: int | list[int]) -> dict | None:

@@ -8,8 +8,9 @@ import torch.nn.functional as F
 from mmdet.structures import DetDataSample
 from mmengine.model import BaseTTAModel
 from mmengine.structures import PixelData
-from torch import Tensor
+from torch import Tensor, nn
 
+from mmboxcaseg.proxy import check_calibration
 from mmboxcaseg.registry import MODELS
 
 # Axes of a (..., H, W) map that each direction of mmdet's ``RandomFlip`` turns round.
@@ -27,8 +28,25 @@ class BoxCasegTTAModel(BaseTTAModel):
 
     Args:
         module: Config of the BoxCaseg.
+        calibration: Slope and offset of the quality of masks of these means, see
+            :func:`mmboxcaseg.proxy.expected_iou`: the mean of several maps is less sure of itself
+            than one. By default that of the BoxCaseg's ``test_cfg``.
         **kwargs: As in mmengine's ``BaseTTAModel``.
+
+    Raises:
+        InputError: If the calibration is none.
     """
+
+    def __init__(
+        self,
+        module: dict | nn.Module,
+        calibration: tuple[float, float] | None = None,
+        **kwargs,
+    ) -> None:
+        if calibration is not None:
+            check_calibration('tta_model.calibration', calibration)
+        super().__init__(module, **kwargs)
+        self.calibration = calibration and tuple(calibration)
 
     def merge_preds(self, data_samples_list: Sequence[Sequence[DetDataSample]]) -> list:
         """Average the maps of each patch.
@@ -38,11 +56,13 @@ class BoxCasegTTAModel(BaseTTAModel):
 
         Returns:
             The data sample of each patch's first view, with the mean ``pred_maps``, as high as the
-            highest and as wide as the widest.
+            highest and as wide as the widest, and its ``calibration``, if it has one of its own.
         """
         for first, *others in data_samples_list:
             names = first.pred_maps.keys()
             first.pred_maps = PixelData(**{name: _mean((first, *others), name) for name in names})
+            if self.calibration:
+                first.set_metainfo(dict(calibration=self.calibration))
         return [first for first, *_ in data_samples_list]
 
 

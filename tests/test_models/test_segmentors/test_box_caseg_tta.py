@@ -4,6 +4,7 @@ from mmdet.structures import DetDataSample
 from mmengine.model import BaseModel
 from mmengine.structures import PixelData
 
+from mmboxcaseg.errors import InputError
 from mmboxcaseg.registry import MODELS
 
 UPRIGHT = torch.tensor([[[0.0, 0.2, 0.4], [0.6, 0.8, 1.0]]])
@@ -42,6 +43,25 @@ def test_mean_of_the_views_with_flips_undone(direction, flipped):
     torch.testing.assert_close(first.pred_maps.weak, 0.375 * UPRIGHT)
     assert first.ann_id == 7
     torch.testing.assert_close(second.pred_maps.fused, torch.ones(1, 2, 3))
+
+
+def test_calibration_of_its_own():
+    def calibration_of(**settings):
+        model = MODELS.build(dict(type='mmboxcaseg.BoxCasegTTAModel', module=Echo(), **settings))
+        views = [[sample(calibration=(0.9, 0.1))], [sample(calibration=(0.9, 0.1))]]
+        (merged,) = model.test_step(dict(inputs=[[UPRIGHT], [UPRIGHT]], data_samples=views))
+        return merged.calibration
+
+    assert calibration_of(calibration=[0.5, -1]) == (0.5, -1)
+    assert calibration_of() == calibration_of(calibration=None) == (0.9, 0.1)
+
+
+@pytest.mark.parametrize('calibration', [(0, 1), (1,), 'no', 0.8])
+def test_calibration_that_is_none(calibration):
+    with pytest.raises(InputError, match='tta_model.calibration must be a slope above 0 and an'):
+        MODELS.build(
+            dict(type='mmboxcaseg.BoxCasegTTAModel', module=Echo(), calibration=calibration)
+        )
 
 
 def test_smaller_maps_are_enlarged():
