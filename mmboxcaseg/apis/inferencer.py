@@ -256,10 +256,10 @@ class BoxCasegInferencer:
                 bboxes = checked_bboxes(picture.bboxes, picture.shape)
             except InputError as error:
                 raise InputError(f'{picture.name}: {error}') from None
-            if picture.wanted.all():
-                return pixels, bboxes
-            taken = true_pixels(picture.annotations, picture.shape)
-            return pixels, bboxes[picture.wanted], taken
+            wanted = bboxes[picture.wanted]
+            if not (keep_masks and merge and self.predictor.exclusive):
+                return pixels, wanted
+            return pixels, wanted, true_pixels(picture.annotations, picture.shape)
 
         def finish(picture: _Picture, rated: list[tuple[BoxMask, float]]) -> _Picture:
             height, width = picture.shape

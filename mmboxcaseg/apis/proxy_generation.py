@@ -7,7 +7,7 @@ import json
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from functools import partial, reduce
+from functools import partial
 from itertools import tee
 from pathlib import Path
 from typing import NamedTuple
@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from mmengine.config import Config
 from mmengine.dist import all_gather_object, broadcast_object_list, get_rank, get_world_size
+from pycocotools import mask as coco_mask
 from tqdm import tqdm
 
 import mmboxcaseg
@@ -43,7 +44,7 @@ from mmboxcaseg.errors import InputError, check_count, check_share
 from mmboxcaseg.fileio import check_output
 from mmboxcaseg.images import DEFAULT_READER, ImageReader
 from mmboxcaseg.pretrained import or_shipped
-from mmboxcaseg.proxy import BoxMask, decode_rle, mask_rles
+from mmboxcaseg.proxy import BoxMask, mask_rles
 
 from .inference import BoxCasegPredictor, init_model
 from .mask_stream import MaskStream, cpu_threads
@@ -97,7 +98,7 @@ def generate_proxy_masks(
         slack: See :class:`BoxCasegPredictor`.
         keep_masks: Whether annotations with a true mask keep it and only the others get one; see
             :func:`mmboxcaseg.coco.refine_annotations`.
-        min_part: Parts of masks that are smaller go; see
+        min_part: Parts of masks that are smaller go, those that true masks cut off too; see
             :func:`mmboxcaseg.coco.refine_annotations`. The masks of ``raw_out`` keep them.
         max_hole: Holes in masks that are not larger are filled, in the same way.
         workers: See :class:`MaskStream`.
@@ -409,7 +410,7 @@ class ProxyGenerator:
         if not wanted:
             return np.empty((0, 0, 3), np.uint8), bboxes
         pixels = self.reader.read(self.img_root / image.file_name, image.shape)
-        if not self.groups.keep_masks:
+        if not (self.groups.keep_masks and self.predictor.exclusive):
             return pixels, bboxes
         return pixels, bboxes, true_pixels(self.groups.annotations(index), image.shape)
 
@@ -440,8 +441,8 @@ def true_pixels(annotations: Iterable[Annotation], img_shape: tuple[int, int]) -
     """
     true = {a.id: a.true_mask for a in annotations if a.is_object}
     true = {id_: mask for id_, mask in true.items() if mask is not None}
-    rles = read_masks(true, img_shape, 'the annotation file').values()
-    return reduce(np.logical_or, (decode_rle(rle, img_shape) for rle in rles)) if rles else None
+    rles = list(read_masks(true, img_shape, 'the annotation file').values())
+    return coco_mask.decode(coco_mask.merge(rles)).view(bool) if rles else None
 
 
 def proxies_and_results(

@@ -45,7 +45,8 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         '--raw-out',
         type=Path,
-        help='COCO results file to write with the masks before merging, for mmboxcaseg refine',
+        help='COCO results file to write with the masks before merging, for mmboxcaseg refine; '
+        'pixels of true masks that are kept may be gone already',
     )
     parser.add_argument(
         '--keep-masks',

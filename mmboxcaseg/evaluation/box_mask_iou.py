@@ -125,7 +125,7 @@ class BoxMaskIoUMetric(BaseMetric):
         quality: Whether to rate the quality of the masks too: ``<map>/quality_spearman``, its rank
             correlation with the true IoU, ``<map>/quality_error``, its expected calibration error,
             and ``<map>/calibration_slope`` and ``_offset``, which a ``calibration`` would be of
-            these masks if ``test_cfg`` had none.
+            these masks if the config had none.
         **kwargs: As in mmengine's ``BaseMetric``.
     """
 

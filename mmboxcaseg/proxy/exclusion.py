@@ -39,8 +39,8 @@ def exclusive_maps(
         bboxes: (N, 4) the boxes xyxy in image pixels.
         img_shape: (height, width) of the image.
         slack: See :func:`mask_windows`.
-        taken: (height, width) bool, pixels that are known to be other objects', such as those of
-            true masks; by default none.
+        taken: (height, width) bool or uint8, pixels that are known to be other objects', such as
+            those of true masks, whatever their boxes; by default none.
 
     Returns:
         N maps of the same sizes; that of a box that no other one overlaps, and nothing is taken
@@ -63,6 +63,7 @@ def exclusive_maps(
     for part in parts:
         counts[part] += 1
     if taken is not None:
+        taken = np.asarray(taken, dtype=bool)
         counts += taken
     shared = [index for index, part in enumerate(parts) if counts[part].max() > 1]
 

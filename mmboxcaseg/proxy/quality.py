@@ -113,8 +113,11 @@ def check_calibration(name: str, value: Sequence[float]) -> None:
         mmboxcaseg.errors.InputError: calibration must be a slope above 0 and an offset, not (0, 1)
     """
     pair = tuple(value) if isinstance(value, list | tuple) else ()
-    numbers = all(isinstance(number, Real) and math.isfinite(number) for number in pair)
-    if len(pair) != 2 or not numbers or pair[0] <= 0:
+    are_numbers = all(
+        isinstance(number, Real) and not isinstance(number, bool) and math.isfinite(number)
+        for number in pair
+    )
+    if len(pair) != 2 or not are_numbers or pair[0] <= 0:
         raise InputError(f'{name} must be a slope above 0 and an offset, not {value!r}')
 
 

@@ -258,6 +258,24 @@ class TestForms:
         # The first box has the triangle in it, the third lies beside it.
         assert kept['scores'][0] != pytest.approx(without['scores'][0], abs=1e-4)
         assert kept['scores'][2] == pytest.approx(without['scores'][2])
+        seen.clear()
+        for settings in (dict(keep_masks=False), dict(merge=False)):
+            inferencer(data / 'img', data / 'mixed.json', **settings)
+        assert seen == [None] * len(seen) != []
+
+    def test_masks_that_are_not_true_take_nothing(self, inferencer, data, tmp_path, monkeypatch):
+        monkeypatch.setattr(inferencer.predictor, 'exclusive', True)
+        content = json.loads((data / 'boxes.json').read_text())
+        box, proxy, _ = content['annotations'][:3]
+        x1, y1, x2, y2 = BBOXES['a.png'][0]
+        box['segmentation'] = [[x1, y1, x2, y1, x2, y2, x1, y2]]
+        proxy |= dict(segmentation=[[8, 9, 20, 9, 14, 23]], quality=0.8)
+        (tmp_path / 'proxy.json').write_text(json.dumps(content))
+        results = [
+            inferencer(data / 'img', path)['predictions']
+            for path in (tmp_path / 'proxy.json', data / 'boxes.json')
+        ]
+        assert results[0] == results[1]
 
 
 class TestPictures:

@@ -151,9 +151,11 @@ class TestTaken:
         second = np.float32([[0.5, 0.6], [0.7, 0.8]])
         taken = np.zeros((3, 3), bool)
         taken[:, 2] = True
-        maps = exclusive_maps([first, second], [[0, 0, 2, 2], [1, 1, 3, 3]], (3, 3), taken=taken)
-        assert maps[0] == pytest.approx(np.array([[0.5, 0.6], [0.7, 3 / 5]]))
-        assert maps[1] == pytest.approx(np.array([[1 / 5, 0], [0.7, 0]]))
+        bboxes = [[0, 0, 2, 2], [1, 1, 3, 3]]
+        for pixels in (taken, taken.view(np.uint8)):
+            maps = exclusive_maps([first, second], bboxes, (3, 3), taken=pixels)
+            assert maps[0] == pytest.approx(np.array([[0.5, 0.6], [0.7, 3 / 5]]))
+            assert maps[1] == pytest.approx(np.array([[1 / 5, 0], [0.7, 0]]))
 
     def test_from_a_box_that_no_other_overlaps(self):
         prob, taken = np.full((2, 2), 0.8, np.float32), np.zeros((2, 4), bool)

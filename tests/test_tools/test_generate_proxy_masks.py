@@ -480,10 +480,11 @@ def test_true_masks_are_kept(trained, data, run):
 
 
 def test_masks_are_made_of_what_true_ones_leave(trained, data, run):
-    # All but the lowest rows are a true mask's; that of a crowd takes nothing.
-    whole = [[0, 0, 40, 0, 40, 28, 0, 28]]
+    # Two true masks have all but the lowest rows; that of a crowd takes nothing.
+    left, right = [[0, 0, 14, 0, 14, 28, 0, 28]], [[14, 0, 40, 0, 40, 28, 14, 28]]
     entries = [a | dict(segmentation=[]) for a in BOXES['annotations']]
-    entries[0]['segmentation'] = whole
+    entries[0]['segmentation'] = left
+    entries.append(annotation(70, 5, [14, 0, 26, 29], segmentation=right))
     entries[3]['segmentation'] = dict(size=[30, 40], counts=[0, 1200])
     (data / 'boxes.json').write_text(json.dumps(dict(BOXES, annotations=entries)))
     exclusive = ('--cfg-options', 'model.test_cfg.exclusive=True')
@@ -494,6 +495,7 @@ def test_masks_are_made_of_what_true_ones_leave(trained, data, run):
     assert raw.keys() == {10, 20, 60}
     for id_ in (10, 60):
         assert not decode_rle(raw[id_]['segmentation'], (30, 40))[:27].any()
+    assert decode_rle(raw[60]['segmentation'], (30, 40))[28:].any()
     assert decode_rle(raw[20]['segmentation'], (36, 24))[:27].any()
 
 

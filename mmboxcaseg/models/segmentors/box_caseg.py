@@ -75,6 +75,7 @@ class BoxCaseg(BaseModel):
             then that of the grown box, which the margin of the test patches must show. The prompt
             stays the given box. By default 0. ``calibration``: slope and offset of the masks'
             quality, see :func:`mmboxcaseg.proxy.expected_iou`; by default it is taken as it is.
+            That of several views is ``calibration`` of :class:`BoxCasegTTAModel`, if it has one.
             ``exclusive``: whether the boxes of an image share out its pixels before masks are made
             of their maps and merged, see :func:`mmboxcaseg.proxy.exclusive_maps`. A test, which
             scores each box by itself, does not. By default False, as in the paper.

@@ -56,7 +56,7 @@ def test_calibration_of_its_own():
     assert calibration_of() == calibration_of(calibration=None) == (0.9, 0.1)
 
 
-@pytest.mark.parametrize('calibration', [(0, 1), (1,), 'no', 0.8])
+@pytest.mark.parametrize('calibration', [(0, 1), (1,), 'no', 0.8, (True, 0)])
 def test_calibration_that_is_none(calibration):
     with pytest.raises(InputError, match='tta_model.calibration must be a slope above 0 and an'):
         MODELS.build(
