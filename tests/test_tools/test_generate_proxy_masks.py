@@ -484,7 +484,7 @@ def test_masks_are_made_of_what_true_ones_leave(trained, data, run):
     left, right = [[0, 0, 14, 0, 14, 28, 0, 28]], [[14, 0, 40, 0, 40, 28, 14, 28]]
     entries = [a | dict(segmentation=[]) for a in BOXES['annotations']]
     entries[0]['segmentation'] = left
-    entries.append(annotation(70, 5, [14, 0, 26, 29], segmentation=right))
+    entries.append(annotation(70, 5, [8, 0, 32, 30], segmentation=right))
     entries[3]['segmentation'] = dict(size=[30, 40], counts=[0, 1200])
     (data / 'boxes.json').write_text(json.dumps(dict(BOXES, annotations=entries)))
     exclusive = ('--cfg-options', 'model.test_cfg.exclusive=True')
