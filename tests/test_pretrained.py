@@ -14,6 +14,7 @@ from mmboxcaseg.engine.checkpoint import load_checkpoint_file
 from mmboxcaseg.engine.config import load_config
 from mmboxcaseg.errors import InputError
 from mmboxcaseg.pretrained import SHIPPED, or_shipped, weights_path
+from mmboxcaseg.proxy import expected_iou
 
 ROOT = Path(__file__).parents[1]
 
@@ -35,10 +36,31 @@ def test_init_model_without_arguments_has_the_shipped_weights():
     weights, trained = checkpoint['state_dict'], Config.fromstring(checkpoint['meta']['cfg'], '.py')
     # It belongs to these weights.
     assert model.calibration == tuple(trained.model.test_cfg.calibration)
-    assert tuple(model.cfg.tta_model.calibration) != model.calibration
     for name, value in model.state_dict().items():
         assert value.dtype in (torch.float32, torch.int64)
         torch.testing.assert_close(value, weights[name].to(value.dtype), rtol=0, atol=0)
+
+
+def test_views_have_a_calibration_of_their_own():
+    image, bboxes = np.full((48, 64, 3), 90, np.uint8), np.array([[8.0, 8, 40, 40]])
+    image[10:38, 10:38] = 220
+    for tta, slope, offset in ((False, 0.887, -0.641), (True, 0.848, -0.429)):
+        predictor = BoxCasegPredictor(init_model(), tta=tta)
+        samples = predictor.predict_packed(list(predictor.pack(image, bboxes)))
+        assert samples[0].calibration == (slope, offset)
+        ((mask, quality),) = predictor.masks_of(samples)
+        raw = expected_iou(samples[0].pred_maps.fused[0].numpy(), mask.threshold)
+        odds = (raw / (1 - raw)) ** slope * np.exp(offset)
+        assert quality == pytest.approx(odds / (1 + odds))
+
+
+def test_adapt_asks_for_what_the_rounds_before_it_did():
+    # 0.75 of the network's own expectation, as `adapt` rates masks, with views.
+    config = load_config(config_path(ADAPT_CONFIG))
+    slope, offset = config.tta_model.calibration
+    odds = 3**slope * np.exp(offset)
+    min_quality = config.train_dataloader.dataset.dataset.min_quality
+    assert min_quality == pytest.approx(odds / (1 + odds), abs=0.03)
 
 
 def test_it_finds_a_disc():
